@@ -1,0 +1,45 @@
+"""Fitting and measuring any pair of Pyro programs, a model and its guide."""
+
+from inference.build import build, import_object
+from inference.checkpoint import CheckpointError
+from inference.datasets import DATASETS, DataError, load_dataset
+from inference.evaluate import Estimate, negative_bounds
+from inference.images import BINARISATIONS, Images, binarise
+from inference.importance import bits_per_dim, iwae_bound, log_weights
+from inference.objective import Objective
+from inference.randomness import epoch_order, set_seed
+from inference.run import Pair, Run, RunError, describe_environment, load
+from inference.settings import Settings
+from inference.svi import fit, measure
+from inference.terms import Terms, draw_traces, elbo_terms
+
+__all__ = [
+    "BINARISATIONS",
+    "DATASETS",
+    "CheckpointError",
+    "DataError",
+    "Estimate",
+    "Images",
+    "Objective",
+    "Pair",
+    "Run",
+    "RunError",
+    "Settings",
+    "Terms",
+    "binarise",
+    "bits_per_dim",
+    "build",
+    "describe_environment",
+    "draw_traces",
+    "elbo_terms",
+    "epoch_order",
+    "fit",
+    "import_object",
+    "iwae_bound",
+    "load",
+    "load_dataset",
+    "log_weights",
+    "measure",
+    "negative_bounds",
+    "set_seed",
+]

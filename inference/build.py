@@ -1,0 +1,58 @@
+"""Objects described as data: ``{"class_path": ..., "init_args": {...}}``."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+PROJECT = ("pyro_models",)
+
+
+def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
+    """The class or function at a dotted import path.
+
+    Args:
+        path: such as ``"pyro_models.priors.GaussianMixture"``.
+        allow: packages from which it may come; any, if not given.
+
+    Raises:
+        ValueError: if there is no such object, or its package is not allowed.
+    """
+    module, _, name = path.rpartition(".")
+    _check_allowed(path, path, allow)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no class or function {path!r} to import ({error})") from error
+    _check_allowed(path, getattr(found, "__module__", None) or "", allow)  # not what it imports from elsewhere
+    return found
+
+
+def _check_allowed(path: str, origin: str, allow: Sequence[str] | None) -> None:
+    if allow is not None and origin.split(".")[0] not in allow:
+        raise ValueError(
+            f"refused to import {path!r}: it is not part of this project; if you trust that code, "
+            f"allow it with --allow_import {path.split('.')[0]}"
+        )
+
+
+def build(spec: Any, allow: Sequence[str] | None = PROJECT) -> Any:
+    """Make what a description describes, inner descriptions first.
+
+    A mapping with ``class_path`` becomes a call of that class or function with its ``init_args``;
+    lists and other mappings are walked through; anything else is itself.
+
+    Raises:
+        ValueError: if a path cannot or may not be imported, or the arguments do not fit it.
+    """
+    if isinstance(spec, list):
+        return [build(item, allow) for item in spec]
+    if not isinstance(spec, dict):
+        return spec
+    if "class_path" not in spec:
+        return {key: build(value, allow) for key, value in spec.items()}
+    constructor = import_object(spec["class_path"], allow)
+    arguments = {key: build(value, allow) for key, value in (spec.get("init_args") or {}).items()}
+    try:
+        return constructor(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{spec['class_path']} does not take these arguments: {error}") from error

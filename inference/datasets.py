@@ -1,0 +1,130 @@
+"""MNIST, FashionMNIST and scikit-learn's digits, checked as they are loaded."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.images import Images
+from inference.torchvision_ops import import_torchvision
+
+# md5 of the uncompressed files; torchvision itself verifies those that it downloads
+_MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+class DataError(RuntimeError):
+    """A data set that cannot be had, or is not what it should be."""
+
+
+def default_data_root() -> Path:
+    """``$PYRO_MODELS_DATA`` where set, else the user's cache folder."""
+    if "PYRO_MODELS_DATA" in os.environ:
+        return Path(os.environ["PYRO_MODELS_DATA"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pyro-models"))
+
+
+def load_dataset(name: str, root: Path | str | None = None) -> tuple[Images, Images]:
+    """The training and the test images of a data set, as grey levels.
+
+    "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, downloaded by
+    torchvision into ``root`` unless they are there; "digits" is 8x8 with 17 levels, 1,437 and 360
+    images, and part of scikit-learn.
+
+    Raises:
+        ValueError: if the name is unknown.
+        DataError: if the files cannot be had, or are damaged.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
+    return DATASETS[name](Path(root).expanduser() if root else default_data_root())
+
+
+def _mnist(root: Path) -> tuple[Images, Images]:
+    return _from_torchvision("MNIST", root, _MNIST_MD5)
+
+
+def _fashion_mnist(root: Path) -> tuple[Images, Images]:
+    return _from_torchvision("FashionMNIST", root, {})
+
+
+def _digits(root: Path) -> tuple[Images, Images]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    held_out = torch.arange(len(pixels)) % 5 == 4  # every fifth image: both splits hold all writers
+    return (
+        Images("digits train", pixels[~held_out], labels[~held_out], levels=17),
+        Images("digits test", pixels[held_out], labels[held_out], levels=17),
+    )
+
+
+DATASETS: dict[str, Callable[[Path], tuple[Images, Images]]] = {
+    "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
+    "digits": _digits,
+}
+
+
+def _from_torchvision(class_name: str, root: Path, md5: dict[str, str]) -> tuple[Images, Images]:
+    import_torchvision()
+    import torchvision.datasets
+
+    dataset_class = getattr(torchvision.datasets, class_name)
+    folder = root / class_name / "raw"
+    _download_if_missing(dataset_class, root, folder)
+    for file_name, expected in md5.items():
+        if hashlib.md5((folder / file_name).read_bytes()).hexdigest() != expected:
+            raise DataError(
+                f"{folder / file_name} is damaged: its checksum is not that of {class_name}; "
+                "remove it and run again to download it anew"
+            )
+    return _split(dataset_class, root, folder, train=True), _split(dataset_class, root, folder, train=False)
+
+
+def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
+    names = [Path(name).stem for name, _ in dataset_class.resources]
+    if all((folder / name).is_file() for name in names):
+        return
+    try:
+        dataset_class(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{dataset_class.__name__} is not in {root} and could not be downloaded ({_first_line(error)}); "
+            "give its folder with --data_root, or use --dataset digits, which needs no download"
+        ) from error
+
+
+def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
+    split = "train" if train else "test"
+    try:
+        dataset = dataset_class(root, train=train)
+    except Exception as error:  # torchvision stops on a damaged file with whatever its parser hits
+        raise DataError(
+            f"the {split} files in {folder} are damaged ({_first_line(error) or type(error).__name__}); "
+            "remove them and run again to download them anew"
+        ) from error
+    images = Images(f"{dataset_class.__name__} {split}", dataset.data[:, None], dataset.targets.long(), levels=256)
+    expected = (60_000 if train else 10_000, 1, 28, 28)
+    if images.pixels.shape != expected or not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= 9:
+        raise DataError(
+            f"the {split} files in {folder} are not those of {dataset_class.__name__}: images of shape "
+            f"{tuple(images.pixels.shape)} where {expected} was expected, or labels outside 0 to 9"
+        )
+    return images
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

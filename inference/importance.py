@@ -1,0 +1,118 @@
+"""Importance weights of a guide, and the bounds they give."""
+
+import math
+from collections.abc import Callable
+
+import pyro
+import torch
+from pyro.poutine import Trace
+from torch import Tensor
+
+from inference.terms import draw_traces, sample_sites, site_log_prob
+
+# (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
+_PIXELS_AT_ONCE = 2**22
+
+
+@torch.no_grad()
+def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, chunk_size: int | None = None) -> Tensor:
+    r"""Log importance weights of draws from the guide.
+
+    .. math:: \log w_s = \log p(x, z_s) - \log q(z_s \mid x), \qquad z_s \sim q(z \mid x)
+
+    with the densities of the drawn latents, never a closed-form divergence.  For a flow over
+    pixels the latent is the dequantised image.
+
+    Memory is bounded by ``chunk_size`` whatever ``num_samples`` is.  The guide runs once for each
+    image, unless one image's samples alone exceed ``chunk_size``.
+
+    Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
+
+    Args:
+        model: Pyro program p(x, latents), called with x.
+        guide: Pyro program q(latents | x), called with x.
+        x: observed images.
+        num_samples: draws for each image.
+        chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
+
+    Raises:
+        ValueError: if a number is below 1, x is empty or not finite, or a site lies outside the
+            batch's plate (there would be one weight for the whole batch).
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1; got {num_samples}")
+    if x.dim() < 1 or not x.numel():
+        raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
+    if not torch.isfinite(x).all():
+        raise ValueError("x holds values that are not finite (NaN or infinity)")
+    if chunk_size is None:
+        chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
+
+    samples_at_once = min(num_samples, chunk_size)
+    images_at_once = max(1, chunk_size // samples_at_once)
+    blocks = []
+    for block in x.split(images_at_once):
+        counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
+        blocks.append(torch.cat([_draw(model, guide, block, count) for count in counts]))
+    return torch.cat(blocks, dim=1)
+
+
+def _draw(model: Callable, guide: Callable, x: Tensor, count: int) -> Tensor:
+    """(count, B) log weights, all at once under one outer plate."""
+
+    def in_plate(program: Callable) -> Callable:
+        def run(x: Tensor) -> None:
+            with pyro.plate("particles", count, dim=-2):
+                program(x)
+
+        return run
+
+    model_trace, guide_trace = draw_traces(in_plate(model), in_plate(guide), x)
+    shape = (count, len(x))
+    return _log_joint(model_trace, shape) - _log_joint(guide_trace, shape)
+
+
+def _log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
+    total = torch.zeros(())
+    for name, site in sample_sites(trace).items():
+        log_prob = site_log_prob(site)
+        if log_prob.shape[-1:] != shape[-1:]:
+            raise ValueError(
+                f"site {name!r} gives log-densities of shape {tuple(log_prob.shape)} where one for each image, "
+                f"(..., {shape[-1]}), was expected: put it inside the plate of the batch and declare its event "
+                "dimensions with .to_event(...)"
+            )
+        total = total.to(log_prob) + log_prob
+    return total.expand(shape)
+
+
+def iwae_bound(log_w: Tensor, m: int) -> Tensor:
+    r"""The importance-weighted bound on log p(x), image by image.
+
+    .. math:: L_m(x) = E \Big[ \log \frac1m \sum_{i=1}^m w_i \Big] \le \log p(x)
+
+    estimated by the mean over all disjoint groups of m of the samples: one set of samples serves
+    every m up to its size.  m = 1 is the ELBO; the bound does not fall as m grows.
+
+    Shapes: log_w is (num_samples, B); the result is (B,), in nats.
+
+    Raises:
+        ValueError: if m is below 1 or above num_samples.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8 and theorem 1.
+    """
+    num_samples = len(log_w)
+    if not 1 <= m <= num_samples:
+        raise ValueError(f"m must be from 1 to the number of samples, {num_samples}; got {m}")
+    groups = num_samples // m
+    grouped = log_w[: groups * m].unflatten(0, (groups, m))
+    return (grouped.logsumexp(1) - math.log(m)).mean(0)
+
+
+def bits_per_dim(nats: Tensor | float, image_shape: tuple[int, ...]) -> Tensor | float:
+    """Nats per image as bits per pixel and channel: nats / (D log 2)."""
+    return nats / (math.prod(image_shape) * math.log(2))

@@ -1,0 +1,41 @@
+"""A Pyro ELBO as a module that also reports its two terms."""
+
+from collections.abc import Callable
+
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from torch import Tensor, nn
+
+from inference.terms import Terms, elbo_terms
+
+
+class Objective(nn.Module):
+    """The loss of an ELBO estimator on a model and a guide, and the terms of the same draw.
+
+    ``objective(x)`` is the pair (loss, terms): the loss is the estimator's, divided by the batch
+    size, in nats per image, and differentiable; the terms are (B,) values without gradients.  As
+    a module it holds the parameters of both programs, ready for an optimiser or for
+    ``DistributedDataParallel``.
+
+    Args:
+        elbo: a Pyro estimator such as ``Trace_ELBO()``.
+        model: the generative half.
+        guide: the inference half.
+    """
+
+    def __init__(self, elbo: ELBO, model: nn.Module, guide: nn.Module) -> None:
+        super().__init__()
+        self.elbo = elbo
+        self.model = model
+        self.guide = guide
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Terms]:
+        model, guide = poutine.trace(self.model), poutine.trace(self.guide)
+        loss = self._loss(model, guide, x) / len(x)
+        with torch.no_grad():
+            terms = elbo_terms(model.trace, guide.trace)
+        return loss, terms
+
+    def _loss(self, model: Callable, guide: Callable, x: Tensor) -> Tensor:
+        return self.elbo.differentiable_loss(model, guide, x)

@@ -1,0 +1,33 @@
+"""Random numbers as a function of where we are, so that a resumed run needs no generator state."""
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+
+
+def seed_from(*place: int) -> int:
+    """A seed below 2^32 that depends on every one of the numbers (seed, epoch, rank, ...).
+
+    Raises:
+        ValueError: if a number is negative.
+    """
+    if any(number < 0 for number in place):
+        raise ValueError(f"a seed must be zero or a positive whole number; got {place}")
+    return int(np.random.SeedSequence(place).generate_state(1)[0])
+
+
+def set_seed(*place: int) -> None:
+    """Seed Python, NumPy, torch and Pyro for one place in a run: (seed, epoch, rank, stream)."""
+    pyro.set_rng_seed(seed_from(*place))
+
+
+def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> Tensor:
+    """The indices that one process visits in one epoch, in order.
+
+    All processes shuffle alike and take every ``world_size``-th index, so that together they visit
+    each image once; a remainder of fewer than ``world_size`` images is left out that epoch.
+    """
+    generator = torch.Generator().manual_seed(seed_from(seed, epoch))
+    order = torch.randperm(num_images, generator=generator)
+    return order[: num_images - num_images % world_size][rank::world_size]

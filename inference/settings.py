@@ -1,0 +1,62 @@
+"""The settings of a training run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from inference.schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How :func:`inference.fit` trains.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images in a step.
+        lr: the largest learning rate of Adam.
+        schedule: how the learning rate changes over the run.
+        weight_decay: decoupled weight decay (AdamW), per unit of learning rate.
+        clip_norm: largest norm of the gradient; not clipped if not given.
+        seed: of everything random.
+        num_validation: training images held out to choose the best epoch by.
+        patience: stop after this many epochs without a better validation negative ELBO.
+        full_train_pass: measure the training images in a second pass after each epoch, not along the way.
+        device: "auto" takes a GPU where there is one.
+        mixed_precision: arithmetic of the forward pass.
+        tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
+
+    Raises:
+        ValueError: if a setting is out of its range, or two contradict one another.
+    """
+
+    epochs: int = 100
+    batch_size: int = 200
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    seed: int = 0
+    num_validation: int = 0
+    patience: int | None = None
+    full_train_pass: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr must be a positive number; got {self.lr}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}: expected one of {', '.join(SCHEDULES)}")
+        if self.patience is not None and (self.patience < 1 or not self.num_validation):
+            raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
+
+    def lr_at(self, progress: float) -> float:
+        """The learning rate after a fraction of the run's steps."""
+        return self.lr * SCHEDULES[self.schedule](progress)

@@ -1,0 +1,79 @@
+"""The two terms of a negative ELBO, read off a pair of traces."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+
+class Terms(NamedTuple):
+    r"""negative ELBO = kl + reconstruction, each of shape (B,) or (S, B), in nats per image.
+
+    .. math::
+        \mathrm{kl} = \sum_{\mathrm{latents}} KL(q(z \mid x)\, \|\, p(z)), \qquad
+        \mathrm{reconstruction} = -\log p(x \mid z), \quad z \sim q(z \mid x)
+    """
+
+    kl: Tensor
+    reconstruction: Tensor
+
+    @property
+    def negative_elbo(self) -> Tensor:
+        return self.kl + self.reconstruction
+
+
+def draw_traces(model: Callable, guide: Callable, x: Tensor) -> tuple[Trace, Trace]:
+    """A trace of the guide on x, and the trace of the model replayed against it."""
+    guide_trace = poutine.trace(guide).get_trace(x)
+    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+    return model_trace, guide_trace
+
+
+def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:
+    """The terms of one draw of the latents, image by image.
+
+    Where PyTorch knows the divergence of a latent's two distributions the closed form is used,
+    elsewhere (or everywhere, without ``closed_form``) log q - log p at the drawn value.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 7; closed form,
+    appendix B.
+    """
+    latents, observed = sample_sites(guide_trace), sample_sites(model_trace)
+    kl = [_kl(site, model_trace.nodes[name], closed_form) for name, site in latents.items()]
+    reconstruction = [-site_log_prob(site) for site in observed.values() if site["is_observed"]]
+    return Terms(sum(kl[1:], kl[0]), sum(reconstruction[1:], reconstruction[0]))
+
+
+def sample_sites(trace: Trace) -> dict[str, dict]:
+    """The random choices of a trace by name, without those that plates make."""
+    return {
+        name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
+    }
+
+
+def _kl(guide_site: dict, model_site: dict, closed_form: bool) -> Tensor:
+    if closed_form:
+        try:
+            return scale_and_mask(kl_divergence(guide_site["fn"], model_site["fn"]), mask=guide_site["mask"])
+        except NotImplementedError:
+            pass
+    return site_log_prob(guide_site) - site_log_prob(model_site)
+
+
+def site_log_prob(site: dict) -> Tensor:
+    """The log-density of a traced site at its value: masks count, ``poutine.scale`` does not."""
+    return scale_and_mask(site["fn"].log_prob(site["value"]), mask=site["mask"])
+
+
+def mean_terms(terms: Sequence[Terms]) -> Terms:
+    """The mean over images of several batches' terms, as scalars."""
+    return Terms(
+        torch.cat([t.kl.flatten() for t in terms]).mean(),
+        torch.cat([t.reconstruction.flatten() for t in terms]).mean(),
+    )

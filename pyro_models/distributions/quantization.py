@@ -1,0 +1,103 @@
+"""Integer pixels and the continuous intensities behind them."""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+
+
+def _margin(levels: int, dtype: torch.dtype) -> float:
+    """How far rounding can move ``levels * y``, in units of one level."""
+    return 2 * levels * torch.finfo(dtype).eps
+
+
+class Quantized(dist.TorchDistribution):
+    r"""The integer pixels x = floor(levels · y): a point mass, given the intensities y.
+
+    .. math:: \log p(x \mid y) = 0 \text{ if } x \le \mathrm{levels} \cdot y \le x + 1, \text{ else } -\infty
+
+    The cells are closed and widened by the rounding error of y's dtype, so that an intensity drawn
+    inside a cell is never lost to arithmetic.
+
+    Shapes: y is (\*, event); x is (\*, event), whole numbers from 0 to levels - 1 as floats.
+
+    Args:
+        y: intensities; those outside [0, 1] are sampled as the nearest level.
+        levels: number of grey levels.
+        event_dim: number of dimensions of one image.
+    """
+
+    arg_constraints = {"y": constraints.real}
+
+    def __init__(self, y: Tensor, levels: int, event_dim: int, validate_args: bool | None = None) -> None:
+        self.y = y
+        self.levels = levels
+        split = y.dim() - event_dim
+        super().__init__(y.shape[:split], y.shape[split:], validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.integer_interval(0, self.levels - 1), len(self.event_shape))
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        with torch.no_grad():
+            x = (self.levels * self.y).floor().clamp(0, self.levels - 1)
+        return x.expand(torch.Size(sample_shape) + x.shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        off_centre = (self.levels * self.y - value - 0.5).abs()
+        inside = (off_centre <= 0.5 + _margin(self.levels, self.y.dtype)).flatten(-len(self.event_shape)).all(-1)
+        return torch.where(inside, 0.0, -math.inf).to(self.y.dtype)
+
+
+class UniformCell(dist.TorchDistribution):
+    r"""Intensities spread evenly over the cell of each integer pixel: y = (x + u) / levels.
+
+    .. math:: \log q(y \mid x) = D \log \mathrm{levels}
+
+    for every y in the cell, exactly.  Draws keep clear of the cell's edges by the rounding error,
+    so that floor(levels · y) is x again.
+
+    Shapes: x is (\*, event), y likewise; the log-density is (\*), in nats.
+
+    Args:
+        x: whole numbers from 0 to levels - 1, as floats.
+        levels: number of grey levels.
+        event_dim: number of dimensions of one image.
+    """
+
+    arg_constraints = {"x": constraints.nonnegative_integer}
+    has_rsample = True
+
+    def __init__(self, x: Tensor, levels: int, event_dim: int, validate_args: bool | None = None) -> None:
+        self.x = x
+        self.levels = levels
+        split = x.dim() - event_dim
+        super().__init__(x.shape[:split], x.shape[split:], validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        margin = _margin(self.levels, self.x.dtype)
+        low, high = (self.x - margin) / self.levels, (self.x + 1 + margin) / self.levels
+        return constraints.independent(constraints.interval(low, high), len(self.event_shape))
+
+    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "UniformCell":
+        x = self.x.expand(torch.Size(batch_shape) + self.event_shape)
+        return UniformCell(x, self.levels, len(self.event_shape), validate_args=self._validate_args)
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        shape = torch.Size(sample_shape) + self.x.shape
+        margin = _margin(self.levels, self.x.dtype)
+        u = torch.rand(shape, dtype=self.x.dtype, device=self.x.device).clamp(margin, 1 - margin)
+        return (self.x + u) / self.levels
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        off_centre = (self.levels * value - self.x - 0.5).abs()
+        inside = (off_centre <= 0.5 + _margin(self.levels, value.dtype)).flatten(-len(self.event_shape)).all(-1)
+        return torch.where(inside, math.prod(self.event_shape) * math.log(self.levels), -math.inf).to(value.dtype)

@@ -1,0 +1,67 @@
+"""RealNVP on flattened images: couplings of equal halves, each followed by a flip."""
+
+import math
+from collections.abc import Sequence
+
+from torch.distributions import Transform
+from torch.distributions.transforms import ReshapeTransform
+
+from pyro_models.flows.flow import Flow
+from pyro_models.networks import MLP, Parallel
+from pyro_models.transforms import AffineCoupling, Flip, Squash
+
+
+def flip_realnvp(
+    image_shape: Sequence[int],
+    pairs: int = 4,
+    hidden: Sequence[int] = (1024, 1024),
+    activation: str = "ReLU",
+    dropout: float = 0.0,
+    separate: bool = False,
+    bound: float | None = 2.0,
+    alpha: float = 1e-6,
+) -> Flow:
+    r"""RealNVP over [0, 1]^D: (coupling, flip) pairs, then the sigmoid.
+
+    .. math::
+        y = \mathrm{Squash}(f(\epsilon)), \qquad
+        f = (\mathrm{Flip} \circ \mathrm{Coupling}_n) \circ \cdots \circ
+            (\mathrm{Flip} \circ \mathrm{Coupling}_1), \qquad \epsilon \sim N(0, I_D)
+
+    Shapes: the distribution's ``event_shape`` is ``image_shape``; D is its product.  Each coupling
+    starts as the identity.
+
+    Args:
+        image_shape: shape of one image, such as (C, H, W); or (D,) for vectors.
+        pairs: number of (coupling, flip) pairs.
+        hidden: widths of the hidden layers of each coupling's network.
+        activation: name of a class in ``torch.nn``.
+        dropout: probability with which a hidden unit is set to zero in training.
+        separate: two networks, one for s and one for t, in place of one with two heads.
+        bound: largest absolute log scale of one coupling; ``None`` for no bound.
+        alpha: margin of :class:`~pyro_models.transforms.Squash`.
+
+    Raises:
+        ValueError: if D is odd, or ``pairs`` or a width is below 1.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
+    sections 3.2 to 3.5.
+    """
+    size = math.prod(image_shape)
+    if size % 2 or size < 2:
+        raise ValueError(
+            f"a coupling needs two equal halves, but images of shape {tuple(image_shape)} have {size} pixels, "
+            "which is not an even number: crop or pad them"
+        )
+    if pairs < 1:
+        raise ValueError(f"pairs must be at least 1; got {pairs}")
+    half = size // 2
+
+    def network(*heads: int) -> MLP:
+        return MLP(half, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)
+
+    transforms: list[Transform] = []
+    for _ in range(pairs):
+        conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
+        transforms += [AffineCoupling(conditioner, bound), Flip()]
+    return Flow([*transforms, ReshapeTransform((size,), tuple(image_shape)), Squash(alpha)], size)

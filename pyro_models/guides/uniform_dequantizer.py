@@ -1,0 +1,39 @@
+"""Uniform dequantisation as a guide."""
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_models.distributions import UniformCell
+
+
+class UniformDequantizer(PyroModule):
+    r"""q(y | x): y = (x + u) / levels, u uniform on the unit cube.
+
+    .. math:: \log q(y \mid x) = D \log \mathrm{levels}
+
+    The guide of a :class:`~pyro_models.models.FlowModel`; it has no parameters.
+
+    Site ``y``, inside the plate ``data``.
+
+    Shapes: x and y are (B, \*image_shape).
+
+    Args:
+        levels: number of grey levels of a pixel.
+
+    Raises:
+        ValueError: if ``levels`` is below 2.
+
+    Source: Uria, Murray and Larochelle, "RNADE" (2013), section 5.1; as a bound, Theis, van den
+    Oord and Bethge (2016), section 3.1.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        if levels < 2:
+            raise ValueError(f"levels must be at least 2; got {levels}")
+        self.levels = levels
+
+    def forward(self, x: Tensor, batch: int = 1) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", UniformCell(x, self.levels, x.dim() - 1))

@@ -1,0 +1,6 @@
+"""Networks: plain ``torch.nn`` modules that accept any leading dimensions."""
+
+from pyro_models.networks.image import MLPDecoder, MLPEncoder
+from pyro_models.networks.mlp import MLP, Parallel
+
+__all__ = ["MLP", "MLPDecoder", "MLPEncoder", "Parallel"]

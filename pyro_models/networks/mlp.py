@@ -1,0 +1,71 @@
+"""Fully connected networks."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    r"""A multilayer perceptron with one output, or with several heads on one trunk.
+
+    .. math::
+        h_0 = x, \qquad h_i = \mathrm{activation}(W_i h_{i-1} + b_i), \qquad y_k = V_k h_n + c_k
+
+    Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.
+
+    Args:
+        in_features: size of the input.
+        out_features: size of the output, or the sizes of the heads.
+        hidden: widths of the hidden layers; none makes the map affine.
+        activation: name of a class in ``torch.nn``.
+        dropout: probability with which a hidden unit is set to zero in training.
+        zero_init: start with all outputs at zero (a coupling then starts as the identity).
+
+    Raises:
+        ValueError: if a size is below 1, the activation unknown, or ``dropout`` outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int | Sequence[int],
+        hidden: Sequence[int] = (400, 400),
+        activation: str = "ELU",
+        dropout: float = 0.0,
+        zero_init: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads = None if isinstance(out_features, int) else list(out_features)
+        total = sum(self.heads) if self.heads else out_features
+        sizes = [in_features, *hidden, *(self.heads or [out_features])]
+        if any(not isinstance(size, int) or size < 1 for size in sizes):
+            raise ValueError(f"layer sizes must be whole numbers of at least 1; got {sizes}")
+        if not isinstance(getattr(nn, activation, None), type):
+            raise ValueError(f"unknown activation {activation!r}: expected a class of torch.nn, such as 'ELU'")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1; got {dropout}")
+
+        layers: list[nn.Module] = []
+        for before, after in zip([in_features, *hidden], hidden, strict=False):
+            layers += [nn.Linear(before, after), getattr(nn, activation)()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        self.trunk = nn.Sequential(*layers)
+        self.out = nn.Linear(hidden[-1] if hidden else in_features, total)
+        if zero_init:
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        y = self.out(self.trunk(x))
+        return y.split(self.heads, dim=-1) if self.heads else y
+
+
+class Parallel(nn.Module):
+    """Several networks on the same input; their outputs as a tuple, in order."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(network(x) for network in self.networks)

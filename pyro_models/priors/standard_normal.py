@@ -1,0 +1,33 @@
+"""The standard normal prior."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class StandardNormal(nn.Module):
+    r"""p(z) = N(0, I).
+
+    .. math:: \log p(z) = -\tfrac12 \sum_i (z_i^2 + \log 2\pi)
+
+    Shapes: ``forward()`` returns a distribution of ``event_shape`` (latent_dim,).
+
+    Args:
+        latent_dim: size of the code.
+
+    Raises:
+        ValueError: if ``latent_dim`` is below 1.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1; got {latent_dim}")
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        return dist.Normal(self.loc, self.scale).to_event(1)

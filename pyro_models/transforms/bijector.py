@@ -1,0 +1,51 @@
+"""A transform whose value and log-determinant come from one pass."""
+
+from pyro.distributions.torch_transform import TransformModule
+from torch import Tensor
+from torch.distributions import Transform
+
+
+class Bijector(TransformModule):
+    r"""Base of this package's transforms: two methods define all the rest.
+
+    A subclass sets ``domain`` and ``codomain`` and writes
+
+    .. math::
+        \texttt{forward\_and\_log\_det}(x) = (f(x),\ \log |\det J_f(x)|), \qquad
+        \texttt{inverse\_and\_log\_det}(y) = (f^{-1}(y),\ \log |\det J_{f^{-1}}(y)|).
+
+    PyTorch's own protocol asks for the inverse and the log-determinant in two calls, which runs a
+    coupling's network twice; its remedy, a cache, goes stale when an optimiser steps.  Here the
+    pair is computed together and nothing is remembered (``cache_size=0``).
+
+    Shapes: with ``event_dim`` dimensions in an event, log-determinants are x.shape[:-event_dim].
+    """
+
+    bijective = True
+
+    def __init__(self) -> None:
+        super().__init__(cache_size=0)
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.forward_and_log_det(x)[0]
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.inverse_and_log_det(y)[0]
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """log |det J_f(x)|, in nats."""
+        return self.forward_and_log_det(x)[1]
+
+
+def inverse_and_log_det(transform: Transform, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse and its log-determinant, for a :class:`Bijector` or any other transform."""
+    if isinstance(transform, Bijector):
+        return transform.inverse_and_log_det(y)
+    x = transform.inv(y)
+    return x, -transform.log_abs_det_jacobian(x, y)

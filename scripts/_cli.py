@@ -1,0 +1,181 @@
+"""What the scripts share on the command line: swappable parts, one-line errors, descriptions."""
+
+import argparse
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+from torch import nn
+
+from inference import import_object
+
+
+class _AnyModule(type):
+    """Lets any ``torch.nn.Module`` pass as a part: the contract is its signature, not its base class."""
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return issubclass(other, nn.Module)
+
+
+class Module(nn.Module, metaclass=_AnyModule):
+    """A part of a model, chosen by name:"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A part that is swapped by name, with options of its own: ``--prior NAME --prior.option ...``.
+
+    Args:
+        role: name of the option.
+        names: what it may be, from ``package``; the first is the default.
+        help: one phrase.
+        package: where the names are imported from.
+        base: class that all choices share, if there is one.
+    """
+
+    role: str
+    names: tuple[str, ...]
+    help: str
+    package: str = "pyro_models"
+    base: type = Module
+
+    def path(self, name: str) -> str:
+        return name if "." in name else f"{self.package}.{name}"
+
+
+# what a script knows by itself, and so passes to every part that takes it
+GIVEN = {"latent_dim", "image_shape", "levels", "prior", "decoder", "encoder", "flow"}
+
+
+class Parser(jsonargparse.ArgumentParser):
+    """An argument parser with swappable parts, whose errors are one line."""
+
+    choices: dict[str, Choice] = {}
+
+    def add_choices(self, *choices: Choice) -> None:
+        """Options ``--role NAME`` and ``--role.option``, and ``--config`` to take them from a file."""
+        self.choices = {choice.role: choice for choice in choices}
+        self.add_argument("--config", action="config", help="YAML file of options, such as a run's config.yaml")
+        group = self.add_argument_group("parts, swapped by name; --prior.help NAME and so on show a part's options")
+        for choice in choices:
+            group.add_subclass_arguments(
+                choice.base,
+                choice.role,
+                as_group=False,
+                skip=GIVEN,
+                required=False,
+                default={"class_path": choice.path(choice.names[0])},
+                metavar="NAME",
+                help=f"{choice.help}: {', '.join(choice.names)}, or the import path of your own",
+            )
+        for action in self._actions:
+            if action.dest.removesuffix(".help") in self.choices:
+                # the names are in the help already; the library would list every subclass it can find
+                action._jsonargparse_preexpanded_help = True
+                action.help = argparse.SUPPRESS if action.dest.endswith(".help") else action.help
+
+    def parse(self, argv: Sequence[str] | None = None) -> jsonargparse.Namespace:
+        """Options from the command line, after names of parts are resolved; ``--resume`` recalls the run's."""
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # a user's own parts
+        argv = self._resolve(list(sys.argv[1:] if argv is None else argv))
+        out = _value_of("--out", argv)
+        if "--resume" in argv and out is not None:
+            config = Path(out) / "config.yaml"
+            if not config.is_file():
+                raise FileNotFoundError(f"there is no run to resume in {out}")
+            argv = ["--config", str(config), *argv]
+        return self.parse_args(argv)
+
+    def _resolve(self, argv: list[str]) -> list[str]:
+        resolved = []
+        for token, before in zip(argv, ["", *argv], strict=False):
+            option, equals, value = token.partition("=")
+            role = option.removeprefix("--").removesuffix(".help")
+            if equals and role in self.choices and option.startswith("--"):
+                token = f"{option}={self._path(role, value)}"
+            elif before.startswith("--") and before[2:].removesuffix(".help") in self.choices:
+                role = before[2:].removesuffix(".help")
+                token = self._path(role, token)
+                if before.endswith(".help"):
+                    self._print_part_help(role, token)
+            resolved.append(token)
+        return resolved
+
+    def _path(self, role: str, name: str) -> str:
+        if not name.isidentifier():
+            return name  # an import path, or something for the parser to refuse
+        names = self.choices[role].names
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
+            self.error(
+                f"unknown {role} {name!r}: {hint}expected one of {', '.join(names)}, or the import path of your own"
+            )
+        return self.choices[role].path(name)
+
+    def _print_part_help(self, role: str, path: str) -> None:
+        part = import_object(path)
+        parser = jsonargparse.ArgumentParser(prog=f"--{role} {path.rpartition('.')[2]}", add_help=False)
+        add = parser.add_class_arguments if inspect.isclass(part) else parser.add_function_arguments
+        add(part, role, as_group=False, skip=GIVEN & set(inspect.signature(part).parameters))
+        parser.print_help()
+        self.exit(0)
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        if not self.exit_on_error:  # a parser within a parser: the outer one reports
+            super().error(message, ex)
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _value_of(option: str, argv: list[str]) -> str | None:
+    for token, after in zip(argv, [*argv[1:], None], strict=False):
+        if token == option:
+            return after
+        if token.startswith(f"{option}="):
+            return token.partition("=")[2]
+    return None
+
+
+def describe(path: str | jsonargparse.Namespace, **given: Any) -> dict[str, Any]:
+    """The description of a part, see ``inference.build``: its chosen options and what it takes of ``given``.
+
+    Args:
+        path: import path, or what a parser made of a :class:`Choice`.
+        given: values for the parameters that the script knows by itself.
+    """
+    chosen: dict[str, Any] = {}
+    if isinstance(path, jsonargparse.Namespace):
+        chosen = dict(path.get("init_args") or {})
+        path = path.class_path
+    accepted = inspect.signature(import_object(path)).parameters
+    known = {name: value for name, value in given.items() if name in accepted}
+    return {"class_path": path, "init_args": chosen | known}
+
+
+def main(function: Callable[[], None]) -> None:
+    """Run a script: bad values exit with 2, failures with 1, each with one line and no traceback.
+
+    ``PYRO_MODELS_DEBUG=1`` shows tracebacks.
+    """
+    try:
+        function()
+    except KeyboardInterrupt:
+        _stop(130, "interrupted")
+    except (ValueError, TypeError, NotImplementedError) as error:
+        _stop(2, error)
+    except (OSError, RuntimeError, ArithmeticError) as error:
+        _stop(1, error)
+
+
+def _stop(code: int, reason: BaseException | str) -> None:
+    if os.environ.get("PYRO_MODELS_DEBUG") and isinstance(reason, BaseException):
+        raise reason
+    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(reason).split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,26 @@
+"""Train a RealNVP flow on integer pixels."""
+
+from _cli import Choice, Parser, describe, main
+from _training import OBJECTIVE, add_training_options, load_images, train_pair
+
+FLOW = Choice("flow", ("flip_realnvp",), "density of the intensities")
+DEQUANTIZER = Choice("dequantizer", ("UniformDequantizer",), "guide q(y|x) from pixels to intensities")
+
+
+def train_realnvp() -> None:
+    parser = Parser(description=__doc__)
+    parser.add_choices(FLOW, DEQUANTIZER, OBJECTIVE)
+    add_training_options(parser, epochs=60, batch_size=250, clip_norm=50.0)
+    options = parser.parse()
+
+    train, test = load_images(options)
+    known = {"image_shape": list(train.image_shape), "levels": train.levels}
+    pair = {
+        "model": describe("pyro_models.FlowModel", flow=describe(options.flow, **known), **known),
+        "guide": describe(options.dequantizer, **known),
+    }
+    train_pair(parser, options, pair, train, test, show="bits_per_dim")
+
+
+if __name__ == "__main__":
+    main(train_realnvp)
