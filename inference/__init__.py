@@ -12,6 +12,7 @@ from inference.run import Pair, Run, RunError, describe_environment, load
 from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms
+from inference.torchvision_ops import import_torchvision
 
 __all__ = [
     "BINARISATIONS",
@@ -35,6 +36,7 @@ __all__ = [
     "epoch_order",
     "fit",
     "import_object",
+    "import_torchvision",
     "iwae_bound",
     "load",
     "load_dataset",

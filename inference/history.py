@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -47,7 +48,7 @@ class History:
         """Write metrics and checkpoints; the one to resume from comes last, when the rest is there."""
         if self.run is None:
             return
-        progress = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
+        progress: dict[str, Any] = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
         if self.best_epoch == self.epoch:
             save_checkpoint(self.run.checkpoints / "best.safetensors", model, guide, **progress)
         self.run.write_metrics(self.rows)

@@ -1,7 +1,5 @@
 """A Pyro ELBO as a module that also reports its two terms."""
 
-from collections.abc import Callable
-
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
@@ -32,10 +30,7 @@ class Objective(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
-        loss = self._loss(model, guide, x) / len(x)
+        loss = self.elbo.differentiable_loss(model, guide, x) / len(x)  # type: ignore[attr-defined]
         with torch.no_grad():
             terms = elbo_terms(model.trace, guide.trace)
         return loss, terms
-
-    def _loss(self, model: Callable, guide: Callable, x: Tensor) -> Tensor:
-        return self.elbo.differentiable_loss(model, guide, x)

@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -147,7 +148,7 @@ class Pair:
     epoch: int
 
 
-def load(run_dir: Path | str, checkpoint: str | None = None, allow: tuple[str, ...] = ()) -> Pair:
+def load(run_dir: Path | str, checkpoint: str | None = None, allow: Sequence[str] = ()) -> Pair:
     """The pair that a run trained.
 
     Args:

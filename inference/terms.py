@@ -1,7 +1,7 @@
 """The two terms of a negative ELBO, read off a pair of traces."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
@@ -50,14 +50,14 @@ def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True)
     return Terms(sum(kl[1:], kl[0]), sum(reconstruction[1:], reconstruction[0]))
 
 
-def sample_sites(trace: Trace) -> dict[str, dict]:
+def sample_sites(trace: Trace) -> dict[str, Any]:
     """The random choices of a trace by name, without those that plates make."""
     return {
         name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
     }
 
 
-def _kl(guide_site: dict, model_site: dict, closed_form: bool) -> Tensor:
+def _kl(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
     if closed_form:
         try:
             return scale_and_mask(kl_divergence(guide_site["fn"], model_site["fn"]), mask=guide_site["mask"])
@@ -66,7 +66,7 @@ def _kl(guide_site: dict, model_site: dict, closed_form: bool) -> Tensor:
     return site_log_prob(guide_site) - site_log_prob(model_site)
 
 
-def site_log_prob(site: dict) -> Tensor:
+def site_log_prob(site: Any) -> Tensor:
     """The log-density of a traced site at its value: masks count, ``poutine.scale`` does not."""
     return scale_and_mask(site["fn"].log_prob(site["value"]), mask=site["mask"])
 

@@ -2,6 +2,7 @@
 
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp
 from pyro_models.guides import MeanFieldGuide, UniformDequantizer
+from pyro_models.interpolation import great_circle, straight
 from pyro_models.models import VAE, FlowModel
 from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel
 from pyro_models.priors import GaussianMixture, StandardNormal
@@ -25,4 +26,6 @@ __all__ = [
     "StandardNormal",
     "UniformDequantizer",
     "flip_realnvp",
+    "great_circle",
+    "straight",
 ]

@@ -7,6 +7,14 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+Shape = torch.Size | list[int] | tuple[int, ...]
+
+
+def _inside(y: Tensor, x: Tensor, levels: int, event_dim: int) -> Tensor:
+    """Whether all intensities of an image lie in the cells of its pixels, up to rounding."""
+    off_centre = (levels * y - x - 0.5).abs()
+    return (off_centre <= 0.5 + _margin(levels, y.dtype)).flatten(-event_dim).all(-1)
+
 
 def _margin(levels: int, dtype: torch.dtype) -> float:
     """How far rounding can move ``levels * y``, in units of one level."""
@@ -41,7 +49,11 @@ class Quantized(dist.TorchDistribution):
     def support(self) -> constraints.Constraint:
         return constraints.independent(constraints.integer_interval(0, self.levels - 1), len(self.event_shape))
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    @property
+    def mean(self) -> Tensor:
+        return self.sample()
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
         with torch.no_grad():
             x = (self.levels * self.y).floor().clamp(0, self.levels - 1)
         return x.expand(torch.Size(sample_shape) + x.shape)
@@ -49,8 +61,7 @@ class Quantized(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        off_centre = (self.levels * self.y - value - 0.5).abs()
-        inside = (off_centre <= 0.5 + _margin(self.levels, self.y.dtype)).flatten(-len(self.event_shape)).all(-1)
+        inside = _inside(self.y, value, self.levels, len(self.event_shape))
         return torch.where(inside, 0.0, -math.inf).to(self.y.dtype)
 
 
@@ -85,11 +96,11 @@ class UniformCell(dist.TorchDistribution):
         low, high = (self.x - margin) / self.levels, (self.x + 1 + margin) / self.levels
         return constraints.independent(constraints.interval(low, high), len(self.event_shape))
 
-    def expand(self, batch_shape: torch.Size, _instance: None = None) -> "UniformCell":
+    def expand(self, batch_shape: Shape, _instance: None = None) -> "UniformCell":
         x = self.x.expand(torch.Size(batch_shape) + self.event_shape)
         return UniformCell(x, self.levels, len(self.event_shape), validate_args=self._validate_args)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
         shape = torch.Size(sample_shape) + self.x.shape
         margin = _margin(self.levels, self.x.dtype)
         u = torch.rand(shape, dtype=self.x.dtype, device=self.x.device).clamp(margin, 1 - margin)
@@ -98,6 +109,6 @@ class UniformCell(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        off_centre = (self.levels * value - self.x - 0.5).abs()
-        inside = (off_centre <= 0.5 + _margin(self.levels, value.dtype)).flatten(-len(self.event_shape)).all(-1)
-        return torch.where(inside, math.prod(self.event_shape) * math.log(self.levels), -math.inf).to(value.dtype)
+        inside = _inside(value, self.x, self.levels, len(self.event_shape))
+        log_density = math.prod(self.event_shape) * math.log(self.levels)
+        return torch.where(inside, log_density, -math.inf).to(value.dtype)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch.distributions import Transform
 from torch.distributions.transforms import ReshapeTransform
 
@@ -15,10 +16,10 @@ def flip_realnvp(
     image_shape: Sequence[int],
     pairs: int = 4,
     hidden: Sequence[int] = (1024, 1024),
-    activation: str = "ReLU",
+    activation: str = "ELU",
     dropout: float = 0.0,
     separate: bool = False,
-    bound: float | None = 2.0,
+    bound: float | None = 5.0,
     alpha: float = 1e-6,
 ) -> Flow:
     r"""RealNVP over [0, 1]^D: (coupling, flip) pairs, then the sigmoid.
@@ -64,4 +65,4 @@ def flip_realnvp(
     for _ in range(pairs):
         conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
         transforms += [AffineCoupling(conditioner, bound), Flip()]
-    return Flow([*transforms, ReshapeTransform((size,), tuple(image_shape)), Squash(alpha)], size)
+    return Flow([*transforms, ReshapeTransform(torch.Size([size]), torch.Size(image_shape)), Squash(alpha)], size)

@@ -25,14 +25,24 @@ class FlowDistribution(dist.TransformedDistribution):
         """log p(value) in nats; (\\*) for a value of shape (\\*, event_shape)."""
         if self._validate_args:
             self._validate_sample(value)
+        epsilon, log_det = self.to_base(value)
+        return self.base_dist.log_prob(epsilon) + log_det
+
+    def to_base(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The noise behind a value, (\*, base event), and the log-determinant of that map, (\*)."""
         event_dim = len(self.event_shape)
         log_det = torch.zeros((), dtype=value.dtype, device=value.device)
         for transform in reversed(self.transforms):
             value, step = inverse_and_log_det(transform, value)
             log_det = log_det + sum_rightmost(step, event_dim - transform.codomain.event_dim)
             event_dim += transform.domain.event_dim - transform.codomain.event_dim
-        base = self.base_dist.log_prob(value)
-        return sum_rightmost(base, event_dim - len(self.base_dist.event_shape)) + log_det
+        return value, log_det
+
+    def from_base(self, epsilon: Tensor) -> Tensor:
+        """The value that noise of shape (*, base event) becomes, (*, event_shape)."""
+        for transform in self.transforms:
+            epsilon = transform(epsilon)
+        return epsilon
 
 
 class Flow(nn.Module):

@@ -26,6 +26,8 @@ class VAE(PyroModule):
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
     """
 
+    levels = 2  # of a pixel
+
     def __init__(self, prior: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.prior = prior

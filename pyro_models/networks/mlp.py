@@ -35,9 +35,9 @@ class MLP(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
-        self.heads = None if isinstance(out_features, int) else list(out_features)
-        total = sum(self.heads) if self.heads else out_features
-        sizes = [in_features, *hidden, *(self.heads or [out_features])]
+        self.one_output = isinstance(out_features, int)
+        self.heads = [out_features] if isinstance(out_features, int) else list(out_features)
+        sizes = [in_features, *hidden, *self.heads]
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise ValueError(f"layer sizes must be whole numbers of at least 1; got {sizes}")
         if not isinstance(getattr(nn, activation, None), type):
@@ -50,14 +50,14 @@ class MLP(nn.Module):
             layers += [nn.Linear(before, after), getattr(nn, activation)()]
             layers += [nn.Dropout(dropout)] if dropout else []
         self.trunk = nn.Sequential(*layers)
-        self.out = nn.Linear(hidden[-1] if hidden else in_features, total)
+        self.out = nn.Linear(hidden[-1] if hidden else in_features, sum(self.heads))
         if zero_init:
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         y = self.out(self.trunk(x))
-        return y.split(self.heads, dim=-1) if self.heads else y
+        return y if self.one_output else y.split(self.heads, dim=-1)
 
 
 class Parallel(nn.Module):

@@ -26,4 +26,5 @@ class Flip(Bijector):
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.flip(-1), x.new_zeros(x.shape[:-1])
 
-    inverse_and_log_det = forward_and_log_det
+    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward_and_log_det(y)

@@ -44,11 +44,8 @@ class Squash(Bijector):
         if not 0 <= alpha < 0.5:
             raise ValueError(f"alpha must be at least 0 and below 1/2; got {alpha}")
         self.alpha = alpha
-
-    @property
-    def codomain(self) -> constraints.Constraint:
-        margin = self.alpha / (1 - 2 * self.alpha)
-        return constraints.interval(-margin, 1 + margin)
+        margin = alpha / (1 - 2 * alpha)
+        self.codomain = constraints.interval(-margin, 1 + margin)
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_det = nn.functional.logsigmoid(x) + nn.functional.logsigmoid(-x) - math.log(1 - 2 * self.alpha)

@@ -1,0 +1,73 @@
+"""Figures: curves of a run and grids of images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
+from matplotlib.figure import Figure  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from inference import import_torchvision  # noqa: E402
+
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+_COLOURS = {"train": "#4C72B0", "test": "#DD8452", "validation": "#55A868"}
+
+
+def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch: bool = False) -> Figure:
+    """Metrics against epochs, one panel each, a line for every split that has it.
+
+    Args:
+        rows: of ``metrics.csv``.
+        panels: the metric's name in the columns, such as "kl", and the axis label it gets.
+        last_batch: the last batch of each epoch, not the mean over all of them.
+    """
+    middle = "_last_batch_" if last_batch else "_"
+    epochs = [row["epoch"] for row in rows]
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 0.6, 3.0), squeeze=False)
+        for axis, (metric, label) in zip(axes[0], panels.items(), strict=True):
+            for split, colour in _COLOURS.items():
+                column = f"{split}{middle}{metric}"
+                if column in rows[0]:
+                    values = [row[column] for row in rows]
+                    axis.plot(epochs, values, color=colour, label=split, marker="o" if len(rows) < 3 else None)
+            later = [row[f"{s}{middle}{metric}"] for row in rows[len(rows) // 20 :] for s in ("train", "test")]
+            margin = 0.05 * (max(later) - min(later)) or 1.0
+            axis.set_ylim(min(later) - margin, max(later) + margin)  # the first epochs would flatten the rest
+            axis.set(xlabel="epoch", ylabel=label)
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0][0].legend()
+    return figure
+
+
+def image_grid(images: Tensor, columns: int, inches: float = 0.6) -> Figure:
+    """Images (N, C, H, W) with values in [0, 1], row by row."""
+    import_torchvision()
+    from torchvision.utils import make_grid
+
+    mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=1, pad_value=0.35)
+    _, height, width = mosaic.shape
+    figure = plt.figure(figsize=(inches * columns, inches * columns * height / width))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.imshow(mosaic.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axis.axis("off")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
+    return path

@@ -1,0 +1,224 @@
+"""What a report says of each kind of model."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import torch
+from _figures import curves, image_grid
+from _pictures import draw, interpolate, reconstruct, to_unit, traverse
+from matplotlib.figure import Figure as Plot
+from torch import nn
+
+from inference import Images, Pair, Run
+from pyro_models import VAE, FlowModel
+
+SAMPLES = 16
+STEPS = 10
+
+
+@dataclass
+class Figure:
+    name: str
+    figure: Plot
+    caption: str
+
+
+@dataclass
+class Table:
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str
+
+
+@dataclass
+class Section:
+    title: str
+    summary: str
+    blocks: list[Figure | Table]
+    assumptions: list[str]
+
+
+@singledispatch
+def section(model: nn.Module, pair: Pair, run: Run, train: Images, test: Images) -> Section:
+    """The part of a report on one run."""
+    raise TypeError(f"no report is known for a {type(model).__name__}")
+
+
+@section.register
+def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
+    rows = run.metrics()
+    panels = {"negative_elbo": "negative ELBO (nats)", "kl": "KL (nats)", "reconstruction": "reconstruction (nats)"}
+    name, how = test.name.split()[0], test.binarisation
+    x = test.observe(slice(SAMPLES))
+    grid = image_grid(torch.cat([x, reconstruct(pair, x)]), columns=SAMPLES)
+    path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    moved, dims = traverse(pair, test.observe(slice(1000)), num_dims=6, steps=STEPS)
+    blocks: list[Figure | Table] = [
+        Figure(
+            "vae_curves",
+            curves(rows, panels),
+            f"VAE on {name}: negative ELBO, KL term and reconstruction loss by epoch, in nats per image, as means "
+            f"over all batches of the epoch; {_sizes(train, test)}, {how} binarisation, one draw of the code an "
+            "image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+        ),
+        Figure(
+            "vae_curves_last_batch",
+            curves(rows, panels, last_batch=True),
+            "The same three quantities on the last batch of each epoch alone: noisier, since a batch holds "
+            f"at most {pair.config['batch_size']} images.",
+        ),
+        *_bounds(run),
+        Figure(
+            "vae_samples",
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=1.0),
+            f"{SAMPLES} images from the trained VAE: pixel probabilities for codes drawn from the prior.",
+        ),
+        Figure(
+            "vae_reconstructions",
+            grid,
+            f"The first {SAMPLES} test images ({how} binarisation), and below each its reconstruction from one draw "
+            "of the code.",
+        ),
+        Figure(
+            "vae_interpolation",
+            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
+            "Each row: pixel probabilities along the straight line between the mean codes of two test images.",
+        ),
+        Figure(
+            "vae_traversal",
+            image_grid(to_unit(model, moved.flatten(0, 1)), columns=STEPS),
+            "Latent traversal: each row moves one coordinate of the first test image's code from -3 to 3 (coordinates "
+            f"{', '.join(map(str, dims))}, those whose posterior means vary most over 1,000 test images or all).",
+        ),
+    ]
+    prior = type(model.prior).__name__
+    return Section(
+        f"Variational autoencoder on {name}",
+        f"A model p(x, z) with prior {prior} over {model.prior().event_shape[0]} latent dimensions and Bernoulli "
+        f"pixels, and an amortised guide q(z|x) of the form {type(pair.guide).__name__}, {_trained(run, pair)}.",
+        blocks,
+        [
+            "Pixels are binary, independent given the code, and their probabilities come from the decoder.",
+            _binarisation(how),
+            "The negative ELBO is the KL term plus the reconstruction loss of one draw of the code; the KL term is in "
+            "closed form where one is known.",
+            "Importance-weighted bounds use the densities of the drawn codes, never the closed-form KL.",
+            *_measured(run),
+        ],
+    )
+
+
+@section.register
+def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Section:
+    rows = run.metrics()
+    name = test.name.split()[0]
+    x = test.observe(slice(10))
+    path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    blocks: list[Figure | Table] = [
+        Figure(
+            "realnvp_curves",
+            curves(rows, {"bits_per_dim": "bits per dimension", "negative_elbo": "negative ELBO (nats)"}),
+            f"RealNVP on {name}: train and test loss by epoch, in bits per dimension and in nats per image, as means "
+            f"over all batches; {_sizes(train, test)}, {test.levels} grey levels, one draw of the dequantisation "
+            "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+        ),
+        *_bounds(run),
+        Figure(
+            "realnvp_samples",
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=1.0),
+            f"{SAMPLES} random samples from the trained flow, as integer pixels.",
+        ),
+        Figure(
+            "realnvp_interpolation",
+            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
+            "Each row: images along the great circle between the base-space points of two test images.",
+        ),
+    ]
+    return Section(
+        f"RealNVP on {name}",
+        f"A flow of {len(model.flow.transforms)} transforms over {_dims(test)} intensities, with the "
+        f"dequantiser {type(pair.guide).__name__} as its guide, {_trained(run, pair)}.",
+        blocks,
+        [
+            f"A pixel is one of {test.levels} levels; the model's probability of an image is the integral of the "
+            "flow's density over the image's cell, which the dequantiser bounds from below.",
+            "Bits per dimension are that bound's nats, divided by the number of pixels and log 2.",
+            "The base distribution is a standard normal.",
+            *_measured(run),
+        ],
+    )
+
+
+def _bounds(run: Run) -> list[Figure | Table]:
+    """The table of importance-weighted bounds, where the run has been evaluated."""
+    file = run.path / "evaluation.json"
+    if not file.is_file():
+        return []
+    record = json.loads(file.read_text())
+    entries = {"negative ELBO": record["negative_elbo"]}
+    entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items()}
+    header = ["bound", "nats per image", "standard error", "standard error over images"]
+    rows = [[name, *_numbers(entry, 3)] for name, entry in entries.items()]
+    if "bits_per_dim" in record:
+        header = [*header, "bits per dimension", "standard error"]
+        in_bits = [record["bits_per_dim"].get("1"), *record["bits_per_dim"].values()]
+        if "1" in record["negative_iwae"]:
+            rows = rows[1:]  # the bound of one sample is the ELBO
+            in_bits = in_bits[1:]
+        rows = [[*row, *(_numbers(entry, 4)[:2] if entry else ("", ""))] for row, entry in zip(rows, in_bits, strict=True)]
+    caption = (
+        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images: means of "
+        f"{record['repeats']} repeats, binarisation {record['binarisation']}. The first standard error is over "
+        "repeats (new draws on the same images), the second over images."
+    )
+    return [Table(header, rows, caption)]
+
+
+def _numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
+    values = entry["value"], entry["standard_error"], entry["standard_error_over_images"]
+    return tuple("–" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
+
+
+def _dims(images: Images) -> str:
+    return "x".join(map(str, images.image_shape))
+
+
+def _sizes(train: Images, test: Images) -> str:
+    return f"{len(train):,} training and {len(test):,} test images of {_dims(test)}"
+
+
+def _trained(run: Run, pair: Pair) -> str:
+    config = pair.config
+    objective = config["objective"]["class_path"].rpartition(".")[2]
+    return (
+        f"trained with {objective} and Adam (batches of {config['batch_size']}, largest learning rate {config['lr']:g}, "
+        f"schedule {config['schedule']}) for {pair.epoch} epochs in {run.minutes:.1f} minutes; seed {config['seed']}"
+    )
+
+
+def _binarisation(how: str) -> str:
+    return {
+        "dynamic": "Grey pixels are binarised dynamically: a fresh Bernoulli draw whenever an image is seen, in "
+        "training and in testing.",
+        "static": "Grey pixels are binarised statically: one Bernoulli draw a pixel, from a fixed seed.",
+        "threshold": "Grey pixels are binarised by a threshold at half the full intensity.",
+    }[how]
+
+
+def _measured(run: Run) -> list[str]:
+    config = run.config
+    train = (
+        "Training curves are measured in a second pass over the training images after each epoch."
+        if config.get("full_train_pass")
+        else "Training curves are averages over the epoch's own steps, while the weights move; test curves are measured "
+        "after the epoch."
+    )
+    chosen = (
+        f"The weights are those of the best epoch on {config['num_validation']} held-out training images."
+        if config.get("num_validation")
+        else "The weights are those of the last epoch; nothing was chosen by the test images."
+    )
+    return [train, chosen]

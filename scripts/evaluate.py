@@ -1,0 +1,99 @@
+"""Estimate importance-weighted bounds of a trained run on the test images, with standard errors."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from _cli import Parser, main
+from _trained import add_run_options, images_of, load_pair
+
+from inference import Estimate, Run, describe_environment, negative_bounds
+
+# numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
+BINARY = ([5, 50, 150], 50)
+INTEGER = ([1, 8], 5)
+
+
+def evaluate() -> None:
+    parser = Parser(description=__doc__)
+    add_run_options(parser)
+    parser.add_argument("--m", type=list[int], default=None, help="numbers of importance samples, as [5, 50, 150]")
+    parser.add_argument("--repeats", type=int | None, default=None, help="independent estimates to average")
+    parser.add_argument("--num_samples", type=int | None, default=None, help="also estimate the log-likelihood by the "
+                        "bound of this many samples, 5000 as a rule")  # fmt: skip
+    parser.add_argument("--num_images", type=int | None, default=None, help="only the first test images; all if unset")
+    parser.add_argument("--batch_size", type=int, default=200, help="test images at a time")
+    parser.add_argument("--chunk_size", type=int | None, default=None, help="(sample, image) pairs held at once")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--result", type=str | None, default=None, help="file to write the record to as well")
+    options = parser.parse()
+
+    pair = load_pair(options)
+    run = Run.open(options.run)
+    _, test = images_of(pair.config, options.data_root)
+    if options.num_images is not None:
+        if options.num_images < 1:
+            raise ValueError(f"num_images must be at least 1; got {options.num_images}")
+        test = test.take(slice(options.num_images))
+    ms, repeats = INTEGER if test.binarisation == "none" else BINARY
+    ms, repeats = options.m or ms, repeats if options.repeats is None else options.repeats
+    common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
+
+    started = time.perf_counter()
+    bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, **common)
+    record: dict[str, Any] = {
+        "command": f"{run.environment['command']} && {describe_environment()['command']}",
+        "commit": run.environment["commit"],
+        "machine": run.environment["machine"],
+        "minutes": round(run.minutes, 1),
+        "seed": pair.config["seed"],
+        "epochs": pair.epoch,
+        "dataset": pair.config["dataset"],
+        "binarisation": test.binarisation,
+        "num_test_images": len(test),
+        "repeats": repeats,
+        "units": "nats per image, negative bounds (lower is better)",
+        "negative_elbo": bounds[1].as_dict(),
+        "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
+    }
+    if test.binarisation == "none":
+        per_dim = 1 / (math.prod(test.image_shape) * math.log(2))
+        record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in ms}
+    if options.num_samples is not None:
+        estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)
+        bounds |= estimate
+        record["negative_log_likelihood"] = {
+            "num_samples": options.num_samples,
+            **estimate[options.num_samples].as_dict(),
+        }
+    record["evaluation_minutes"] = round((time.perf_counter() - started) / 60, 1)
+
+    text = json.dumps(record, indent=2) + "\n"
+    (run.path / "evaluation.json").write_text(text)
+    if options.result is not None:
+        Path(options.result).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.result).write_text(text)
+    print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
+
+
+def print_table(bounds: dict[int, Estimate], record: dict[str, Any], per_dim: float | None) -> None:
+    print(
+        f"{record['num_test_images']} test images of {record['dataset']}, binarisation {record['binarisation']}, "
+        f"{record['repeats']} repeats; ± standard error over repeats"
+    )
+    for m, estimate in sorted(bounds.items()):
+        name = "negative ELBO" if m == 1 else f"negative IWAE, m = {m}"
+        line = f"{name:24s} {_with_error(estimate, 3)} nats"
+        print(line + (f"   {_with_error(estimate.scaled(per_dim), 4)} bits/dim" if per_dim else ""))
+
+
+def _with_error(estimate: Estimate, digits: int) -> str:
+    error = "" if estimate.standard_error is None else f" ± {estimate.standard_error:.{digits}f}"
+    return f"{estimate.value:.{digits}f}{error}"
+
+
+if __name__ == "__main__":
+    main(evaluate)

@@ -1,0 +1,33 @@
+"""Draw images from a trained model and save them as a figure."""
+
+from pathlib import Path
+
+from _cli import Parser, main
+from _trained import add_run_options, load_pair
+from _pictures import draw, to_unit
+
+from inference import set_seed
+
+
+def sample() -> None:
+    parser = Parser(description=__doc__)
+    add_run_options(parser)
+    parser.add_argument("--num_samples", type=int, default=16, help="images to draw")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--out", type=str | None, default=None, help="PNG file; by default figures/samples.png of the run")
+    options = parser.parse()
+    if options.num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
+
+    pair = load_pair(options)
+    set_seed(options.seed)
+    images = to_unit(pair.model, draw(pair.model, options.num_samples))
+    from _figures import image_grid, save  # matplotlib is slow to import
+
+    out = Path(options.out) if options.out else Path(options.run) / "figures" / "samples.png"
+    save(image_grid(images, columns=max(1, round(options.num_samples**0.5))), out)
+    print(out)
+
+
+if __name__ == "__main__":
+    main(sample)
