@@ -38,7 +38,7 @@ def load_dataset(name: str, root: Path | str | None = None) -> tuple[Images, Ima
     """The training and the test images of a data set, as grey levels.
 
     "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, downloaded by
-    torchvision into ``root`` unless they are there; "digits" is 8x8 with 17 levels, 1,437 and 360
+    torchvision into ``root`` unless they are there; "digits" is 8x8 with 17 levels, 1,438 and 359
     images, and part of scikit-learn.
 
     Raises:

@@ -1,0 +1,39 @@
+import os
+from pathlib import Path
+
+import pyro
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _clean_pyro():
+    """Every test starts from the same seed, an empty parameter store and checks switched on."""
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    pyro.enable_validation(True)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    root = Path(os.environ.get("PYRO_MODELS_DATA", ROOT.parent / "shared" / "data"))
+    if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        pytest.skip(f"no MNIST in {root}; set PYRO_MODELS_DATA to its folder")
+    return root
+
+
+def randomise(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
+    """Random weights everywhere: a flow that starts as the identity would test nothing."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(0, scale)
+    return module

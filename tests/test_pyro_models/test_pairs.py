@@ -1,0 +1,118 @@
+"""Every model with its guide: shapes, gradients, samples, and what bad arguments are told."""
+
+import pytest
+import torch
+from conftest import randomise
+from pyro import poutine
+from pyro.infer import Predictive, Trace_ELBO, TraceMeanField_ELBO
+
+from pyro_models import (
+    MLP,
+    VAE,
+    FlowModel,
+    GaussianMixture,
+    MeanFieldGuide,
+    MLPDecoder,
+    MLPEncoder,
+    StandardNormal,
+    UniformDequantizer,
+    flip_realnvp,
+)
+
+SHAPE = (1, 4, 4)
+
+
+def vae(prior) -> tuple:
+    return VAE(prior(3), MLPDecoder(3, SHAPE, [8])), MeanFieldGuide(MLPEncoder(SHAPE, 3, [8, 8]))
+
+
+PAIRS = {
+    "vae, standard normal": lambda: vae(StandardNormal),
+    "vae, mixture": lambda: vae(GaussianMixture),
+    "flow, uniform": lambda: (FlowModel(flip_realnvp(SHAPE, hidden=[8]), 2), UniformDequantizer(2)),
+}
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request):
+    return tuple(randomise(part) for part in PAIRS[request.param]())
+
+
+@pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO])
+def test_every_parameter_gets_a_gradient(pair, elbo):
+    x = torch.rand(6, *SHAPE).round()
+    module = elbo()(*pair)
+    loss = module(x)
+    assert torch.isfinite(loss)
+    loss.backward()
+    names = {name for name, _ in module.named_parameters()}
+    assert len(names) == sum(len(list(part.parameters())) for part in pair)
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_predictive_samples(pair):
+    model, _ = pair
+    samples = Predictive(model, num_samples=5)(None, batch=2)
+    assert samples["x"].shape == (5, 2, *SHAPE)
+    assert set(samples["x"].unique().tolist()) <= {0.0, 1.0}
+    assert model(None, batch=3).shape == (3, *SHAPE)
+
+
+def test_vectorised_particles(pair):
+    x = torch.rand(6, *SHAPE).round()
+    many = Trace_ELBO(num_particles=7, vectorize_particles=True, max_plate_nesting=1)
+    assert torch.isfinite(many(*pair)(x))
+
+
+def test_sites_lie_in_the_batch_plate(pair):
+    model, guide = pair
+    x = torch.rand(6, *SHAPE).round()
+    trace = poutine.trace(poutine.replay(model, trace=poutine.trace(guide).get_trace(x))).get_trace(x)
+    trace.compute_log_prob()
+    latent = "y" if isinstance(model, FlowModel) else "z"
+    assert {trace.nodes[name]["log_prob"].shape for name in (latent, "x")} == {(6,)}
+
+
+def test_names_of_model_and_guide_do_not_collide(pair):
+    model, guide = ({name.split(".")[0] for name, _ in part.named_parameters()} for part in pair)
+    assert not model & guide
+
+
+def test_mixture_prior_integrates_to_one():
+    prior = randomise(GaussianMixture(2, num_components=4), 0.5)
+    side = torch.linspace(-8, 8, 801)
+    mass = prior().log_prob(torch.cartesian_prod(side, side)).exp().sum() * (side[1] - side[0]) ** 2
+    assert mass.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_encoder_scale_is_the_root_of_a_softplus():
+    encoder = randomise(MLPEncoder(SHAPE, 3, [8]))
+    x = torch.rand(5, *SHAPE)
+    _, raw = encoder.net(2 * x.flatten(1) - 1)
+    torch.testing.assert_close(encoder(x)[1] ** 2, torch.nn.functional.softplus(raw))
+
+
+@pytest.mark.parametrize("network", [MLPEncoder(SHAPE, 3, [8]), MLP(4, 2), MLP(4, (2, 3), [])])
+def test_networks_take_leading_dimensions(network):
+    x = torch.rand(2, 5, *(SHAPE if isinstance(network, MLPEncoder) else (4,)))
+    whole, part = network(x), network(x[1, 3])
+    for a, b in zip(whole, part, strict=True) if isinstance(whole, tuple) else [(whole, part)]:
+        torch.testing.assert_close(a[1, 3], b)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: StandardNormal(0), "latent_dim"),
+        (lambda: GaussianMixture(2, 0), "num_components"),
+        (lambda: MLP(4, 2, [8, -1]), "layer sizes"),
+        (lambda: MLP(4, 2, activation="Elu"), "unknown activation"),
+        (lambda: MLP(4, 2, activation="functional"), "unknown activation"),
+        (lambda: MLP(4, 2, dropout=1.0), "dropout"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
