@@ -168,7 +168,9 @@ def _bounds(run: Run) -> list[Figure | Table]:
         if "1" in record["negative_iwae"]:
             rows = rows[1:]  # the bound of one sample is the ELBO
             in_bits = in_bits[1:]
-        rows = [[*row, *(_numbers(entry, 4)[:2] if entry else ("", ""))] for row, entry in zip(rows, in_bits, strict=True)]
+        rows = [
+            [*row, *(_numbers(entry, 4)[:2] if entry else ("", ""))] for row, entry in zip(rows, in_bits, strict=True)
+        ]
     caption = (
         f"Negative importance-weighted bounds on {record['num_test_images']:,} test images: means of "
         f"{record['repeats']} repeats, binarisation {record['binarisation']}. The first standard error is over "

@@ -1,6 +1,6 @@
 """A VAE and a RealNVP fitted with bare Pyro: SVI, an optimiser, a loop. Read from top to bottom.
 
-    python scripts/minimal_svi.py [epochs]
+python scripts/minimal_svi.py [epochs]
 """
 
 import sys
@@ -59,7 +59,9 @@ def main(epochs: int) -> None:
         with torch.no_grad():
             bound = iwae_bound(log_weights(model, guide, held_out.observe(), num_samples=50), m=50).mean()
             samples = Predictive(model, num_samples=16)(None)["x"]
-        print(f"{build.__name__}: train negative ELBO {loss:.2f}, test negative IWAE (m = 50) {-bound:.2f} nats per image,")
+        print(
+            f"{build.__name__}: train negative ELBO {loss:.2f}, test negative IWAE (m = 50) {-bound:.2f} nats per image,"
+        )
         print(f"    and {samples.shape[0]} samples of shape {tuple(samples.shape[2:])}")
 
 

@@ -56,7 +56,9 @@ def report() -> None:
     import jinja2
 
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     page = templates.get_template("report.html").render(title=options.title, sections=sections)
     out.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from _cli import Parser, main
-from _trained import add_run_options, load_pair
 from _pictures import draw, to_unit
+from _trained import add_run_options, load_pair
 
 from inference import set_seed
 
@@ -14,7 +14,9 @@ def sample() -> None:
     add_run_options(parser)
     parser.add_argument("--num_samples", type=int, default=16, help="images to draw")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument("--out", type=str | None, default=None, help="PNG file; by default figures/samples.png of the run")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="PNG file; by default figures/samples.png of the run"
+    )
     options = parser.parse()
     if options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")

@@ -15,7 +15,7 @@ from pyro_models.transforms import AffineCoupling, Flip, Squash
 def flip_realnvp(
     image_shape: Sequence[int],
     pairs: int = 4,
-    hidden: Sequence[int] = (1024, 1024),
+    hidden: Sequence[int] = (512, 512),
     activation: str = "ELU",
     dropout: float = 0.0,
     separate: bool = False,

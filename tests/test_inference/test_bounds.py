@@ -1,0 +1,213 @@
+"""Importance-weighted bounds against exact answers, and the terms of the ELBO."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from linear_gaussian import ExactGuide, LinearGaussian, WideGuide
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+
+from inference import (
+    Images,
+    Objective,
+    bits_per_dim,
+    draw_traces,
+    elbo_terms,
+    iwae_bound,
+    log_weights,
+    measure,
+    negative_bounds,
+)
+from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+@pytest.fixture
+def model():
+    return LinearGaussian()
+
+
+@pytest.fixture
+def x(model):
+    return model(None, batch=40).detach()
+
+
+def test_exact_posterior_gives_the_evidence_from_every_sample(model, x):
+    log_w = log_weights(model, ExactGuide(model), x, num_samples=5)
+    torch.testing.assert_close(log_w, model.log_evidence(x).expand(5, -1))
+    torch.testing.assert_close(iwae_bound(log_w, 5), model.log_evidence(x))
+
+
+def test_bounds_rise_with_m_and_stay_below_the_evidence(model, x):
+    log_w = log_weights(model, WideGuide(model), x, num_samples=20_000)
+    bounds = [iwae_bound(log_w, m).mean() for m in (1, 5, 50)]
+    spread = log_w.std(0).mean() / math.sqrt(20_000 * len(x))  # standard error of the first; the others have less
+    evidence = model.log_evidence(x).mean()
+    for lower, upper in zip(bounds, [*bounds[1:], evidence], strict=True):
+        assert lower < upper + 3 * spread
+    assert bounds[0] < bounds[1] - 3 * spread
+    assert evidence - bounds[2] < 0.05
+
+
+def test_elbo_is_the_evidence_minus_the_divergence_from_the_posterior(model, x):
+    guide = WideGuide(model)
+    log_w = log_weights(model, guide, x, num_samples=50_000)
+    mean, covariance = model.posterior(x)
+    q = dist.MultivariateNormal(mean + guide.shift, guide.scale**2 * torch.eye(2))
+    gap = torch.distributions.kl_divergence(q, dist.MultivariateNormal(mean, covariance))
+    error = log_w.std(0) / math.sqrt(len(log_w))
+    assert ((log_w.mean(0) + gap - model.log_evidence(x)).abs() < 4.5 * error).all()
+
+
+def test_equals_pyros_renyi_bound_on_the_same_draws(model, x):
+    """RenyiELBO(alpha=0) on one image at a time is minus its importance-weighted bound."""
+    guide = WideGuide(model)
+    for i in range(3):
+        elbo = RenyiELBO(alpha=0, num_particles=11, vectorize_particles=True, max_plate_nesting=1)
+        pyro.set_rng_seed(i)
+        loss = elbo.loss(model, guide, x[i : i + 1])
+        pyro.set_rng_seed(i)
+        bound = iwae_bound(log_weights(model, guide, x[i : i + 1], 11), 11)
+        assert -loss == pytest.approx(bound.item(), abs=1e-10)
+
+
+def test_groups_are_disjoint_and_averaged():
+    log_w = torch.randn(7, 3)
+    by_hand = torch.stack([log_w[0:3].logsumexp(0), log_w[3:6].logsumexp(0)]).mean(0) - math.log(3)
+    torch.testing.assert_close(iwae_bound(log_w, 3), by_hand)
+    torch.testing.assert_close(iwae_bound(log_w, 1), log_w.mean(0))
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 40, 1000, None])
+def test_chunks_change_neither_shape_nor_law(model, x, chunk_size):
+    log_w = log_weights(model, WideGuide(model), x, num_samples=60, chunk_size=chunk_size)
+    assert log_w.shape == (60, 40)
+    exact = log_weights(model, ExactGuide(model), x, num_samples=60, chunk_size=chunk_size)
+    torch.testing.assert_close(exact, model.log_evidence(x).expand(60, -1))
+
+
+def test_each_image_is_encoded_once(model, x):
+    guide = WideGuide(model)
+    log_weights(model, guide, x, num_samples=100, chunk_size=1000)  # ten images at a time
+    assert guide.calls == 4
+
+
+def test_memory_is_bounded_by_the_chunk(model, x):
+    most = 0
+
+    class Watch(LinearGaussian):
+        def forward(self, x=None, batch=1):
+            nonlocal most
+            observed = super().forward(x, batch)
+            most = max(most, pyro.poutine.runtime._PYRO_STACK[0].trace.nodes["z"]["value"][..., 0].numel())
+            return observed
+
+    watched = Watch()
+    for num_samples in (10, 500):
+        log_weights(watched, WideGuide(watched), x, num_samples, chunk_size=64)
+    assert 0 < most <= 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_samples": 0}, "num_samples"),
+        ({"num_samples": 2, "chunk_size": 0}, "chunk_size"),
+        ({"x": torch.zeros(0, 3), "num_samples": 1}, "at least one image"),
+        ({"x": torch.full((2, 3), math.nan), "num_samples": 1}, "not finite"),
+    ],
+)
+def test_bad_arguments_are_named(model, x, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        log_weights(model, ExactGuide(model), **{"x": x, **arguments})
+
+
+@pytest.mark.parametrize("m", [0, -1, 8])
+def test_m_must_fit_the_samples(m):
+    with pytest.raises(ValueError, match="m must be from 1"):
+        iwae_bound(torch.zeros(7, 2), m)
+
+
+def test_a_site_outside_the_plate_is_named(model, x):
+    def leaky(x):
+        pyro.sample("global", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        return model(x)
+
+    def guide(x):
+        pyro.sample("global", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        ExactGuide(model)(x)
+
+    with pytest.raises(ValueError, match="'global'"):
+        log_weights(leaky, guide, x, 4)
+
+
+def small_vae() -> tuple[VAE, MeanFieldGuide]:
+    shape = (1, 3, 3)
+    return VAE(StandardNormal(2), MLPDecoder(2, shape, [8])), MeanFieldGuide(MLPEncoder(shape, 2, [8]))
+
+
+def test_closed_form_divergence_equals_monte_carlo():
+    model, guide = small_vae()
+    x = torch.rand(1, 1, 3, 3).round().expand(40_000, -1, -1, -1)
+    traces = draw_traces(model, guide, x)
+    closed, sampled = (elbo_terms(*traces, closed_form=flag).kl for flag in (True, False))
+    loc, scale = guide.encoder(x[:1])
+    formula = 0.5 * (scale**2 + loc**2 - 1 - (scale**2).log()).sum()
+    torch.testing.assert_close(closed, formula.expand(40_000))
+    error = sampled.std() / math.sqrt(len(sampled))
+    assert abs(sampled.mean() - formula) < 4 * error
+
+
+def test_objective_reports_the_terms_of_its_own_loss():
+    x = torch.rand(5, 1, 3, 3).round()
+    loss, terms = Objective(TraceMeanField_ELBO(), *small_vae())(x)
+    torch.testing.assert_close(terms.negative_elbo.mean(), loss.detach())
+    assert not terms.kl.requires_grad
+    loss, terms = Objective(Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1), *small_vae())(x)
+    assert terms.reconstruction.shape == (3, 5)
+    assert loss.requires_grad
+
+
+def test_masked_pixels_do_not_count(model, x):
+    guide = ExactGuide(model)
+    nothing = pyro.poutine.mask(model, mask=torch.tensor(False))
+    log_w = log_weights(nothing, pyro.poutine.mask(guide, mask=torch.tensor(False)), x, 3)
+    torch.testing.assert_close(log_w, torch.zeros(3, 40))
+
+
+def test_scaling_changes_the_loss_and_not_the_measure():
+    torch.set_default_dtype(torch.float32)
+    model, guide = small_vae()
+    images = Images("test", torch.randint(0, 2, (6, 1, 3, 3)).byte(), torch.zeros(6), levels=2)
+    scaled = [pyro.poutine.scale(part, scale=0.1) for part in (model, guide)]
+    plain = measure(model, guide, images, 6)
+    torch.testing.assert_close(measure(*scaled, images, 6)[0].negative_elbo, plain[0].negative_elbo)
+
+
+def test_negative_bounds_have_their_errors():
+    torch.set_default_dtype(torch.float32)
+    pair = small_vae()
+    images = Images("test", torch.randint(0, 256, (30, 1, 3, 3)).byte(), torch.zeros(30), 256, "dynamic")
+    many = negative_bounds(*pair, images, ms=(1, 5), repeats=200, batch_size=7)
+    spread = torch.tensor(
+        [negative_bounds(*pair, images, (5,), repeats=4, seed=seed)[5].value for seed in range(1, 41)]
+    ).std()
+    claimed = many[5].standard_error * math.sqrt(200 / 4)
+    assert many[5].value < many[1].value
+    assert float(spread) == pytest.approx(claimed, rel=0.4)
+    assert negative_bounds(*pair, images, (5,), repeats=1)[5].standard_error is None
+    assert many[5].scaled(2).value == 2 * many[5].value
+
+
+@pytest.mark.parametrize("bad", [{"ms": (0, 5)}, {"ms": ()}, {"repeats": 0}, {"batch_size": 0}])
+def test_negative_bounds_refuse_numbers_below_one(bad):
+    images = Images("test", torch.zeros(2, 1, 3, 3).byte(), torch.zeros(2), 2)
+    with pytest.raises(ValueError, match="at least 1"):
+        negative_bounds(*small_vae(), images, **bad)
+
+
+def test_bits_per_dim():
+    assert bits_per_dim(8 * math.log(2), (2, 2, 2)) == pytest.approx(1)
