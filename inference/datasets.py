@@ -19,6 +19,7 @@ _MNIST_MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+_SIZES = {"train": 60_000, "test": 10_000}
 
 
 class DataError(RuntimeError):
@@ -117,7 +118,7 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
             "remove them and run again to download them anew"
         ) from error
     images = Images(f"{dataset_class.__name__} {split}", dataset.data[:, None], dataset.targets.long(), levels=256)
-    expected = (60_000 if train else 10_000, 1, 28, 28)
+    expected = (_SIZES[split], 1, 28, 28)
     if images.pixels.shape != expected or not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= 9:
         raise DataError(
             f"the {split} files in {folder} are not those of {dataset_class.__name__}: images of shape "

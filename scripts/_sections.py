@@ -181,7 +181,7 @@ def _bounds(run: Run) -> list[Figure | Table]:
 
 def _numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
     values = entry["value"], entry["standard_error"], entry["standard_error_over_images"]
-    return tuple("–" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
+    return tuple("-" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
 
 
 def _dims(images: Images) -> str:
@@ -196,8 +196,9 @@ def _trained(run: Run, pair: Pair) -> str:
     config = pair.config
     objective = config["objective"]["class_path"].rpartition(".")[2]
     return (
-        f"trained with {objective} and Adam (batches of {config['batch_size']}, largest learning rate {config['lr']:g}, "
-        f"schedule {config['schedule']}) for {pair.epoch} epochs in {run.minutes:.1f} minutes; seed {config['seed']}"
+        f"trained with {objective} and Adam (batches of {config['batch_size']}, largest learning rate "
+        f"{config['lr']:g}, schedule {config['schedule']}) for {pair.epoch} epochs in {run.minutes:.1f} minutes; "
+        f"seed {config['seed']}"
     )
 
 
@@ -215,8 +216,8 @@ def _measured(run: Run) -> list[str]:
     train = (
         "Training curves are measured in a second pass over the training images after each epoch."
         if config.get("full_train_pass")
-        else "Training curves are averages over the epoch's own steps, while the weights move; test curves are measured "
-        "after the epoch."
+        else "Training curves are averages over the epoch's own steps, while the weights move; test curves are "
+        "measured after the epoch."
     )
     chosen = (
         f"The weights are those of the best epoch on {config['num_validation']} held-out training images."

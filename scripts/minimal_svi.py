@@ -60,7 +60,7 @@ def main(epochs: int) -> None:
             bound = iwae_bound(log_weights(model, guide, held_out.observe(), num_samples=50), m=50).mean()
             samples = Predictive(model, num_samples=16)(None)["x"]
         print(
-            f"{build.__name__}: train negative ELBO {loss:.2f}, test negative IWAE (m = 50) {-bound:.2f} nats per image,"
+            f"{build.__name__}: train negative ELBO {loss:.2f}, test negative IWAE (m = 50) {-bound:.2f} nats an image,"
         )
         print(f"    and {samples.shape[0]} samples of shape {tuple(samples.shape[2:])}")
 

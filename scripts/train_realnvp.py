@@ -10,7 +10,7 @@ DEQUANTIZER = Choice("dequantizer", ("UniformDequantizer",), "guide q(y|x) from 
 def train_realnvp() -> None:
     parser = Parser(description=__doc__)
     parser.add_choices(FLOW, DEQUANTIZER, OBJECTIVE)
-    add_training_options(parser, epochs=80, batch_size=250, lr=2e-3, clip_norm=50.0)
+    add_training_options(parser, epochs=70, batch_size=250, lr=2e-3, clip_norm=50.0)
     options = parser.parse()
 
     train, test = load_images(options)

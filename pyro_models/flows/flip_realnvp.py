@@ -19,7 +19,7 @@ def flip_realnvp(
     activation: str = "ELU",
     dropout: float = 0.0,
     separate: bool = False,
-    bound: float | None = 5.0,
+    bound: float | None = 2.0,
     alpha: float = 1e-6,
 ) -> Flow:
     r"""RealNVP over [0, 1]^D: (coupling, flip) pairs, then the sigmoid.

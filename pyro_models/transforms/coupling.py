@@ -40,7 +40,7 @@ class AffineCoupling(Bijector):
     domain = constraints.real_vector
     codomain = constraints.real_vector
 
-    def __init__(self, conditioner: nn.Module, bound: float | None = 5.0) -> None:
+    def __init__(self, conditioner: nn.Module, bound: float | None = 2.0) -> None:
         super().__init__()
         if bound is not None and not bound > 0:
             raise ValueError(f"bound must be positive, or None for no bound; got {bound}")

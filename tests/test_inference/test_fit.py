@@ -1,0 +1,336 @@
+"""The SVI loop: what it does, what it writes, and that a resumed run is the run itself."""
+
+import json
+import math
+
+import pytest
+import torch
+import yaml
+from pyro.infer import SVI, Trace_ELBO
+from pyro.optim import Adam
+from safetensors.torch import save_file
+
+from inference import CheckpointError, Images, Run, RunError, Settings, build, epoch_order, fit, load, set_seed
+from inference.schedules import SCHEDULES
+
+SHAPE = [1, 4, 4]
+PAIR = {
+    "model": {
+        "class_path": "pyro_models.VAE",
+        "init_args": {
+            "prior": {"class_path": "pyro_models.GaussianMixture", "init_args": {"latent_dim": 2}},
+            "decoder": {
+                "class_path": "pyro_models.MLPDecoder",
+                "init_args": {"latent_dim": 2, "image_shape": SHAPE, "hidden": [8]},
+            },
+        },
+    },
+    "guide": {
+        "class_path": "pyro_models.MeanFieldGuide",
+        "init_args": {
+            "encoder": {
+                "class_path": "pyro_models.MLPEncoder",
+                "init_args": {"latent_dim": 2, "image_shape": SHAPE, "hidden": [8]},
+            }
+        },
+    },
+}
+
+
+def images(count: int, seed: int = 0) -> Images:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, *SHAPE), generator=generator).byte()
+    return Images(f"test {seed}", pixels, torch.zeros(count), 256, "dynamic")
+
+
+TRAIN, TEST = images(50), images(20, 1)
+QUICK = {"epochs": 4, "batch_size": 15, "device": "cpu"}
+
+
+def train(folder=None, resume=False, stop_after=None, config=None, **settings):
+    """A run from the start, or its continuation; ``stop_after`` leaves it at that epoch, as a kill would."""
+    set_seed(0)
+    pair = build(PAIR)
+    run = None
+    if folder is not None:
+        run = Run.open(folder) if resume else Run.create(folder, config or {"seed": 0}, PAIR)
+    if stop_after is not None:
+
+        class KilledError(Exception):
+            pass
+
+        def write(rows, original=run.write_metrics):
+            if len(rows) > stop_after:
+                raise KilledError
+            original(rows)
+
+        object.__setattr__(run, "write_metrics", write)
+        with pytest.raises(KilledError):
+            fit(pair["model"], pair["guide"], TRAIN, TEST, Settings(**{**QUICK, **settings}), run=run)
+        return pair, []
+    rows = fit(pair["model"], pair["guide"], TRAIN, TEST, Settings(**{**QUICK, **settings}), run=run, resume=resume)
+    return pair, rows
+
+
+def weights(pair) -> dict[str, torch.Tensor]:
+    return {f"{half}.{k}": v for half in ("model", "guide") for k, v in pair[half].state_dict().items()}
+
+
+def assert_same_weights(a, b):
+    a, b = weights(a), weights(b)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_steps_equal_those_of_bare_svi():
+    """ELBO module and torch's Adam, against SVI, the parameter store and Pyro's Adam.
+
+    SVI's loss is a sum over the batch and the loop's a mean: the same to Adam while batches are equal.
+    """
+    ours, _ = train(schedule="constant", lr=1e-3, epochs=2, batch_size=10)
+    set_seed(0)
+    theirs = build(PAIR)
+    svi = SVI(theirs["model"], theirs["guide"], Adam({"lr": 1e-3}), Trace_ELBO())
+    for epoch in range(2):
+        set_seed(0, epoch, 0, 0)
+        for x in TRAIN.batches(10, epoch_order(len(TRAIN), 0, epoch)):
+            svi.step(x)
+    for (name, a), b in zip(weights(ours).items(), weights(theirs).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_resumed_run_is_the_run_left_alone(tmp_path):
+    whole, rows = train(tmp_path / "whole")
+    train(tmp_path / "cut", stop_after=2)
+    resumed, resumed_rows = train(tmp_path / "cut", resume=True)
+    assert_same_weights(whole, resumed)
+    strip = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in resumed_rows]
+    for name in ("last", "best"):
+        files = [(tmp_path / run / "checkpoints" / f"{name}.safetensors").read_bytes() for run in ("whole", "cut")]
+        assert files[0] == files[1]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not():
+    first, _ = train()
+    again, _ = train()
+    other, _ = train(seed=1)
+    assert_same_weights(first, again)
+    with pytest.raises(AssertionError):
+        assert_same_weights(first, other)
+
+
+def test_training_lowers_the_loss():
+    _, rows = train(epochs=30, lr=1e-2)
+    assert rows[-1]["train_negative_elbo"] < rows[0]["train_negative_elbo"] - 0.5
+
+
+def test_rows_hold_terms_that_add_up(tmp_path):
+    _, rows = train(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    for row in rows:
+        for part in ("train", "test", "train_last_batch", "test_last_batch"):
+            total = row[f"{part}_kl"] + row[f"{part}_reconstruction"]
+            assert row[f"{part}_negative_elbo"] == pytest.approx(total, abs=1e-4)
+        assert row["test_bits_per_dim"] == pytest.approx(row["test_negative_elbo"] / (16 * math.log(2)))
+    assert Run.open(tmp_path / "run").metrics() == rows
+
+
+def test_a_full_pass_measures_the_same_images():
+    _, rows = train(full_train_pass=True)
+    _, running = train()
+    assert rows[0]["test_negative_elbo"] == running[0]["test_negative_elbo"]
+    assert rows[0]["train_negative_elbo"] != running[0]["train_negative_elbo"]
+
+
+def test_early_stopping_and_the_best_checkpoint(tmp_path):
+    config = {"seed": 0, "num_validation": 20}
+    _, rows = train(tmp_path / "run", epochs=300, lr=0.1, num_validation=20, patience=3, config=config)
+    scores = [row["validation_negative_elbo"] for row in rows]
+    best = scores.index(min(scores)) + 1
+    assert len(rows) < 300
+    assert len(rows) == best + 3
+    assert load(tmp_path / "run").epoch == best
+    assert load(tmp_path / "run", "last").epoch == len(rows)
+
+
+def test_validation_images_are_not_trained_on():
+    seen = []
+
+    def spy(self, batch_size, order=None, original=Images.batches):
+        if order is not None:
+            seen.append(len(order))
+        return original(self, batch_size, order)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Images, "batches", spy)
+        train(num_validation=20)
+    assert set(seen) == {30}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    with pytest.raises(FloatingPointError, match="epoch .*checkpoint of epoch"):
+        train(tmp_path / "run", lr=1e18, epochs=50)
+    assert load(tmp_path / "run").epoch >= 1
+
+
+def test_clipping_bounds_the_gradient():
+    clipped, _ = train(clip_norm=1e-12, lr=1e-3, epochs=1)
+    set_seed(0)
+    start = build(PAIR)
+    moved = max(
+        (a - b).abs().max().item() for a, b in zip(weights(clipped).values(), weights(start).values(), strict=True)
+    )
+    assert moved < 1e-4  # Adam's epsilon swallows so small a gradient
+
+
+def test_schedules_begin_and_end_where_they_should():
+    assert SCHEDULES["constant"](0.0) == SCHEDULES["constant"](1.0) == 1
+    assert SCHEDULES["cosine"](0.0) == 1
+    assert SCHEDULES["cosine"](1.0) == pytest.approx(0)
+    one_cycle = [SCHEDULES["one_cycle"](i / 1000) for i in range(1001)]
+    assert one_cycle[0] == pytest.approx(0.04)
+    assert max(one_cycle) == one_cycle[100] == 1
+    assert one_cycle[-1] == pytest.approx(0)
+    assert Settings(lr=0.5).lr_at(0.1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": math.nan}, "lr"),
+        ({"seed": -1}, "seed"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+        ({"patience": 3}, "num_validation"),
+        ({"schedule": "onecycle"}, "onecycle"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)
+
+
+def test_more_validation_than_images_is_refused():
+    with pytest.raises(ValueError, match="below the 50 training images"):
+        train(num_validation=50)
+
+
+def test_nothing_to_resume_without_a_folder():
+    pair = build(PAIR)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        fit(pair["model"], pair["guide"], TRAIN, TEST, Settings(**QUICK), resume=True)
+
+
+# run folders and checkpoints
+
+
+def test_a_loaded_pair_is_the_trained_one(tmp_path):
+    pair, _ = train(tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    assert_same_weights(pair, {"model": loaded.model, "guide": loaded.guide})
+    assert not loaded.model.training
+    assert loaded.epoch == 4
+    assert loaded.config == {"seed": 0}
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    before = (tmp_path / "run" / "metrics.csv").read_bytes()
+    with pytest.raises(RunError, match="--resume.*--overwrite"):
+        Run.create(tmp_path / "run", {}, PAIR)
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+    Run.create(tmp_path / "run", {"seed": 5}, PAIR, overwrite=True)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone_even_to_overwrite(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="not a run's"):
+        Run.create(tmp_path, {}, PAIR, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(RunError, match="is a file"):
+        Run.create(tmp_path / "thesis.tex", {}, PAIR)
+
+
+def test_environment_says_what_ran(tmp_path):
+    environment = Run.create(tmp_path / "run", {"seed": 3}, PAIR).environment
+    assert environment["seed"] == 3
+    assert environment["versions"]["torch"] == torch.__version__
+    assert {"command", "commit", "machine", "started", "python"} <= environment.keys()
+
+
+def test_missing_and_incomplete_folders_are_named(tmp_path):
+    with pytest.raises(RunError, match="no run folder"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="config.yaml, model.yaml, environment.json missing"):
+        load(tmp_path)
+    Run.create(tmp_path / "run", {}, PAIR)
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*last\.safetensors"):
+        load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "foreign", "garbage"])
+def test_damaged_checkpoints_are_named(tmp_path, damage):
+    train(tmp_path / "run", epochs=1)
+    file = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    if damage == "truncate":
+        file.write_bytes(file.read_bytes()[:-10])
+    elif damage == "garbage":
+        file.write_bytes(b"\xff" * 500)
+    else:
+        save_file({"x": torch.zeros(3)}, file)
+    with pytest.raises(CheckpointError, match=r"last\.safetensors"):
+        load(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    spec = yaml.safe_load((tmp_path / "run" / "model.yaml").read_text())
+    spec["model"]["init_args"]["decoder"]["init_args"]["hidden"] = [9]
+    (tmp_path / "run" / "model.yaml").write_text(json.dumps(spec))
+    with pytest.raises(CheckpointError, match="not made for this model"):
+        load(tmp_path / "run")
+
+
+def test_damaged_yaml_is_named(tmp_path):
+    run = Run.create(tmp_path / "run", {}, PAIR)
+    (run.path / "model.yaml").write_text("{a: [")
+    with pytest.raises(RunError, match=r"model\.yaml"):
+        load(tmp_path / "run")
+    (run.path / "config.yaml").write_text("just words")
+    with pytest.raises(RunError, match="expected a mapping"):
+        load(tmp_path / "run")
+
+
+# descriptions
+
+
+@pytest.mark.parametrize(
+    "path", ["os.system", "pyro_models.flows.flow.torch.load", "pyro_models.flows.flow.sum_rightmost", "builtins.eval"]
+)
+def test_a_description_builds_only_what_this_project_defines(path):
+    with pytest.raises(ValueError, match="refused|no class or function"):
+        build({"class_path": path, "init_args": {}})
+
+
+def test_a_user_can_allow_a_package():
+    spec = {"class_path": "collections.OrderedDict", "init_args": {"a": 1}}
+    with pytest.raises(ValueError, match="--allow_import collections"):
+        build(spec)
+    assert build(spec, allow=("collections",)) == {"a": 1}
+    assert build([spec, {"b": 2}], allow=None) == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize("path", ["pyro_models.Vae", "pyro_models.nothing.X", "VAE", ""])
+def test_unknown_paths_are_named(path):
+    with pytest.raises(ValueError, match="no class or function|refused"):
+        build({"class_path": path})
+
+
+def test_arguments_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"StandardNormal.*latent"):
+        build({"class_path": "pyro_models.StandardNormal", "init_args": {"latent": 3}})
