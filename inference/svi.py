@@ -14,6 +14,7 @@ from tqdm import tqdm
 from inference.history import History, columns
 from inference.images import Images
 from inference.objective import Objective
+from inference.param_store import param_store_as_it_was
 from inference.randomness import epoch_order, set_seed
 from inference.run import Run
 from inference.settings import Settings
@@ -115,7 +116,7 @@ def fit(
         if settings.patience is not None and history.epochs_since_best >= settings.patience:
             break
         started = time.perf_counter()
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), param_store_as_it_was():
             terms = train_epoch()
         _check_finite(terms, history)
         if settings.full_train_pass:

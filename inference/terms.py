@@ -11,6 +11,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from inference.param_store import param_store_as_it_was
+
 
 class Terms(NamedTuple):
     r"""negative ELBO = kl + reconstruction, each of shape (B,) or (S, B), in nats per image.
@@ -30,8 +32,9 @@ class Terms(NamedTuple):
 
 def draw_traces(model: Callable, guide: Callable, x: Tensor) -> tuple[Trace, Trace]:
     """A trace of the guide on x, and the trace of the model replayed against it."""
-    guide_trace = poutine.trace(guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+    with param_store_as_it_was():
+        guide_trace = poutine.trace(guide).get_trace(x)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
     return model_trace, guide_trace
 
 

@@ -1,13 +1,15 @@
 """What a report says of each kind of model."""
 
+import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import singledispatch
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from _figures import curves, image_grid
+from _figures import curves, image_grid, save
 from _pictures import draw, interpolate, reconstruct, to_unit, traverse
 from matplotlib.figure import Figure as Plot
 from torch import nn
@@ -24,6 +26,13 @@ class Figure:
     name: str
     figure: Plot
     caption: str
+    kind: ClassVar[str] = "figure"
+
+    def render(self, number: int, folder: Path) -> dict[str, Any]:
+        """What the template needs; the picture is saved in the folder too."""
+        path = save(self.figure, folder / f"figure_{number:02d}_{self.name}.png")
+        data = base64.b64encode(path.read_bytes()).decode()
+        return {"kind": self.kind, "number": number, "caption": self.caption, "data": data}
 
 
 @dataclass
@@ -31,6 +40,11 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
+    kind: ClassVar[str] = "table"
+
+    def render(self, number: int, folder: Path) -> dict[str, Any]:
+        """What the template needs."""
+        return {"kind": self.kind, "number": number, **asdict(self)}
 
 
 @dataclass

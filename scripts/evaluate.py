@@ -19,10 +19,11 @@ INTEGER = ([1, 8], 5)
 def evaluate() -> None:
     parser = Parser(description=__doc__)
     add_run_options(parser)
-    parser.add_argument("--m", type=list[int], default=None, help="numbers of importance samples, as [5, 50, 150]")
+    parser.add_argument("--m", type=int, nargs="+", default=None, help="numbers of importance samples")
     parser.add_argument("--repeats", type=int | None, default=None, help="independent estimates to average")
-    parser.add_argument("--num_samples", type=int | None, default=None, help="also estimate the log-likelihood by the "
-                        "bound of this many samples, 5000 as a rule")  # fmt: skip
+    parser.add_argument(
+        "--num_samples", type=int | None, default=None, help="also estimate the log-likelihood with these"
+    )
     parser.add_argument("--num_images", type=int | None, default=None, help="only the first test images; all if unset")
     parser.add_argument("--batch_size", type=int, default=200, help="test images at a time")
     parser.add_argument("--chunk_size", type=int | None, default=None, help="(sample, image) pairs held at once")

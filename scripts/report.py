@@ -1,38 +1,13 @@
 """Gather trained runs into one self-contained HTML report with numbered figures and tables."""
 
-import base64
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _sections import Figure, Section, Table, section
-from _trained import images_of
+from _trained import add_reading_options, images_of
 
 from inference import Run, RunError, load, set_seed
-
-
-@dataclass
-class Numbering:
-    """Gives figures and tables their numbers, and saves the figures."""
-
-    folder: Path
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def number(self, kind: str) -> int:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        return self.counts[kind]
-
-    def render(self, block: Figure | Table) -> dict[str, Any]:
-        from _figures import save
-
-        if isinstance(block, Table):
-            return {"kind": "table", "number": self.number("table"), "header": block.header, "rows": block.rows,
-                    "caption": block.caption}  # fmt: skip
-        number = self.number("figure")
-        path = save(block.figure, self.folder / f"figure_{number:02d}_{block.name}.png")
-        return {"kind": "figure", "number": number, "caption": block.caption, "name": path.name,
-                "data": base64.b64encode(path.read_bytes()).decode()}  # fmt: skip
 
 
 def report() -> None:
@@ -40,18 +15,15 @@ def report() -> None:
     parser.add_argument("runs", nargs="+", help="folders of training runs")
     parser.add_argument("--out", type=str, default="report", help="folder for report.html and the figures")
     parser.add_argument("--title", type=str, default="Deep generative models as Pyro programs", help="of the report")
-    parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets; by default each "
-                        "run's own")  # fmt: skip
-    parser.add_argument("--allow_import", type=list[str], default=[], help="packages of your own whose classes the "
-                        "runs may name, as [mine, other]")  # fmt: skip
+    add_reading_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the drawn images")
     options = parser.parse()
 
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: give the folder for the report another name")
-    numbering = Numbering(out)
-    sections = [make_section(Path(path), options, numbering) for path in options.runs]
+    numbers: Counter[str] = Counter()
+    sections = [make_section(Path(path), options, numbers) for path in options.runs]
 
     import jinja2
 
@@ -66,17 +38,24 @@ def report() -> None:
     print(out / "report.html")
 
 
-def make_section(path: Path, options: Any, numbering: Numbering) -> dict[str, Any]:
+def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, Any]:
+    """What the template needs of one run; its figures are saved, and numbered on from those before."""
+    from _sections import section  # brings matplotlib
+
     run = Run.open(path)
     if not run.metrics():
         raise RunError(f"{path} has no metrics yet: train it first")
     pair = load(path, allow=options.allow_import)
     set_seed(options.seed)
-    content: Section = section(pair.model, pair, run, *images_of(pair.config, options.data_root))
+    content = section(pair.model, pair, run, *images_of(pair.config, options.data_root))
+    blocks = []
+    for block in content.blocks:
+        numbers[block.kind] += 1
+        blocks.append(block.render(numbers[block.kind], Path(options.out)))
     return {
         "title": content.title,
         "summary": content.summary,
-        "blocks": [numbering.render(block) for block in content.blocks],
+        "blocks": blocks,
         "assumptions": content.assumptions,
         "environment": environment_rows(run),
         "path": str(path),

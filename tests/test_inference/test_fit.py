@@ -3,6 +3,7 @@
 import json
 import math
 
+import pyro
 import pytest
 import torch
 import yaml
@@ -99,6 +100,12 @@ def test_steps_equal_those_of_bare_svi():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_the_parameter_store_is_left_as_it_was():
+    kept = pyro.param("mine", torch.tensor(2.0))
+    train(epochs=1)
+    assert dict(pyro.get_param_store().items()) == {"mine": kept}
+
+
 def test_a_resumed_run_is_the_run_left_alone(tmp_path):
     whole, rows = train(tmp_path / "whole")
     train(tmp_path / "cut", stop_after=2)
@@ -170,7 +177,7 @@ def test_validation_images_are_not_trained_on():
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(FloatingPointError, match="epoch .*checkpoint of epoch"):
-        train(tmp_path / "run", lr=1e18, epochs=50)
+        train(tmp_path / "run", lr=10.0, epochs=500, batch_size=50)
     assert load(tmp_path / "run").epoch >= 1
 
 

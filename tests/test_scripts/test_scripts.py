@@ -1,0 +1,342 @@
+"""The command line, from end to end on the digits, and what it says to bad input."""
+
+import csv
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+
+from inference import Run, load
+
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+QUICK = ["--dataset", "digits", "--epochs", "2", "--device", "cpu"]
+SMALL_VAE = [*QUICK, "--latent_dim", "3", "--encoder.hidden", "[8]", "--decoder.hidden", "[8]"]
+SMALL_FLOW = [*QUICK, "--flow.hidden", "[8]", "--flow.pairs", "2"]
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """Runs a script in this process."""
+
+    def run(name: str, *arguments) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPTS / name), *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Two small runs, evaluated, made as a person would."""
+    folder = tmp_path_factory.mktemp("runs")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for command in (
+        ["train_vae.py", *SMALL_VAE, "--out", "vae"],
+        ["evaluate.py", "vae", "--m", "2", "4", "--repeats", "2", "--num_images", "20", "--result", "out/vae.json"],
+        ["train_realnvp.py", *SMALL_FLOW, "--out", "realnvp"],
+        ["evaluate.py", "realnvp", "--repeats", "2", "--num_images", "20"],
+    ):
+        command = [sys.executable, str(SCRIPTS / command[0]), *command[1:]]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_folder_holds_what_it_should(runs):
+    for name in ("vae", "realnvp"):
+        files = {p.relative_to(runs / name).as_posix() for p in (runs / name).rglob("*") if p.is_file()}
+        assert {
+            "config.yaml",
+            "model.yaml",
+            "metrics.csv",
+            "environment.json",
+            "evaluation.json",
+            "checkpoints/last.safetensors",
+            "checkpoints/best.safetensors",
+        } <= files
+        with (runs / name / "metrics.csv").open() as lines:
+            assert len(list(csv.DictReader(lines))) == 2
+
+
+def test_latent_dim_is_given_once(runs):
+    pair = load(runs / "vae")
+    assert pair.model.prior().event_shape == (3,)
+    assert pair.guide.encoder.net.heads == [3, 3]
+
+
+def test_the_record_of_an_evaluation(runs):
+    record = json.loads((runs / "out" / "vae.json").read_text())
+    assert record == json.loads((runs / "vae" / "evaluation.json").read_text())
+    assert record["binarisation"] == "dynamic"
+    assert (record["num_test_images"], record["repeats"], record["seed"]) == (20, 2, 0)
+    assert set(record["negative_iwae"]) == {"2", "4"}
+    assert record["negative_iwae"]["4"]["value"] < record["negative_elbo"]["value"]
+    assert record["negative_elbo"]["standard_error"] > 0
+    assert "train_vae.py" in record["command"]
+    assert "evaluate.py" in record["command"]
+    assert {"commit", "machine", "minutes", "units"} <= record.keys()
+    bits = json.loads((runs / "realnvp" / "evaluation.json").read_text())["bits_per_dim"]
+    assert set(bits) == {"1", "8"}
+    assert bits["8"]["value"] < bits["1"]["value"]
+
+
+def test_the_log_likelihood_estimate(runs, script):
+    outcome = script("evaluate.py", runs / "vae", "--m", 2, "--repeats", 1, "--num_images", 5, "--num_samples", 50)
+    assert outcome.code == 0, outcome.err
+    record = json.loads((runs / "vae" / "evaluation.json").read_text())
+    assert record["negative_log_likelihood"]["num_samples"] == 50
+    assert record["negative_log_likelihood"]["standard_error"] is None
+
+
+def test_samples_and_report(runs, script):
+    assert script("sample.py", runs / "realnvp", "--num_samples", 5, "--out", runs / "s.png").code == 0
+    assert (runs / "s.png").read_bytes()[:4] == b"\x89PNG"
+    outcome = script("report.py", runs / "vae", runs / "realnvp", "--out", runs / "report")
+    assert outcome.code == 0, outcome.err
+    page = (runs / "report" / "report.html").read_text()
+    figures, tables = 9, 2
+    assert [f"Figure {i}." in page for i in range(1, figures + 2)] == [True] * figures + [False]
+    assert [f"Table {i}." in page for i in range(1, tables + 2)] == [True] * tables + [False]
+    assert page.count('src="data:image/png;base64,') == figures
+    assert len(list((runs / "report").glob("*.png"))) == figures
+    assert 'src="http' not in page
+    assert "Assumptions" in page
+    assert "16 random samples" in page
+
+
+def test_config_of_a_run_repeats_it(runs, script, tmp_path):
+    assert script("train_vae.py", "--config", runs / "vae" / "config.yaml", "--out", tmp_path / "again").code == 0
+    first, again = (Run.open(path).metrics() for path in (runs / "vae", tmp_path / "again"))
+    assert first[-1]["test_negative_elbo"] == pytest.approx(again[-1]["test_negative_elbo"], rel=1e-5)
+
+
+def test_resume_goes_on_with_the_runs_own_options(script, tmp_path):
+    out = tmp_path / "run"
+    assert script("train_vae.py", *SMALL_VAE, "--out", out).code == 0
+    assert script("train_vae.py", "--out", out, "--resume", "--epochs", 3).code == 0
+    assert [row["epoch"] for row in Run.open(out).metrics()] == [1, 2, 3]
+    assert load(out).model.prior().event_shape == (3,)
+
+
+def test_parts_swap_by_name_with_their_options(script, tmp_path):
+    options = ["--prior", "GaussianMixture", "--prior.num_components", 4, "--objective", "TraceMeanField_ELBO"]
+    outcome = script("train_vae.py", *SMALL_VAE, *options, "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert load(tmp_path / "run").model.prior.loc.shape == (4, 3)
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["objective"]["class_path"] == "pyro.infer.TraceMeanField_ELBO"
+
+
+MINE = '''
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+
+class Laplace(nn.Module):
+    """A prior with heavier tails.
+
+    Args:
+        latent_dim: size of the code.
+        scale: of the density.
+    """
+
+    def __init__(self, latent_dim: int, scale: float = 1.0):
+        super().__init__()
+        self.latent_dim, self.scale = latent_dim, scale
+
+    def forward(self):
+        return dist.Laplace(torch.zeros(self.latent_dim), self.scale).to_event(1)
+'''
+
+
+def test_a_part_of_the_users_own(script, tmp_path, monkeypatch):
+    (tmp_path / "mine_for_test.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    options = ["--prior", "mine_for_test.Laplace", "--prior.scale", "0.7"]
+    assert script("train_vae.py", *SMALL_VAE, *options, "--out", "run").code == 0
+    refused = script("evaluate.py", "run", "--m", 2, "--repeats", 1)
+    assert refused.code == 2
+    assert "--allow_import mine_for_test" in refused.err
+    evaluated = script("evaluate.py", "run", "--m", 2, "--repeats", 1, "--allow_import", "mine_for_test")
+    assert evaluated.code == 0, evaluated.err
+    assert script("train_vae.py", "--out", "run", "--resume", "--epochs", 3).code == 0
+
+
+def test_the_course_configuration(script, tmp_path):
+    course = ["--config", SCRIPTS / "configs" / "vae_course.yaml", "--dataset", "digits", "--epochs", 1]
+    assert script("train_vae.py", *course, "--out", tmp_path / "run").code == 0
+    pair = load(tmp_path / "run")
+    assert [layer.out_features for layer in pair.model.decoder.net.trunk[::2]] == [300, 300]
+    assert pair.model.prior().event_shape == (10,)
+
+
+def test_minimal_svi_takes_the_steps_of_the_training_loop():
+    import minimal_svi
+
+    from inference import Settings, binarise, fit, load_dataset, set_seed
+
+    train, test = (images.take(slice(200)) for images in load_dataset("digits"))
+    for make, images in ((minimal_svi.vae, binarise(train, "dynamic")), (minimal_svi.realnvp, train)):
+        halves = []
+        for way in ("svi", "loop"):
+            set_seed(0)
+            model, guide = make(images)
+            if way == "svi":
+                minimal_svi.fit(model, guide, images, epochs=2)
+            else:
+                fit(model, guide, images, test, Settings(epochs=2, batch_size=100, schedule="constant", device="cpu"))
+            halves.append([*model.parameters(), *guide.parameters()])
+        for a, b in zip(*halves, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+
+
+# bad input: one line, the right code, nothing written
+
+TAKEN = {"sub/file.txt": "keep me"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["train_vae.py", "--out", "new", "--dataset", "mnits"], 2, "mnist"),
+        (["train_vae.py", "--out", "new", "--prior", "Gaussian"], 2, "did you mean GaussianMixture"),
+        (["train_vae.py", "--out", "new", "--prior=StandarNormal"], 2, "did you mean StandardNormal"),
+        (["train_vae.py", "--out", "new", "--prior", "no.such.Prior"], 2, "no.such"),
+        (["train_vae.py", "--out", "new", "--prior.width", "3"], 2, "width"),
+        (["train_vae.py", "--out", "new", "--objective", "ELBO"], 2, "Trace_ELBO"),
+        (["train_vae.py", "--out", "new", "--latent_dim", "0"], 2, "latent_dim"),
+        (["train_vae.py", "--out", "new", "--decoder.hidden", "[8,-1]"], 2, "layer sizes"),
+        (["train_vae.py", "--out", "new", "--decoder.activation", "Elu"], 2, "Elu"),
+        (["train_vae.py", "--out", "new", "--epochs", "0"], 2, "epochs"),
+        (["train_vae.py", "--out", "new", "--batch_size", "-5"], 2, "batch_size"),
+        (["train_vae.py", "--out", "new", "--lr", "nan"], 2, "lr"),
+        (["train_vae.py", "--out", "new", "--binarisation", "dynamicc"], 2, "threshold"),
+        (["train_vae.py", "--out", "new", "--nonsense", "1"], 2, "nonsense"),
+        (["train_vae.py", "--out", "new", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["train_vae.py"], 2, "out"),
+        (["train_vae.py", "--out", "new", "--resume"], 1, "no run to resume"),
+        (["train_vae.py", "--out", "sub"], 1, "not a run's"),
+        (["train_vae.py", "--out", "sub", "--overwrite"], 1, "not a run's"),
+        (["train_vae.py", "--out", "sub/file.txt"], 1, "is a file"),
+        (["train_realnvp.py", "--out", "new", "--flow.pairs", "0"], 2, "pairs"),
+        (["train_realnvp.py", "--out", "new", "--flow", "flip_realnpv"], 2, "did you mean flip_realnvp"),
+        (["train_realnvp.py", "--out", "new", "--flow.alpha", "0.7"], 2, "alpha"),
+        (["evaluate.py", "nowhere"], 1, "no run folder"),
+        (["evaluate.py", "sub"], 1, "not a complete run folder"),
+        (["sample.py", "nowhere"], 1, "no run folder"),
+        (["report.py", "nowhere"], 1, "no run folder"),
+        (["report.py"], 2, "runs"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_gets_one_line(script, tmp_path, monkeypatch, arguments, code, says):
+    for name, text in TAKEN.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    if "--dataset" not in arguments and arguments[0].startswith("train") and len(arguments) > 1:
+        arguments = [*arguments, "--dataset", "digits"]
+    outcome = script(*arguments)
+    assert outcome.code == code
+    assert says in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == TAKEN
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--m", "0"], "at least 1"),
+        (["--m", "2", "-3"], "at least 1"),
+        (["--repeats", "0"], "at least 1"),
+        (["--num_samples", "0"], "at least 1"),
+        (["--num_images", "0"], "num_images"),
+        (["--chunk_size", "0"], "chunk_size"),
+        (["--batch_size", "0"], "batch_size"),
+        (["--checkpoint", "first"], "first"),
+    ],
+)
+def test_bad_numbers_for_evaluation_leave_the_record_alone(runs, script, options, says):
+    before = (runs / "realnvp" / "evaluation.json").read_bytes()
+    outcome = script("evaluate.py", runs / "realnvp", *options)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert (runs / "realnvp" / "evaluation.json").read_bytes() == before
+
+
+def test_a_run_in_the_way_is_kept(runs, script):
+    before = (runs / "vae" / "metrics.csv").read_bytes()
+    outcome = script("train_vae.py", *SMALL_VAE, "--out", runs / "vae")
+    assert outcome.code == 1
+    assert "--resume" in outcome.err
+    assert "--overwrite" in outcome.err
+    assert (runs / "vae" / "metrics.csv").read_bytes() == before
+
+
+def test_no_network_says_what_to_do(script, tmp_path, monkeypatch):
+    from inference import import_torchvision
+
+    import_torchvision()
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    outcome = script("train_vae.py", "--out", tmp_path / "run", "--data_root", tmp_path / "data")
+    assert outcome.code == 1
+    assert "--dataset digits" in outcome.err
+    assert "--data_root" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["train_vae.py", "train_realnvp.py", "evaluate.py", "sample.py", "report.py"])
+def test_help_is_quick(name):
+    """Slow libraries are imported when they are used: --help needs none of them."""
+    slow = {"torchvision", "matplotlib", "sklearn", "accelerate", "tensorboard", "jinja2"}
+    program = (
+        "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        f"finally: print(sorted({slow!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, str(SCRIPTS / name)]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "[]"
+    assert "usage:" in done.stdout
+
+
+def test_help_of_a_part_lists_its_options(script):
+    assert "--prior.num_components" in script("train_vae.py", "--prior.help", "GaussianMixture").out
+    outcome = script("train_realnvp.py", "--flow.help", "flip_realnvp")
+    assert outcome.code == 0
+    assert "--flow.pairs" in outcome.out
+    assert "image_shape" not in outcome.out
+
+
+def test_demo_lists_scripts_that_exist():
+    import demo
+
+    assert all((SCRIPTS / command.split()[0]).is_file() for command in demo.COMMANDS)
+    assert Path(demo.FOLDER) == Path("demo")
