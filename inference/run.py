@@ -148,13 +148,16 @@ class Pair:
     epoch: int
 
 
-def load(run_dir: Path | str, checkpoint: str | None = None, allow: Sequence[str] = ()) -> Pair:
+def load(
+    run_dir: Path | str, checkpoint: str | None = None, allow: Sequence[str] = (), device: torch.device | str = "cpu"
+) -> Pair:
     """The pair that a run trained.
 
     Args:
         run_dir: the run's folder.
         checkpoint: "last" or "best"; by default "best" where images were held out to choose it by.
         allow: packages outside this project whose classes the run may name.
+        device: where to put the pair.
 
     Raises:
         RunError, CheckpointError: if the folder or the checkpoint is missing or damaged.
@@ -165,7 +168,8 @@ def load(run_dir: Path | str, checkpoint: str | None = None, allow: Sequence[str
     checkpoint = checkpoint or ("best" if config.get("num_validation") else "last")
     pair = build(run.pair, allow=PROJECT + tuple(allow))
     progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
-    return Pair(pair["model"].eval(), pair["guide"].eval(), config, progress["epoch"])
+    model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
+    return Pair(model, guide, config, progress["epoch"])
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:

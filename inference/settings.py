@@ -9,7 +9,7 @@ from inference.schedules import SCHEDULES
 
 @dataclass(frozen=True)
 class Settings:
-    """How :func:`inference.fit` trains.
+    """Settings of the training.
 
     Args:
         epochs: passes over the training images.

@@ -57,7 +57,7 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6) -> Figure:
     import_torchvision()
     from torchvision.utils import make_grid
 
-    mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=1, pad_value=0.35)
+    mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=max(1, images.shape[-1] // 14), pad_value=1.0)
     _, height, width = mosaic.shape
     figure = plt.figure(figsize=(inches * columns, inches * columns * height / width))
     axis = figure.add_axes((0, 0, 1, 1))

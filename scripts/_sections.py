@@ -87,7 +87,7 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
         *_bounds(run),
         Figure(
             "vae_samples",
-            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=1.0),
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
             f"{SAMPLES} images from the trained VAE: pixel probabilities for codes drawn from the prior.",
         ),
         Figure(
@@ -142,7 +142,7 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
         *_bounds(run),
         Figure(
             "realnvp_samples",
-            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=1.0),
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
             f"{SAMPLES} random samples from the trained flow, as integer pixels.",
         ),
         Figure(

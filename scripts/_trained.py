@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from _cli import Parser
 
 from inference import Images, Pair, binarise, load, load_dataset
@@ -19,8 +20,14 @@ def add_reading_options(parser: Parser) -> None:
     parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
 
 
-def load_pair(options: Any) -> Pair:
-    return load(options.run, options.checkpoint, options.allow_import)
+def load_pair(options: Any, device: torch.device | str = "cpu") -> Pair:
+    return load(options.run, options.checkpoint, options.allow_import, device)
+
+
+def best_device(choice: str) -> torch.device:
+    """The CPU, or for "auto" the GPU where there is one."""
+    accelerator = torch.accelerator.current_accelerator() if choice == "auto" else None
+    return accelerator or torch.device("cpu")
 
 
 def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Images, Images]:

@@ -7,9 +7,10 @@ from pathlib import Path
 FOLDER = Path("demo")
 VAE, REALNVP = FOLDER / "vae", FOLDER / "realnvp"
 COMMANDS = [
-    f"train_vae.py --dataset digits --latent_dim 16 --epochs 60 --out {VAE} --overwrite",
+    f"train_vae.py --dataset digits --latent_dim 16 --batch_size 50 --epochs 80 --out {VAE} --overwrite",
     f"evaluate.py {VAE} --repeats 10",
-    f"train_realnvp.py --dataset digits --flow.hidden [256,256] --epochs 60 --out {REALNVP} --overwrite",
+    f"train_realnvp.py --dataset digits --flow.hidden [256,256] --batch_size 50 --epochs 50"
+    f" --out {REALNVP} --overwrite",
     f"evaluate.py {REALNVP}",
     f"report.py {VAE} {REALNVP} --out {FOLDER}",
 ]

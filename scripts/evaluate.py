@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _trained import add_run_options, images_of, load_pair
+from _trained import add_run_options, best_device, images_of, load_pair
 
 from inference import Estimate, Run, describe_environment, negative_bounds
 
@@ -27,13 +27,15 @@ def evaluate() -> None:
     parser.add_argument("--num_images", type=int | None, default=None, help="only the first test images; all if unset")
     parser.add_argument("--batch_size", type=int, default=200, help="test images at a time")
     parser.add_argument("--chunk_size", type=int | None, default=None, help="(sample, image) pairs held at once")
+    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU where there is one")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--result", type=str | None, default=None, help="file to write the record to as well")
     options = parser.parse()
 
-    pair = load_pair(options)
     run = Run.open(options.run)
-    _, test = images_of(pair.config, options.data_root)
+    device = best_device(options.device)
+    pair = load_pair(options, device)
+    test = images_of(pair.config, options.data_root)[1].to(device)
     if options.num_images is not None:
         if options.num_images < 1:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")

@@ -88,3 +88,14 @@ def test_files_that_the_readme_names_exist():
 
 def test_minimal_svi_fits_on_a_page():
     assert len(Path(ROOT / "scripts" / "minimal_svi.py").read_text().splitlines()) <= 80
+
+
+def test_python_in_the_readme_runs():
+    readme = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
+    assert len(blocks) == 2
+    names: dict = {}
+    exec("import torch\nfrom torch import nn\nimport pyro.distributions as dist", names)
+    exec(blocks[0], names)
+    assert names["Laplace"](3, 0.7)().event_shape == (3,)
+    exec(blocks[1].replace("epochs=20", "epochs=1"), names)
