@@ -1,16 +1,26 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
-from pyro_models.flows import Flow, FlowDistribution, flip_realnvp
+from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp
 from pyro_models.guides import MeanFieldGuide, UniformDequantizer
 from pyro_models.interpolation import great_circle, straight
 from pyro_models.models import VAE, FlowModel
-from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel
+from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel, ResNet, ScaleAndShift
 from pyro_models.priors import GaussianMixture, StandardNormal
-from pyro_models.transforms import AffineCoupling, Bijector, Flip, Squash
+from pyro_models.transforms import (
+    ActNorm,
+    AffineCoupling,
+    Bijector,
+    Flip,
+    MaskedCoupling,
+    Squash,
+    Squeeze,
+    checkerboard,
+)
 
 __all__ = [
     "MLP",
     "VAE",
+    "ActNorm",
     "AffineCoupling",
     "Bijector",
     "Flip",
@@ -20,12 +30,19 @@ __all__ = [
     "GaussianMixture",
     "MLPDecoder",
     "MLPEncoder",
+    "MaskedCoupling",
     "MeanFieldGuide",
     "Parallel",
+    "ResNet",
+    "ScaleAndShift",
     "Squash",
+    "Squeeze",
     "StandardNormal",
     "UniformDequantizer",
+    "checkerboard",
     "flip_realnvp",
     "great_circle",
+    "image_realnvp",
+    "masked_realnvp",
     "straight",
 ]

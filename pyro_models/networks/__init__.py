@@ -2,5 +2,6 @@
 
 from pyro_models.networks.image import MLPDecoder, MLPEncoder
 from pyro_models.networks.mlp import MLP, Parallel
+from pyro_models.networks.resnet import ResNet, ScaleAndShift
 
-__all__ = ["MLP", "MLPDecoder", "MLPEncoder", "Parallel"]
+__all__ = ["MLP", "MLPDecoder", "MLPEncoder", "Parallel", "ResNet", "ScaleAndShift"]

@@ -1,8 +1,10 @@
 """Invertible maps with tractable log-determinants, as Pyro ``TransformModule`` objects."""
 
+from pyro_models.transforms.actnorm import ActNorm
 from pyro_models.transforms.bijector import Bijector
-from pyro_models.transforms.coupling import AffineCoupling
+from pyro_models.transforms.coupling import AffineCoupling, MaskedCoupling, checkerboard
 from pyro_models.transforms.flip import Flip
 from pyro_models.transforms.squash import Squash
+from pyro_models.transforms.squeeze import Squeeze
 
-__all__ = ["AffineCoupling", "Bijector", "Flip", "Squash"]
+__all__ = ["ActNorm", "AffineCoupling", "Bijector", "Flip", "MaskedCoupling", "Squash", "Squeeze", "checkerboard"]

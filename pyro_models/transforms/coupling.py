@@ -1,4 +1,4 @@
-"""The affine coupling layer of RealNVP."""
+"""The affine coupling layer of RealNVP, on halves or under a mask."""
 
 import torch
 from pyro.distributions import constraints
@@ -8,7 +8,7 @@ from pyro_models.transforms.bijector import Bijector
 
 
 class AffineCoupling(Bijector):
-    r"""Affine coupling: one half of a vector scales and shifts the other.
+    r"""Affine coupling: one half of an event scales and shifts the other.
 
     With :math:`x = (x_a, x_b)`, two halves of equal size,
 
@@ -21,51 +21,129 @@ class AffineCoupling(Bijector):
         \log |\det J_f(x)| = \sum_j s(x_a)_j, \qquad
         \log |\det J_{f^{-1}}(y)| = -\sum_j s(y_a)_j.
 
-    Shapes: x and y are (\*, D) with D even; the log-determinant is (\*), in nats.
+    Shapes: an event is (D,), or (C, H, W) with ``dim=-3`` to split the channels; log-determinants
+    have the shape that is left, in nats.
 
     Args:
-        conditioner: a module from :math:`x_a`, (\*, D/2), to the pair (raw log scale, shift), each
-            (\*, D/2): :class:`~pyro_models.networks.MLP` with ``out_features=(D/2, D/2)``, or
+        conditioner: a module from :math:`x_a` to the pair (raw log scale, shift), each of
+            :math:`x_a`'s shape: :class:`~pyro_models.networks.MLP` with ``out_features=(D/2, D/2)``, or
             :class:`~pyro_models.networks.Parallel` of two separate networks.
         bound: b in :math:`s = b \tanh(\mathrm{raw} / b)`, so that :math:`|s| < b` however far a
             training step goes; ``None`` takes the raw log scale as it is.
+        dim: the dimension that is split, from the right; an event begins with it.
+        swap: transform the first half, given the second.
 
     Raises:
-        ValueError: if D is odd, or ``bound`` is not positive.
+        ValueError: if the split dimension is odd, ``bound`` is not positive, or ``dim`` not negative.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
-    equations 4 to 8.
+    equations 4 to 8; channel-wise, section 3.4.
     """
 
-    domain = constraints.real_vector
-    codomain = constraints.real_vector
-
-    def __init__(self, conditioner: nn.Module, bound: float | None = 2.0) -> None:
+    def __init__(self, conditioner: nn.Module, bound: float | None = 2.0, dim: int = -1, swap: bool = False) -> None:
         super().__init__()
         if bound is not None and not bound > 0:
             raise ValueError(f"bound must be positive, or None for no bound; got {bound}")
+        if dim >= 0:
+            raise ValueError(f"dim counts from the right and must be negative; got {dim}")
         self.conditioner = conditioner
         self.bound = bound
+        self.dim = dim
+        self.swap = swap
+        self.domain = self.codomain = constraints.independent(constraints.real, -dim)
 
     def log_scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
         raw, shift = self.conditioner(x_a)
-        log_scale = raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
-        return log_scale, shift
+        return _bounded(raw, self.bound), shift
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x_a, x_b = _halves(x)
+        x_a, x_b = self._halves(x)
         log_scale, shift = self.log_scale_and_shift(x_a)
-        return torch.cat([x_a, x_b * log_scale.exp() + shift], dim=-1), log_scale.sum(-1)
+        return self._join(x_a, x_b * log_scale.exp() + shift), self._sum(log_scale)
 
     def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        y_a, y_b = _halves(y)
+        y_a, y_b = self._halves(y)
         log_scale, shift = self.log_scale_and_shift(y_a)
-        return torch.cat([y_a, (y_b - shift) * (-log_scale).exp()], dim=-1), -log_scale.sum(-1)
+        return self._join(y_a, (y_b - shift) * (-log_scale).exp()), -self._sum(log_scale)
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        size = x.shape[self.dim]
+        if size % 2:
+            raise ValueError(
+                f"a coupling needs two equal halves, but dimension {self.dim} has size {size}, which is odd"
+            )
+        first, second = x.chunk(2, dim=self.dim)
+        return (second, first) if self.swap else (first, second)
+
+    def _join(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([b, a] if self.swap else [a, b], dim=self.dim)
+
+    def _sum(self, log_scale: Tensor) -> Tensor:
+        return log_scale.flatten(self.dim).sum(-1)
 
 
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    if x.shape[-1] % 2:
-        raise ValueError(f"a coupling needs two equal halves, but the last dimension is {x.shape[-1]}, which is odd")
-    x_a, x_b = x.chunk(2, dim=-1)
-    return x_a, x_b
+class MaskedCoupling(Bijector):
+    r"""Affine coupling under any binary mask: what the mask keeps scales and shifts the rest.
+
+    .. math::
+        y = m \odot x + (1 - m) \odot (e^{s(m \odot x)} \odot x + t(m \odot x))
+
+    .. math::
+        \log |\det J_f(x)| = \sum_j (1 - m_j)\, s(m \odot x)_j = -\log |\det J_{f^{-1}}(y)|
+
+    Shapes: an event has the mask's shape; log-determinants have the shape that is left, in nats.
+
+    Args:
+        mask: ones where x passes unchanged, zeros where it is transformed.
+        conditioner: a module from masked events to the pair (raw log scale, shift), each of the
+            event's shape.
+        bound: as for :class:`AffineCoupling`.
+
+    Raises:
+        ValueError: if the mask is not of zeros and ones with some of each, or does not fit x.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
+    equation 9 and section 3.4.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, conditioner: nn.Module, bound: float | None = 2.0) -> None:
+        super().__init__()
+        if bound is not None and not bound > 0:
+            raise ValueError(f"bound must be positive, or None for no bound; got {bound}")
+        if set(mask.unique().tolist()) != {0, 1}:
+            raise ValueError(f"a mask must hold zeros and ones, some of each; got {mask.unique().tolist()}")
+        self.register_buffer("mask", mask.bool(), persistent=False)
+        self.conditioner = conditioner
+        self.bound = bound
+        self.domain = self.codomain = constraints.independent(constraints.real, mask.dim())
+
+    def log_scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """s and t given what the mask keeps of x, zero where the mask is one."""
+        if x.shape[-self.mask.dim() :] != self.mask.shape:
+            raise ValueError(
+                f"the mask is {tuple(self.mask.shape)}, but x has events of shape {tuple(x.shape[-self.mask.dim() :])}"
+            )
+        raw, shift = self.conditioner(torch.where(self.mask, x, 0.0))
+        return _bounded(raw, self.bound).masked_fill(self.mask, 0.0), shift.masked_fill(self.mask, 0.0)
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.log_scale_and_shift(x)
+        return x * log_scale.exp() + shift, log_scale.flatten(-self.mask.dim()).sum(-1)
+
+    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.log_scale_and_shift(y)
+        return (y - shift) * (-log_scale).exp(), -log_scale.flatten(-self.mask.dim()).sum(-1)
+
+
+def checkerboard(image_shape: tuple[int, int, int], odd: bool = False) -> Tensor:
+    """The mask (C, H, W) that is one where row + column is even, or with ``odd`` where it is odd."""
+    channels, height, width = image_shape
+    parity = (torch.arange(height)[:, None] + torch.arange(width)) % 2
+    return (parity == int(odd)).float().expand(channels, height, width)
+
+
+def _bounded(raw: Tensor, bound: float | None) -> Tensor:
+    return raw if bound is None else bound * torch.tanh(raw / bound)

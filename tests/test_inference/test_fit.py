@@ -161,6 +161,15 @@ def test_early_stopping_and_the_best_checkpoint(tmp_path):
     assert load(tmp_path / "run", "last").epoch == len(rows)
 
 
+def test_modules_train_on_training_images_and_are_measured_as_they_will_be_used():
+    set_seed(0)
+    pair = build(PAIR)
+    seen = []
+    pair["guide"].register_forward_pre_hook(lambda module, _: seen.append((torch.is_grad_enabled(), module.training)))
+    fit(pair["model"], pair["guide"], TRAIN, TEST, Settings(**QUICK))
+    assert set(seen) == {(True, True), (False, False)}
+
+
 def test_validation_images_are_not_trained_on():
     seen = []
 

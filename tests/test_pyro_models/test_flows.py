@@ -4,11 +4,42 @@ import pyro.distributions as dist
 import pytest
 import torch
 from conftest import randomise
+from torch.autograd.functional import jacobian
 from torch.distributions.transforms import AffineTransform
 
-from pyro_models import AffineCoupling, Flip, Flow, FlowDistribution, flip_realnvp, great_circle, straight
+from pyro_models import (
+    ActNorm,
+    AffineCoupling,
+    Flip,
+    Flow,
+    FlowDistribution,
+    MaskedCoupling,
+    Squeeze,
+    flip_realnvp,
+    great_circle,
+    image_realnvp,
+    masked_realnvp,
+    straight,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+
+SHAPE = (1, 2, 4)
+FLOWS = {
+    "flip": lambda **options: flip_realnvp(SHAPE, hidden=[16], **options),
+    "flip, separate networks": lambda **options: flip_realnvp(SHAPE, hidden=[16], separate=True, **options),
+    "flip, no bound": lambda **options: flip_realnvp(SHAPE, hidden=[16], bound=None, **options),
+    "flip, dropout": lambda **options: flip_realnvp(SHAPE, hidden=[16], dropout=0.2, **options),
+    "masked": lambda **options: masked_realnvp(SHAPE, hidden=[16], **options),
+    "image": lambda **options: image_realnvp(SHAPE, channels=16, blocks=1, **options),
+    "image, two channels": lambda **options: image_realnvp((2, 2, 2), channels=16, blocks=1, **options),
+}
+
+
+@pytest.fixture(params=FLOWS)
+def flow(request) -> Flow:
+    return randomise(FLOWS[request.param](), 0.15).eval()
 
 
 def small_flow(shape=(1, 2, 4), **options) -> Flow:
@@ -44,13 +75,22 @@ def test_affine_flow_is_the_normal_distribution_it_must_be():
     assert float(draws.std()) == pytest.approx(1.5, rel=0.01)
 
 
-def test_density_equals_that_of_the_general_transformed_distribution():
-    flow = small_flow()
-    y = torch.rand(3, 5, 1, 2, 4)
+def test_density_equals_that_of_the_general_transformed_distribution(flow):
+    shape = flow().event_shape
+    y = torch.rand(3, 5, *shape)
     general = dist.TransformedDistribution(flow().base_dist, flow.transforms)
     assert isinstance(flow(), FlowDistribution)
     torch.testing.assert_close(flow().log_prob(y), general.log_prob(y))
     assert flow().log_prob(y).shape == (3, 5)
+
+
+def test_density_is_the_jacobian_of_the_way_to_the_base(flow):
+    shape = flow().event_shape
+    y = torch.rand(shape)
+    epsilon, _ = flow().to_base(y)
+    matrix = jacobian(lambda y: flow().to_base(y)[0], y).reshape(epsilon.numel(), epsilon.numel())
+    expected = dist.Normal(0.0, 1.0).log_prob(epsilon).sum() + torch.linalg.slogdet(matrix).logabsdet
+    torch.testing.assert_close(flow().log_prob(y), expected, rtol=0, atol=1e-8)
 
 
 def test_the_assigned_flow_has_four_pairs():
@@ -69,28 +109,70 @@ def test_each_half_is_transformed_by_its_turn():
     assert moved.all()
 
 
-def test_base_space_and_back():
-    flow = small_flow()
+def test_base_space_and_back(flow):
     epsilon = torch.randn(6, 8)
     y = flow().from_base(epsilon)
     back, _ = flow().to_base(y)
     torch.testing.assert_close(back, epsilon, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("options", [{}, {"separate": True}, {"bound": None}, {"dropout": 0.2}])
-def test_every_parameter_gets_a_gradient(options):
-    flow = small_flow(**options).train()
-    flow().log_prob(torch.rand(20, 1, 2, 4)).mean().backward()
+def test_every_pixel_is_transformed(flow):
+    epsilon = torch.randn(8, requires_grad=True)
+    y = flow().from_base(epsilon).flatten()
+    matrix = torch.stack([torch.autograd.grad(v, epsilon, retain_graph=True)[0] for v in y])
+    assert ((matrix != 0).sum(1) > 1).all()
+
+
+def test_every_parameter_gets_a_gradient(flow):
+    flow.train()
+    flow().log_prob(torch.rand(20, *flow().event_shape)).mean().backward()
     for name, parameter in flow.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_weights_survive_saving():
-    flow, other = small_flow(), small_flow()
-    other.load_state_dict(flow.state_dict())
-    y = torch.rand(4, 1, 2, 4)
-    assert torch.equal(flow().log_prob(y), other().log_prob(y))
+def test_weights_survive_saving(flow):
+    y = torch.rand(4, *flow().event_shape)
+    expected = flow().log_prob(y)
+    state = {name: value.clone() for name, value in flow.state_dict().items()}
+    randomise(flow)
+    flow.load_state_dict(state)
+    assert torch.equal(flow().log_prob(y), expected)
+
+
+def test_samples_have_the_density(flow):
+    """E_p[f / p] over draws is the integral of f, here a normal density in base space."""
+    draws = flow().sample(torch.Size([5_000]))
+    epsilon, log_det = flow().to_base(draws)
+    f = dist.Normal(0.3, 0.7).log_prob(epsilon).sum(-1) + log_det
+    weight = (f - flow().log_prob(draws)).exp().detach()
+    assert weight.mean().item() == pytest.approx(1, abs=5 * weight.std().item() / 5_000**0.5)
+
+
+def test_the_masked_flow_takes_turns():
+    couplings = [t for t in masked_realnvp((8,), layers=4).transforms if isinstance(t, AffineCoupling)]
+    assert [c.swap for c in couplings] == [False, True, False, True]
+
+
+def test_the_image_flow_is_that_of_its_docstring():
+    kinds = [type(t) for t in reversed(image_realnvp((1, 4, 4), channels=2, blocks=1).transforms)]
+    masked, channels, norm = MaskedCoupling, AffineCoupling, ActNorm
+    assert kinds[1:8] == [masked, norm, masked, norm, masked, norm, masked]
+    assert kinds[9:14] == [channels, norm, channels, norm, channels]
+    assert kinds[14] is Squeeze
+    assert kinds[15:20] == [masked, norm, masked, norm, masked]
+
+
+def test_the_image_flow_has_the_sources_sizes_by_default():
+    flow = image_realnvp((1, 28, 28))
+    first, inner = (
+        next(t for t in flow.transforms if isinstance(t, kind)) for kind in (MaskedCoupling, AffineCoupling)
+    )
+    widths = [
+        [(c.in_channels, c.out_channels) for c in t.modules() if isinstance(c, torch.nn.Conv2d)] for t in (first, inner)
+    ]
+    assert widths[0] == [(1, 128), *[(128, 128)] * 12, (128, 2)]
+    assert widths[1] == [(2, 128), *[(128, 128)] * 12, (128, 4)]
 
 
 def test_precision_follows_the_module():
@@ -124,3 +206,19 @@ def test_paths_end_where_they_should():
 def test_great_circle_keeps_the_length_of_points_on_a_sphere():
     a, b = (torch.nn.functional.normalize(torch.randn(20), dim=0) for _ in range(2))
     torch.testing.assert_close(great_circle(a, b, 7).norm(dim=-1), torch.ones(7))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: masked_realnvp((9,)), "9 pixels"),
+        (lambda: masked_realnvp((8,), layers=1), "layers must be at least 2"),
+        (lambda: image_realnvp((1, 3, 4)), "even sides"),
+        (lambda: image_realnvp((16,)), r"\(C, H, W\)"),
+        (lambda: image_realnvp((1, 4, 4), inner=0), "at least 1 coupling"),
+        (lambda: image_realnvp((1, 4, 4), blocks=0), "blocks"),
+    ],
+)
+def test_bad_sizes_of_other_flows_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

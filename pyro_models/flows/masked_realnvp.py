@@ -1,0 +1,61 @@
+"""RealNVP on flattened images: couplings that take turns with the two halves."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.distributions.transforms import ReshapeTransform
+
+from pyro_models.flows.flow import Flow
+from pyro_models.networks import MLP, Parallel
+from pyro_models.transforms import AffineCoupling, Squash
+
+
+def masked_realnvp(
+    image_shape: Sequence[int],
+    layers: int = 6,
+    hidden: Sequence[int] = (512, 512),
+    activation: str = "ReLU",
+    alpha: float = 1e-6,
+) -> Flow:
+    r"""RealNVP over [0, 1]^D: a fixed mask of half the pixels, its complement, and so on by turns.
+
+    .. math:: y = \mathrm{Squash}(f_n \circ \cdots \circ f_1(\epsilon)), \qquad \epsilon \sim N(0, I_D)
+
+    Odd layers transform the second half given the first, even ones the first given the second,
+    each by two separate perceptrons: :math:`s = \tanh(\mathrm{MLP}(x_a))`, :math:`t = \mathrm{MLP}(x_a)`.
+
+    Shapes: the distribution's ``event_shape`` is ``image_shape``; D is its product.
+
+    Args:
+        image_shape: shape of one image, such as (C, H, W); or (D,) for vectors.
+        layers: number of couplings.
+        hidden: widths of the hidden layers of each perceptron.
+        activation: name of a class in ``torch.nn``.
+        alpha: margin of :class:`~pyro_models.transforms.Squash`.
+
+    Raises:
+        ValueError: if D is odd or there are fewer than 2 layers (one would leave half as it is).
+
+    Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
+    sections 3.2 to 3.5.
+    """
+    size = math.prod(image_shape)
+    if size % 2 or size < 2:
+        raise ValueError(
+            f"a coupling needs two equal halves, but images of shape {tuple(image_shape)} have {size} pixels, "
+            "which is not an even number: crop or pad them"
+        )
+    if layers < 2:
+        raise ValueError(f"layers must be at least 2, or half the pixels would never be transformed; got {layers}")
+
+    def network() -> MLP:
+        return MLP(size // 2, size // 2, hidden, activation, zero_init=True)
+
+    couplings = [
+        AffineCoupling(Parallel(nn.Sequential(network(), nn.Tanh()), network()), bound=None, swap=bool(i % 2))
+        for i in range(layers)
+    ]
+    reshape = ReshapeTransform(torch.Size([size]), torch.Size(image_shape))
+    return Flow([*couplings, reshape, Squash(alpha)], size)

@@ -1,0 +1,81 @@
+"""The convolutional network of RealNVP's image couplings."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+
+class ResidualBlock(nn.Module):
+    """x + conv1x1(ReLU(conv3x3(ReLU(conv1x1(x))))), convolutions weight-normalised."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            weight_norm(nn.Conv2d(channels, channels, 1)),
+            nn.ReLU(),
+            weight_norm(nn.Conv2d(channels, channels, 3, padding=1)),
+            nn.ReLU(),
+            weight_norm(nn.Conv2d(channels, channels, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+class ResNet(nn.Module):
+    r"""3x3 convolution, residual blocks, ReLU, 3x3 convolution; all weight-normalised.
+
+    Shapes: x is (\*, in_channels, H, W), y is (\*, out_channels, H, W).
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        channels: of the hidden layers.
+        blocks: number of residual blocks.
+
+    Raises:
+        ValueError: if a number is below 1.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
+    section 4.1; He et al. (2016); Salimans and Kingma, "Weight normalization" (2016).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, channels: int = 128, blocks: int = 4) -> None:
+        super().__init__()
+        if min(in_channels, out_channels, channels, blocks) < 1:
+            raise ValueError(
+                f"channels and blocks must be at least 1; got {in_channels} in, {out_channels} out, "
+                f"{channels} hidden and {blocks} blocks"
+            )
+        self.net = nn.Sequential(
+            weight_norm(nn.Conv2d(in_channels, channels, 3, padding=1)),
+            nn.ReLU(),
+            *(ResidualBlock(channels) for _ in range(blocks)),
+            nn.ReLU(),
+            weight_norm(nn.Conv2d(channels, out_channels, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.net(x.reshape(-1, *x.shape[-3:]))
+        return y.reshape(*x.shape[:-3], *y.shape[-3:])
+
+
+class ScaleAndShift(nn.Module):
+    r"""A network's channels read as a coupling's (log scale, shift).
+
+    .. math:: s = a \tanh(\mathrm{raw}) + c
+
+    with learned scalars a and c that start at zero, so that a coupling starts without scaling.
+
+    Shapes: the network gives (\*, 2 C, H, W); s and t are (\*, C, H, W).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.amplitude = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = self.network(x).chunk(2, dim=-3)
+        return self.amplitude * torch.tanh(raw) + self.offset, shift

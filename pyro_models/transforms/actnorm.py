@@ -1,0 +1,65 @@
+"""A scale and shift for each channel that start by normalising the data."""
+
+import torch
+import torch.distributed
+from pyro.distributions import constraints
+from torch import Tensor, nn
+
+from pyro_models.transforms.bijector import Bijector
+
+
+class ActNorm(Bijector):
+    r"""One learned scale and shift a channel, set from the first batch that is seen in training.
+
+    .. math::
+        y = e^{s} \odot x + b, \qquad \log |\det J_f| = H W \sum_c s_c = -\log |\det J_{f^{-1}}|
+
+    The first call of the inverse in training mode (from the data to the base) sets b and s to the
+    mean and log standard deviation of each channel of y, so that x starts with mean 0 and variance
+    1.  That happens once: the flag that says so is saved with the weights, and with several
+    processes the statistics are those of all.
+
+    Shapes: x and y are (\*, C, H, W); log-determinants are (\*), in nats.
+
+    Args:
+        channels: C.
+
+    Source: Kingma and Dhariwal, "Glow" (2018), section 3.1.
+    """
+
+    domain = constraints.independent(constraints.real, 3)
+    codomain = constraints.independent(constraints.real, 3)
+    initialised: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1; got {channels}")
+        self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.register_buffer("initialised", torch.tensor(False))
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * self.log_scale.exp() + self.shift, self._log_det(x)
+
+    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training and not self.initialised:
+            self._initialise(y)
+        return (y - self.shift) * (-self.log_scale).exp(), -self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        return (height * width * self.log_scale.sum()).expand(x.shape[:-3])
+
+    @torch.no_grad()
+    def _initialise(self, y: Tensor) -> None:
+        values = y.movedim(-3, 0).flatten(1)  # (C, all the rest)
+        moments = torch.stack([values.mean(1), values.square().mean(1)])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(moments)
+            moments /= torch.distributed.get_world_size()
+        mean, square = moments
+        variance = (square - mean**2).clamp(min=1e-12)
+        self.shift.copy_(mean[:, None, None])
+        self.log_scale.copy_(0.5 * variance.log()[:, None, None])
+        self.initialised.fill_(True)
