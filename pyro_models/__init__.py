@@ -1,6 +1,6 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
-from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp
+from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
 from pyro_models.guides import MeanFieldGuide, UniformDequantizer
 from pyro_models.interpolation import great_circle, straight
 from pyro_models.models import VAE, FlowModel
@@ -10,6 +10,7 @@ from pyro_models.transforms import (
     ActNorm,
     AffineCoupling,
     Bijector,
+    ChannelPart,
     Flip,
     MaskedCoupling,
     Squash,
@@ -23,6 +24,7 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "Bijector",
+    "ChannelPart",
     "Flip",
     "Flow",
     "FlowDistribution",
@@ -44,5 +46,6 @@ __all__ = [
     "great_circle",
     "image_realnvp",
     "masked_realnvp",
+    "multiscale_realnvp",
     "straight",
 ]

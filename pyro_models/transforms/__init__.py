@@ -2,9 +2,20 @@
 
 from pyro_models.transforms.actnorm import ActNorm
 from pyro_models.transforms.bijector import Bijector
+from pyro_models.transforms.channel_part import ChannelPart
 from pyro_models.transforms.coupling import AffineCoupling, MaskedCoupling, checkerboard
 from pyro_models.transforms.flip import Flip
 from pyro_models.transforms.squash import Squash
 from pyro_models.transforms.squeeze import Squeeze
 
-__all__ = ["ActNorm", "AffineCoupling", "Bijector", "Flip", "MaskedCoupling", "Squash", "Squeeze", "checkerboard"]
+__all__ = [
+    "ActNorm",
+    "AffineCoupling",
+    "Bijector",
+    "ChannelPart",
+    "Flip",
+    "MaskedCoupling",
+    "Squash",
+    "Squeeze",
+    "checkerboard",
+]

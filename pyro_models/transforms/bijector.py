@@ -43,9 +43,16 @@ class Bijector(TransformModule):
         return self.forward_and_log_det(x)[1]
 
 
-def inverse_and_log_det(transform: Transform, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse and its log-determinant, for a :class:`Bijector` or any other transform."""
+def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The value and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one."""
     if isinstance(transform, Bijector):
-        return transform.inverse_and_log_det(y)
-    x = transform.inv(y)
-    return x, -transform.log_abs_det_jacobian(x, y)
+        return transform.forward_and_log_det(x)
+    if isinstance(transform.inv, Bijector):
+        return transform.inv.inverse_and_log_det(x)
+    y = transform(x)
+    return y, transform.log_abs_det_jacobian(x, y)
+
+
+def inverse_and_log_det(transform: Transform, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The inverse and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one."""
+    return forward_and_log_det(transform.inv, y)

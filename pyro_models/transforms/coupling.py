@@ -141,6 +141,8 @@ class MaskedCoupling(Bijector):
 def checkerboard(image_shape: tuple[int, int, int], odd: bool = False) -> Tensor:
     """The mask (C, H, W) that is one where row + column is even, or with ``odd`` where it is odd."""
     channels, height, width = image_shape
+    if height * width < 2:
+        raise ValueError(f"a checkerboard needs more than one pixel; got {height} x {width} (too many scales?)")
     parity = (torch.arange(height)[:, None] + torch.arange(width)) % 2
     return (parity == int(odd)).float().expand(channels, height, width)
 
