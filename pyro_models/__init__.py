@@ -1,10 +1,10 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
-from pyro_models.guides import MeanFieldGuide, UniformDequantizer
+from pyro_models.guides import FlowDequantizer, MeanFieldGuide, UniformDequantizer
 from pyro_models.interpolation import great_circle, straight
 from pyro_models.models import VAE, FlowModel
-from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel, ResNet, ScaleAndShift
+from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel, ResNet, ScaleAndShift, WithContext
 from pyro_models.priors import GaussianMixture, StandardNormal
 from pyro_models.transforms import (
     ActNorm,
@@ -27,6 +27,7 @@ __all__ = [
     "ChannelPart",
     "Flip",
     "Flow",
+    "FlowDequantizer",
     "FlowDistribution",
     "FlowModel",
     "GaussianMixture",
@@ -41,6 +42,7 @@ __all__ = [
     "Squeeze",
     "StandardNormal",
     "UniformDequantizer",
+    "WithContext",
     "checkerboard",
     "flip_realnvp",
     "great_circle",

@@ -6,7 +6,9 @@ from _training import OBJECTIVE, add_training_options, load_images, train_pair
 FLOW = Choice(
     "flow", ("flip_realnvp", "image_realnvp", "multiscale_realnvp", "masked_realnvp"), "density of the intensities"
 )
-DEQUANTIZER = Choice("dequantizer", ("UniformDequantizer",), "guide q(y|x) from pixels to intensities")
+DEQUANTIZER = Choice(
+    "dequantizer", ("UniformDequantizer", "FlowDequantizer"), "guide q(y|x) from pixels to intensities"
+)
 
 
 def train_realnvp() -> None:

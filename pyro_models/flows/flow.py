@@ -1,6 +1,6 @@
 """A chain of transforms of a standard normal, as a module that returns a distribution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyro_models.transforms.bijector import inverse_and_log_det
+from pyro_models.transforms.bijector import forward_and_log_det, inverse_and_log_det
 
 
 class FlowDistribution(dist.TransformedDistribution):
@@ -16,13 +16,32 @@ class FlowDistribution(dist.TransformedDistribution):
 
     .. math::
         \log p(y) = \log p_0(f^{-1}(y)) + \log |\det J_{f^{-1}}(y)|
+                  = \log p_0(\epsilon) - \log |\det J_f(\epsilon)|, \qquad y = f(\epsilon)
 
     Values and shapes are those of the parent class, which computes inverse and log-determinant in
-    two passes.
+    two passes.  The density of the value that was drawn last is known from its noise, without
+    inverting anything: exact where an inverse would lose digits, and free where this is a guide.
     """
 
+    _drawn: tuple[Tensor, int, bool, Tensor] | None = None
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        epsilon = self.base_dist.rsample(torch.Size(sample_shape))
+        value, log_det = self._chain(epsilon, self.transforms, forward_and_log_det)
+        log_prob = self.base_dist.log_prob(epsilon) - log_det
+        self._drawn = value, value._version, torch.is_grad_enabled(), log_prob
+        return value
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(value) in nats; (\\*) for a value of shape (\\*, event_shape)."""
+        r"""log p(value) in nats; (\*) for a value of shape (\*, event_shape)."""
+        if self._drawn is not None:
+            drawn, version, had_grad, log_prob = self._drawn
+            if value is drawn and value._version == version and (had_grad or not torch.is_grad_enabled()):
+                return log_prob
         if self._validate_args:
             self._validate_sample(value)
         epsilon, log_det = self.to_base(value)
@@ -30,19 +49,20 @@ class FlowDistribution(dist.TransformedDistribution):
 
     def to_base(self, value: Tensor) -> tuple[Tensor, Tensor]:
         r"""The noise behind a value, (\*, base event), and the log-determinant of that map, (\*)."""
-        event_dim = len(self.event_shape)
-        log_det = torch.zeros((), dtype=value.dtype, device=value.device)
-        for transform in reversed(self.transforms):
-            value, step = inverse_and_log_det(transform, value)
-            log_det = log_det + sum_rightmost(step, event_dim - transform.codomain.event_dim)
-            event_dim += transform.domain.event_dim - transform.codomain.event_dim
-        return value, log_det
+        return self._chain(value, self.transforms[::-1], inverse_and_log_det)
 
     def from_base(self, epsilon: Tensor) -> Tensor:
         """The value that noise of shape (*, base event) becomes, (*, event_shape)."""
-        for transform in self.transforms:
-            epsilon = transform(epsilon)
-        return epsilon
+        return self._chain(epsilon, self.transforms, forward_and_log_det)[0]
+
+    def _chain(self, x: Tensor, transforms: Sequence[Transform], step: Callable) -> tuple[Tensor, Tensor]:
+        """Each transform in turn; log-determinants summed over all dimensions of an event."""
+        batch_dims = x.dim() - len(self.base_dist.event_shape if step is forward_and_log_det else self.event_shape)
+        log_det = x.new_zeros(x.shape[:batch_dims])
+        for transform in transforms:
+            x, part = step(transform, x)
+            log_det = log_det + sum_rightmost(part, part.dim() - batch_dims)
+        return x, log_det
 
 
 class Flow(nn.Module):

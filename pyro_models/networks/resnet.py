@@ -32,6 +32,7 @@ class ResNet(nn.Module):
         out_channels: of the output.
         channels: of the hidden layers.
         blocks: number of residual blocks.
+        zero_init: start with all outputs at zero.
 
     Raises:
         ValueError: if a number is below 1.
@@ -40,20 +41,27 @@ class ResNet(nn.Module):
     section 4.1; He et al. (2016); Salimans and Kingma, "Weight normalization" (2016).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, channels: int = 128, blocks: int = 4) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, channels: int = 128, blocks: int = 4, zero_init: bool = False
+    ) -> None:
         super().__init__()
         if min(in_channels, out_channels, channels, blocks) < 1:
             raise ValueError(
                 f"channels and blocks must be at least 1; got {in_channels} in, {out_channels} out, "
                 f"{channels} hidden and {blocks} blocks"
             )
+        last = nn.Conv2d(channels, out_channels, 3, padding=1)
         self.net = nn.Sequential(
             weight_norm(nn.Conv2d(in_channels, channels, 3, padding=1)),
             nn.ReLU(),
             *(ResidualBlock(channels) for _ in range(blocks)),
             nn.ReLU(),
-            weight_norm(nn.Conv2d(channels, out_channels, 3, padding=1)),
+            weight_norm(last),
         )
+        if zero_init:
+            parameters = dict(last.named_parameters())
+            nn.init.zeros_(parameters["parametrizations.weight.original0"])  # the norms
+            nn.init.zeros_(parameters["bias"])
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.net(x.reshape(-1, *x.shape[-3:]))

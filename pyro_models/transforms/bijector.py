@@ -1,5 +1,7 @@
 """A transform whose value and log-determinant come from one pass."""
 
+from typing import Any
+
 from pyro.distributions.torch_transform import TransformModule
 from torch import Tensor
 from torch.distributions import Transform
@@ -32,6 +34,10 @@ class Bijector(TransformModule):
     def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
+    def given(self, context: Tensor) -> Transform:
+        """This transform given a context; itself, unless it has a network that sees one."""
+        return self
+
     def _call(self, x: Tensor) -> Tensor:
         return self.forward_and_log_det(x)[0]
 
@@ -41,6 +47,28 @@ class Bijector(TransformModule):
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """log |det J_f(x)|, in nats."""
         return self.forward_and_log_det(x)[1]
+
+
+class Given(Bijector):
+    """A transform whose network sees a context, with that context fixed.
+
+    Args:
+        transform: whose ``forward_and_log_det`` and ``inverse_and_log_det`` take a context.
+        context: what the network sees beside its input.
+    """
+
+    def __init__(self, transform: Any, context: Tensor) -> None:
+        super().__init__()
+        self.transform = transform
+        self.context = context
+        self.domain = transform.domain
+        self.codomain = transform.codomain
+
+    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.transform.forward_and_log_det(x, self.context)
+
+    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse_and_log_det(y, self.context)
 
 
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:

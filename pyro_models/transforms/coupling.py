@@ -4,7 +4,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from pyro_models.transforms.bijector import Bijector
+from pyro_models.transforms.bijector import Bijector, Given
 
 
 class AffineCoupling(Bijector):
@@ -52,19 +52,23 @@ class AffineCoupling(Bijector):
         self.swap = swap
         self.domain = self.codomain = constraints.independent(constraints.real, -dim)
 
-    def log_scale_and_shift(self, x_a: Tensor) -> tuple[Tensor, Tensor]:
+    def given(self, context: Tensor) -> Given:
+        """The coupling whose conditioner is called with (x_a, context)."""
+        return Given(self, context)
+
+    def log_scale_and_shift(self, x_a: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
-        raw, shift = self.conditioner(x_a)
+        raw, shift = self.conditioner(x_a) if context is None else self.conditioner(x_a, context)
         return _bounded(raw, self.bound), shift
 
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x_a, x_b = self._halves(x)
-        log_scale, shift = self.log_scale_and_shift(x_a)
+        log_scale, shift = self.log_scale_and_shift(x_a, context)
         return self._join(x_a, x_b * log_scale.exp() + shift), self._sum(log_scale)
 
-    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y_a, y_b = self._halves(y)
-        log_scale, shift = self.log_scale_and_shift(y_a)
+        log_scale, shift = self.log_scale_and_shift(y_a, context)
         return self._join(y_a, (y_b - shift) * (-log_scale).exp()), -self._sum(log_scale)
 
     def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,21 +124,26 @@ class MaskedCoupling(Bijector):
         self.bound = bound
         self.domain = self.codomain = constraints.independent(constraints.real, mask.dim())
 
-    def log_scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def given(self, context: Tensor) -> Given:
+        """The coupling whose conditioner is called with (masked x, context)."""
+        return Given(self, context)
+
+    def log_scale_and_shift(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s and t given what the mask keeps of x, zero where the mask is one."""
         if x.shape[-self.mask.dim() :] != self.mask.shape:
             raise ValueError(
                 f"the mask is {tuple(self.mask.shape)}, but x has events of shape {tuple(x.shape[-self.mask.dim() :])}"
             )
-        raw, shift = self.conditioner(torch.where(self.mask, x, 0.0))
+        kept = torch.where(self.mask, x, 0.0)
+        raw, shift = self.conditioner(kept) if context is None else self.conditioner(kept, context)
         return _bounded(raw, self.bound).masked_fill(self.mask, 0.0), shift.masked_fill(self.mask, 0.0)
 
-    def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self.log_scale_and_shift(x)
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.log_scale_and_shift(x, context)
         return x * log_scale.exp() + shift, log_scale.flatten(-self.mask.dim()).sum(-1)
 
-    def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self.log_scale_and_shift(y)
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.log_scale_and_shift(y, context)
         return (y - shift) * (-log_scale).exp(), -log_scale.flatten(-self.mask.dim()).sum(-1)
 
 
