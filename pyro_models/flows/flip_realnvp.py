@@ -1,15 +1,13 @@
 """RealNVP on flattened images: couplings of equal halves, each followed by a flip."""
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch.distributions import Transform
-from torch.distributions.transforms import ReshapeTransform
 
+from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
-from pyro_models.transforms import AffineCoupling, Flip, Squash
+from pyro_models.transforms import AffineCoupling, Flip
 
 
 def flip_realnvp(
@@ -48,15 +46,9 @@ def flip_realnvp(
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.2 to 3.5.
     """
-    size = math.prod(image_shape)
-    if size % 2 or size < 2:
-        raise ValueError(
-            f"a coupling needs two equal halves, but images of shape {tuple(image_shape)} have {size} pixels, "
-            "which is not an even number: crop or pad them"
-        )
+    half = half_size(image_shape)
     if pairs < 1:
         raise ValueError(f"pairs must be at least 1; got {pairs}")
-    half = size // 2
 
     def network(*heads: int) -> MLP:
         return MLP(half, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)
@@ -65,4 +57,4 @@ def flip_realnvp(
     for _ in range(pairs):
         conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
         transforms += [AffineCoupling(conditioner, bound), Flip()]
-    return Flow([*transforms, ReshapeTransform(torch.Size([size]), torch.Size(image_shape)), Squash(alpha)], size)
+    return flat_flow(transforms, image_shape, alpha)

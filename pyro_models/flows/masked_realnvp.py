@@ -1,15 +1,13 @@
 """RealNVP on flattened images: couplings that take turns with the two halves."""
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import nn
-from torch.distributions.transforms import ReshapeTransform
 
+from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
-from pyro_models.transforms import AffineCoupling, Squash
+from pyro_models.transforms import AffineCoupling
 
 
 def masked_realnvp(
@@ -41,21 +39,15 @@ def masked_realnvp(
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.2 to 3.5.
     """
-    size = math.prod(image_shape)
-    if size % 2 or size < 2:
-        raise ValueError(
-            f"a coupling needs two equal halves, but images of shape {tuple(image_shape)} have {size} pixels, "
-            "which is not an even number: crop or pad them"
-        )
+    half = half_size(image_shape)
     if layers < 2:
         raise ValueError(f"layers must be at least 2, or half the pixels would never be transformed; got {layers}")
 
     def network() -> MLP:
-        return MLP(size // 2, size // 2, hidden, activation, zero_init=True)
+        return MLP(half, half, hidden, activation, zero_init=True)
 
     couplings = [
         AffineCoupling(Parallel(nn.Sequential(network(), nn.Tanh()), network()), bound=None, swap=bool(i % 2))
         for i in range(layers)
     ]
-    reshape = ReshapeTransform(torch.Size([size]), torch.Size(image_shape))
-    return Flow([*couplings, reshape, Squash(alpha)], size)
+    return flat_flow(couplings, image_shape, alpha)
