@@ -188,7 +188,7 @@ def describe_environment() -> dict[str, Any]:
         "command": " ".join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {_accelerator()}",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {_accelerator()}",
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},

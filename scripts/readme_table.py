@@ -16,8 +16,8 @@ def table(results: Path) -> str:
     )
     lines = [
         f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
-        f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes on "
-        "two CPU cores:",
+        f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
+        f"({vae['machine']}):",
         "",
         "| | this project | source report |",
         "|---|---|---|",
@@ -31,7 +31,7 @@ def table(results: Path) -> str:
         "",
         f"RealNVP on MNIST (4 coupling and flip pairs), bits per dimension, {flow['num_test_images']:,} test images "
         f"with 256 grey levels, uniform dequantisation, mean of {flow['repeats']} repeats; trained in "
-        f"{flow['minutes']:.0f} minutes:",
+        f"{flow['minutes']:.0f} minutes ({flow['machine']}):",
         "",
         "| importance samples | bits per dimension |",
         "|---|---|",
