@@ -1,6 +1,7 @@
 """Fitting and measuring any pair of Pyro programs, a model and its guide."""
 
 from inference.build import build, import_object
+from inference.check import check_pair
 from inference.checkpoint import CheckpointError
 from inference.datasets import DATASETS, DataError, load_dataset
 from inference.evaluate import Estimate, negative_bounds
@@ -30,6 +31,7 @@ __all__ = [
     "binarise",
     "bits_per_dim",
     "build",
+    "check_pair",
     "describe_environment",
     "draw_traces",
     "elbo_terms",

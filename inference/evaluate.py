@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from inference.check import check_levels
 from inference.images import Images
 from inference.importance import iwae_bound, log_weights
 from inference.randomness import set_seed
@@ -55,12 +56,14 @@ def negative_bounds(
     the sampled divergence.
 
     Raises:
-        ValueError: if an m or a number is below 1, or the result is not finite.
+        ValueError: if an m or a number is below 1, or the images are not the model's.
+        FloatingPointError: if the result is not finite.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
     """
     if not ms or min(*ms, repeats, batch_size) < 1:
         raise ValueError(f"m, repeats and batch_size must be at least 1; got {list(ms)}, {repeats} and {batch_size}")
+    check_levels(model, images)
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
@@ -90,7 +93,7 @@ def negative_bounds(
 def _estimate(per_image: Tensor, per_repeat: list[float], m: int) -> Estimate:
     value = float(per_image.mean())
     if not math.isfinite(value):
-        raise ValueError(f"the bound for m = {m} is {value}: the model gives some image no density, or NaN")
+        raise FloatingPointError(f"the bound for m = {m} is {value}: the model gives some image no density, or NaN")
 
     def standard_error(values: Tensor) -> float | None:
         return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from inference.checkpoint import load_checkpoint, save_checkpoint
 from inference.importance import bits_per_dim
-from inference.run import Run
+from inference.run import Run, RunError
 from inference.terms import Terms, mean_terms
 
 
@@ -60,12 +60,18 @@ class History:
         Raises:
             ValueError: if there is no run folder.
             CheckpointError: if the checkpoint is missing or does not fit.
+            RunError: if rows of the metrics are missing.
         """
         if self.run is None:
             raise ValueError("there is nothing to resume without a run folder")
         progress = load_checkpoint(self.run.checkpoints / "last.safetensors", model, guide, optimizer)
         self.best, self.best_epoch = progress["best"], progress["best_epoch"]
         self.rows = self.run.metrics()[: progress["epoch"]]
+        if self.epoch < progress["epoch"]:
+            raise RunError(
+                f"{self.run.path / 'metrics.csv'} has {self.epoch} rows but the checkpoint is of epoch "
+                f"{progress['epoch']}: restore the file, or start a new run"
+            )
 
 
 def columns(split: str, terms: Sequence[Terms], image_shape: tuple[int, ...]) -> dict[str, float]:

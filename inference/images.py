@@ -42,6 +42,10 @@ class Images:
             raise ValueError(f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels")
         if not 2 <= self.levels <= 256:
             raise ValueError(f"{self.name}: levels must be from 2 to 256; got {self.levels}")
+        if self.binarisation not in ("none", *BINARISATIONS):
+            raise ValueError(f"{self.name}: unknown binarisation {self.binarisation!r}")
+        if self.binarisation in ("static", "threshold") and self.levels != 2:
+            raise ValueError(f"{self.name}: {self.binarisation} images have 2 levels; got {self.levels}")
         if int(self.pixels.max()) >= self.levels:
             raise ValueError(
                 f"{self.name}: pixels must be below levels = {self.levels}; the largest is {int(self.pixels.max())}"
@@ -107,11 +111,13 @@ def binarise(images: Images, how: str, seed: int = 0) -> Images:
     "threshold" sets the pixels of at least half the full intensity.
 
     Raises:
-        ValueError: if ``how`` is none of these.
+        ValueError: if ``how`` is none of these, or the images are binary already.
 
     Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
     "Importance weighted autoencoders" (2016), section 5 (dynamic).
     """
     if how not in BINARISATIONS:
         raise ValueError(f"unknown binarisation {how!r}: expected one of {', '.join(BINARISATIONS)}")
+    if images.binarisation != "none":
+        raise ValueError(f"{images.name} is binarised already ({images.binarisation})")
     return BINARISATIONS[how](images, seed)

@@ -36,13 +36,16 @@ def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, c
         chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
 
     Raises:
-        ValueError: if a number is below 1, x is empty or not finite, or a site lies outside the
-            batch's plate (there would be one weight for the whole batch).
+        TypeError: if x is not a tensor of floats.
+        ValueError: if a number is below 1, x is empty or not finite, model and guide draw different
+            latents, or a site lies outside the batch's plate (one weight for the whole batch).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError("x must be a tensor of floats, such as images.observe() gives")
     if x.dim() < 1 or not x.numel():
         raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
     if not torch.isfinite(x).all():
@@ -96,16 +99,23 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
     .. math:: L_m(x) = E \Big[ \log \frac1m \sum_{i=1}^m w_i \Big] \le \log p(x)
 
     estimated by the mean over all disjoint groups of m of the samples: one set of samples serves
-    every m up to its size.  m = 1 is the ELBO; the bound does not fall as m grows.
+    every m up to its size, and those that fill no group are left out.  m = 1 is the ELBO; the
+    bound does not fall as m grows.
 
     Shapes: log_w is (num_samples, B); the result is (B,), in nats.
 
     Raises:
-        ValueError: if m is below 1 or above num_samples.
+        ValueError: if m is below 1 or above num_samples, or a weight is NaN or infinite.
 
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8 and theorem 1.
     """
+    if log_w.dim() != 2:
+        raise ValueError(f"log_w must be (num_samples, B); got {tuple(log_w.shape)}")
+    if torch.isnan(log_w).any() or (log_w == math.inf).any():
+        raise ValueError("log_w holds NaN or infinite weights")
     num_samples = len(log_w)
+    if not isinstance(m, int):
+        raise TypeError(f"m must be a whole number; got {m!r}")
     if not 1 <= m <= num_samples:
         raise ValueError(f"m must be from 1 to the number of samples, {num_samples}; got {m}")
     groups = num_samples // m

@@ -22,6 +22,7 @@ from inference.checkpoint import load_checkpoint
 
 _OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "evaluation.json")
 _OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
+_COLUMNS = {"epoch", "seconds", "train_negative_elbo", "test_negative_elbo"}
 _PACKAGES = ("torch", "torchvision", "pyro-ppl", "accelerate", "numpy", "scikit-learn")
 
 
@@ -59,14 +60,14 @@ class Run:
         for name in _OWN_FOLDERS:
             shutil.rmtree(run.path / name, ignore_errors=True)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
-        (run.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        run.write_config(config)
         (run.path / "model.yaml").write_text(yaml.safe_dump(pair, sort_keys=False))
         environment = describe_environment() | {"seed": config.get("seed")}
         (run.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
         return run
 
     def check_free(self, overwrite: bool = False) -> None:
-        """Make sure that a run may be written here.
+        """Make sure that a run may be written here; one that never finished an epoch is no loss.
 
         Raises:
             RunError: as in :meth:`create`.
@@ -75,9 +76,9 @@ class Run:
             raise RunError(f"{self.path} is a file: give the folder for the run another name")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
-        if not (self.path / "config.yaml").is_file():
+        if not (self.path / "config.yaml").is_file() or not self.checkpoints.is_dir():
             raise RunError(f"{self.path} holds files that are not a run's: choose an empty or new folder")
-        if not overwrite:
+        if not overwrite and (self.checkpoints / "last.safetensors").exists():
             raise RunError(
                 f"{self.path} already holds a run: choose another folder, continue it with --resume, "
                 "or replace it with --overwrite"
@@ -96,7 +97,14 @@ class Run:
         missing = [name for name in _OWN_FILES[:3] if not (run.path / name).is_file()]
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
+        lacking = {"command", "commit", "machine", "versions"} - run.environment.keys()
+        if lacking:
+            raise RunError(f"{run.path / 'environment.json'} is damaged: {', '.join(sorted(lacking))} missing")
         return run
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Replace the options, for a continuation that changes some."""
+        (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     @property
     def checkpoints(self) -> Path:
@@ -120,8 +128,19 @@ class Run:
         file = self.path / "metrics.csv"
         if not file.is_file():
             return []
-        with file.open(newline="") as lines:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+        try:
+            with file.open(newline="") as lines:
+                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
+        if rows and not rows[0].keys() >= _COLUMNS:
+            raise RunError(f"{file} is damaged: {', '.join(sorted(_COLUMNS - rows[0].keys()))} missing")
+        return rows
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The record of the last evaluation on all test images, if there is one."""
+        file = self.path / "evaluation.json"
+        return _read_mapping(file) if file.is_file() else None
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows."""
@@ -166,7 +185,9 @@ def load(
     run = Run.open(run_dir)
     config = run.config
     checkpoint = checkpoint or ("best" if config.get("num_validation") else "last")
-    pair = build(run.pair, allow=PROJECT + tuple(allow))
+    pair = build(run.pair, allow=(*PROJECT, *([allow] if isinstance(allow, str) else allow)))
+    if not all(isinstance(pair.get(half), nn.Module) for half in ("model", "guide")):
+        raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
     progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
     return Pair(model, guide, config, progress["epoch"])

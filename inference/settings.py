@@ -27,7 +27,7 @@ class Settings:
         tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
 
     Raises:
-        ValueError: if a setting is out of its range, or two contradict one another.
+        ValueError, TypeError: if a setting is out of its range, or two contradict one another.
     """
 
     epochs: int = 100
@@ -46,8 +46,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
-            if getattr(self, name) < low:
+            if not getattr(self, name) >= low:
                 raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
+        for name in ("epochs", "batch_size", "seed", "num_validation"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} must be a whole number; got {getattr(self, name)!r}")
+        for name, choices in (("device", ("auto", "cpu")), ("mixed_precision", ("no", "fp16", "bf16"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if not math.isfinite(self.weight_decay):
+            raise ValueError(f"weight_decay must be a number; got {self.weight_decay}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ValueError(f"lr must be a positive number; got {self.lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -56,6 +64,17 @@ class Settings:
             raise ValueError(f"unknown schedule {self.schedule!r}: expected one of {', '.join(SCHEDULES)}")
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
+
+    def check_holds_out_fewer_than(self, num_images: int) -> None:
+        """Make sure that some training images are left.
+
+        Raises:
+            ValueError: if not.
+        """
+        if self.num_validation >= num_images:
+            raise ValueError(
+                f"num_validation must be below the {num_images} training images; got {self.num_validation}"
+            )
 
     def lr_at(self, progress: float) -> float:
         """The learning rate after a fraction of the run's steps."""

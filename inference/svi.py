@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import pyro
@@ -11,6 +12,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
 from tqdm import tqdm
 
+from inference.check import check_levels, check_pair
 from inference.history import History, columns
 from inference.images import Images
 from inference.objective import Objective
@@ -34,9 +36,9 @@ def fit(
     resume: bool = False,
     show: str = "negative_elbo",
 ) -> list[dict[str, float]]:
-    r"""Minimise the negative ELBO by Adam over mini-batches; returns the metrics, one row an epoch.
+    r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 
-    .. math:: \theta, \phi \leftarrow \mathrm{Adam}\Big(\nabla \frac1B \sum_{b} -\mathrm{ELBO}_{\theta, \phi}(x_b)\Big)
+    .. math:: \theta, \phi \leftarrow \mathrm{AdamW}\Big(\nabla \frac1B \sum_{b} -\mathrm{ELBO}_{\theta, \phi}(x_b)\Big)
 
     All that is random in an epoch depends on (seed, epoch, process) alone, so that a resumed run
     repeats one that was never interrupted.
@@ -53,7 +55,8 @@ def fit(
         show: the metric on the progress bar, "negative_elbo" (nats) or "bits_per_dim".
 
     Raises:
-        ValueError: if more images are to be held out than there are.
+        ValueError: if more images are to be held out than there are, or model, guide, images and
+            objective do not fit together.
         FloatingPointError: if the negative ELBO becomes NaN or infinite; the last checkpoint stays.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
@@ -61,6 +64,9 @@ def fit(
     from accelerate import Accelerator  # slow to import, and needed only here
 
     settings = settings or Settings()
+    objective = objective or Trace_ELBO()
+    settings.check_holds_out_fewer_than(len(train))
+    check_pair(model, guide, train, objective)
     accelerator = Accelerator(
         cpu=settings.device == "cpu",
         mixed_precision=settings.mixed_precision,
@@ -73,7 +79,7 @@ def fit(
 
     train, validation = _hold_out(train.to(accelerator.device), settings.num_validation, settings.seed)
     splits = {"test": test.to(accelerator.device)} | ({"validation": validation} if validation else {})
-    module = Objective(objective or Trace_ELBO(), model, guide).to(accelerator.device)
+    module = Objective(objective, model, guide).to(accelerator.device)
     optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     history = History(run)
     if resume:
@@ -116,7 +122,8 @@ def fit(
         if settings.patience is not None and history.epochs_since_best >= settings.patience:
             break
         started = time.perf_counter()
-        with pyro.validation_enabled(False), param_store_as_it_was():
+        with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line below
             terms = train_epoch()
         _check_finite(terms, history)
         if settings.full_train_pass:
@@ -142,6 +149,7 @@ def measure(
 
     Modules are put into evaluation mode; ``place`` seeds the draws.
     """
+    check_levels(model, images)
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
@@ -151,8 +159,6 @@ def measure(
 
 
 def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:
-    if num_validation >= len(train):
-        raise ValueError(f"num_validation must be below the {len(train)} training images; got {num_validation}")
     if not num_validation:
         return train, None
     order = epoch_order(len(train), seed, epoch=0)

@@ -31,11 +31,31 @@ class Terms(NamedTuple):
 
 
 def draw_traces(model: Callable, guide: Callable, x: Tensor) -> tuple[Trace, Trace]:
-    """A trace of the guide on x, and the trace of the model replayed against it."""
+    """The trace of the model replayed against a trace of the guide on x, and that of the guide.
+
+    Raises:
+        ValueError: if the two do not draw the same latents, of the same event shapes.
+    """
     with param_store_as_it_was():
         guide_trace = poutine.trace(guide).get_trace(x)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+    check_sites(model_trace, guide_trace)
     return model_trace, guide_trace
+
+
+def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
+    """A latent that only one of the two draws would leave its density out of every number."""
+    model = {name: site for name, site in sample_sites(model_trace).items() if not site["is_observed"]}
+    guide = {name: site for name, site in sample_sites(guide_trace).items() if not site["is_observed"]}
+    if model.keys() != guide.keys() or not guide:
+        raise ValueError(
+            f"model and guide must draw the same latents, one at least; the model draws {sorted(model)}, "
+            f"the guide {sorted(guide)}"
+        )
+    for name in model:
+        shapes = [tuple(site["fn"].event_shape) for site in (model[name], guide[name])]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"latent {name!r} has event shape {shapes[0]} in the model but {shapes[1]} in the guide")
 
 
 def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:

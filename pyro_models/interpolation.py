@@ -10,11 +10,12 @@ def straight(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
 
 def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    r"""The path from a to b that keeps to lengths between theirs; shape (steps, \*a.shape).
+    r"""The path that turns from a to b and changes its length evenly; shape (steps, \*a.shape).
 
     .. math::
-        \frac{\sin((1 - t) \omega)}{\sin \omega} a + \frac{\sin(t \omega)}{\sin \omega} b, \qquad
-        \cos \omega = \frac{a \cdot b}{\|a\| \|b\|}
+        \big((1 - t) \|a\| + t \|b\|\big)
+        \frac{\sin((1 - t) \omega)\, \hat a + \sin(t \omega)\, \hat b}{\sin \omega}, \qquad
+        \cos \omega = \hat a \cdot \hat b, \quad \hat a = a / \|a\|
 
     A straight line between two draws of N(0, I) in many dimensions passes through points far too
     short to be draws themselves; this path does not.
@@ -22,11 +23,12 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
     Source: Shoemake, "Animating rotation with quaternion curves" (1985); White, "Sampling
     generative networks" (2016), section 2.1.
     """
-    cosine = (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
-    omega = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
-    return torch.stack(
-        [
-            (((1 - t) * omega).sin() * a + (t * omega).sin() * b) / omega.sin()
-            for t in torch.linspace(0, 1, steps).tolist()
-        ]
-    )
+    lengths = [v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b)]
+    start, end = a / lengths[0], b / lengths[1]
+    omega = (start * end).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
+
+    def at(t: float) -> Tensor:
+        direction = (((1 - t) * omega).sin() * start + (t * omega).sin() * end) / omega.sin()
+        return ((1 - t) * lengths[0] + t * lengths[1]) * direction
+
+    return torch.stack([at(t) for t in torch.linspace(0, 1, steps).tolist()])

@@ -58,6 +58,9 @@ class Parser(jsonargparse.ArgumentParser):
 
     choices: dict[str, Choice] = {}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
     def add_choices(self, *choices: Choice) -> None:
         """Options ``--role NAME`` and ``--role.option``, and ``--config`` to take them from a file."""
         self.choices = {choice.role: choice for choice in choices}
@@ -172,10 +175,12 @@ def main(function: Callable[[], None]) -> None:
         _stop(2, error)
     except (OSError, RuntimeError, ArithmeticError) as error:
         _stop(1, error)
+    except Exception as error:  # from a user's own parts, or a fault of ours
+        _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
 
 
-def _stop(code: int, reason: BaseException | str) -> None:
+def _stop(code: int, reason: BaseException | str, message: str | None = None) -> None:
     if os.environ.get("PYRO_MODELS_DEBUG") and isinstance(reason, BaseException):
         raise reason
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: error: {' '.join((message or str(reason)).split())}", file=sys.stderr)
     sys.exit(code)

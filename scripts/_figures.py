@@ -43,7 +43,12 @@ def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch:
                 if column in rows[0]:
                     values = [row[column] for row in rows]
                     axis.plot(epochs, values, color=colour, label=split, marker="o" if len(rows) < 3 else None)
-            later = [row[f"{s}{middle}{metric}"] for row in rows[len(rows) // 20 :] for s in ("train", "test")]
+            later = [
+                row[f"{s}{middle}{metric}"]
+                for row in rows[len(rows) // 20 :]
+                for s in _COLOURS
+                if f"{s}{middle}{metric}" in row
+            ]
             margin = 0.05 * (max(later) - min(later)) or 1.0
             axis.set_ylim(min(later) - margin, max(later) + margin)  # the first epochs would flatten the rest
             axis.set(xlabel="epoch", ylabel=label)

@@ -1,7 +1,6 @@
 """What a report says of each kind of model."""
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import singledispatch
@@ -67,7 +66,8 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
     panels = {"negative_elbo": "negative ELBO (nats)", "kl": "KL (nats)", "reconstruction": "reconstruction (nats)"}
     name, how = test.name.split()[0], test.binarisation
     x = test.observe(slice(SAMPLES))
-    grid = image_grid(torch.cat([x, reconstruct(pair, x)]), columns=SAMPLES)
+    grey = test.pixels[:SAMPLES] / (test.levels - 1)
+    grid = image_grid(torch.cat([grey, x, reconstruct(pair, x)]), columns=SAMPLES)
     path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
     moved, dims = traverse(pair, test.observe(slice(1000)), num_dims=6, steps=STEPS)
     blocks: list[Figure | Table] = [
@@ -81,10 +81,11 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
         Figure(
             "vae_curves_last_batch",
             curves(rows, panels, last_batch=True),
-            "The same three quantities on the last batch of each epoch alone: noisier, since a batch holds "
-            f"at most {pair.config['batch_size']} images.",
+            "The same three quantities on the last batch of each epoch alone: noisier, since these batches hold "
+            f"{_last_batch(train, pair)} training and {_last_batch(test, pair)} test images. The last test batch is "
+            "always of the same images, whose level may differ from that of all.",
         ),
-        *_bounds(run),
+        *_bounds(run, pair),
         Figure(
             "vae_samples",
             image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
@@ -93,8 +94,8 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
         Figure(
             "vae_reconstructions",
             grid,
-            f"The first {SAMPLES} test images ({how} binarisation), and below each its reconstruction from one draw "
-            "of the code.",
+            f"The first {SAMPLES} test images; below each what the model sees of it ({how} binarisation), and its "
+            "reconstruction from one draw of the code.",
         ),
         Figure(
             "vae_interpolation",
@@ -104,8 +105,9 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
         Figure(
             "vae_traversal",
             image_grid(to_unit(model, moved.flatten(0, 1)), columns=STEPS),
-            "Latent traversal: each row moves one coordinate of the first test image's code from -3 to 3 (coordinates "
-            f"{', '.join(map(str, dims))}, those whose posterior means vary most over 1,000 test images or all).",
+            "Latent traversal: each row moves one coordinate of the first test image's code from -3 to 3: "
+            f"coordinates {', '.join(map(str, dims))} from the top, whose posterior means vary most over the first "
+            f"{min(1000, len(test)):,} test images.",
         ),
     ]
     prior = type(model.prior).__name__
@@ -134,12 +136,12 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
     blocks: list[Figure | Table] = [
         Figure(
             "realnvp_curves",
-            curves(rows, {"bits_per_dim": "bits per dimension", "negative_elbo": "negative ELBO (nats)"}),
-            f"RealNVP on {name}: train and test loss by epoch, in bits per dimension and in nats per image, as means "
+            curves(rows, {"bits_per_dim": "negative ELBO (bits per dimension)"}),
+            f"RealNVP on {name}: train and test loss by epoch, as means "
             f"over all batches; {_sizes(train, test)}, {test.levels} grey levels, one draw of the dequantisation "
             "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
         ),
-        *_bounds(run),
+        *_bounds(run, pair),
         Figure(
             "realnvp_samples",
             image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
@@ -158,7 +160,7 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
         blocks,
         [
             f"A pixel is one of {test.levels} levels; the model's probability of an image is the integral of the "
-            "flow's density over the image's cell, which the dequantiser bounds from below.",
+            "flow's density over the cell of its pixels, which the dequantiser bounds from below.",
             "Bits per dimension are that bound's nats, divided by the number of pixels and log 2.",
             "The base distribution is a standard normal.",
             *_measured(run),
@@ -166,29 +168,25 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
     )
 
 
-def _bounds(run: Run) -> list[Figure | Table]:
-    """The table of importance-weighted bounds, where the run has been evaluated."""
-    file = run.path / "evaluation.json"
-    if not file.is_file():
+def _bounds(run: Run, pair: Pair) -> list[Figure | Table]:
+    """The table of importance-weighted bounds, where these weights have been evaluated."""
+    record = run.evaluation()
+    if record is None or record.get("epochs") != pair.epoch:
         return []
-    record = json.loads(file.read_text())
-    entries = {"negative ELBO": record["negative_elbo"]}
-    entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items()}
-    header = ["bound", "nats per image", "standard error", "standard error over images"]
+    entries = {"negative ELBO (m = 1)": record["negative_elbo"]}
+    entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
+    header = ["bound", "nats per image", "± repeats", "± images"]
     rows = [[name, *_numbers(entry, 3)] for name, entry in entries.items()]
     if "bits_per_dim" in record:
-        header = [*header, "bits per dimension", "standard error"]
-        in_bits = [record["bits_per_dim"].get("1"), *record["bits_per_dim"].values()]
-        if "1" in record["negative_iwae"]:
-            rows = rows[1:]  # the bound of one sample is the ELBO
-            in_bits = in_bits[1:]
-        rows = [
-            [*row, *(_numbers(entry, 4)[:2] if entry else ("", ""))] for row, entry in zip(rows, in_bits, strict=True)
-        ]
+        header = [*header, "bits per dimension", "± repeats"]
+        in_bits = record["bits_per_dim"].values()
+        rows = [[*row, *_numbers(entry, 4)[:2]] for row, entry in zip(rows, in_bits, strict=True)]
+    pixels = "integer pixels" if record["binarisation"] == "none" else f"{record['binarisation']} binarisation"
     caption = (
-        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images: means of "
-        f"{record['repeats']} repeats, binarisation {record['binarisation']}. The first standard error is over "
-        "repeats (new draws on the same images), the second over images."
+        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images, {pixels}: means of "
+        f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same images) and over "
+        "images. The rows share their draws and images, so the differences between them are far better determined "
+        "than the errors of each suggest."
     )
     return [Table(header, rows, caption)]
 
@@ -196,6 +194,12 @@ def _bounds(run: Run) -> list[Figure | Table]:
 def _numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
     values = entry["value"], entry["standard_error"], entry["standard_error_over_images"]
     return tuple("-" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
+
+
+def _last_batch(images: Images, pair: Pair) -> int:
+    held_out = pair.config.get("num_validation") or 0
+    count = len(images) - (held_out if "train" in images.name else 0)
+    return count % pair.config["batch_size"] or pair.config["batch_size"]
 
 
 def _dims(images: Images) -> str:

@@ -8,7 +8,7 @@ from _cli import Choice, Parser
 from jsonargparse import Namespace
 from pyro.infer import ELBO
 
-from inference import DATASETS, Images, Run, Settings, binarise, build, fit, load_dataset, set_seed
+from inference import DATASETS, Images, Run, Settings, binarise, build, check_pair, fit, load_dataset, set_seed
 
 OBJECTIVE = Choice(
     "objective", ("Trace_ELBO", "TraceMeanField_ELBO"), "estimator of the ELBO", package="pyro.infer", base=ELBO
@@ -48,14 +48,34 @@ def load_images(options: Namespace, binarisation: str | None = None) -> tuple[Im
 def train_pair(
     parser: Parser, options: Namespace, pair: dict[str, Any], train: Images, test: Images, show: str
 ) -> None:
-    """Build the pair, open or continue its run folder, fit."""
+    """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)
+    config = yaml.safe_load(parser.dump(options))
     set_seed(settings.seed)
     programs = build(pair, allow=None)  # the parts were named by the person who runs this
     objective = build(options.objective.as_dict(), allow=None)
+    model, guide = programs["model"], programs["guide"]
+    settings.check_holds_out_fewer_than(len(train))
+    check_pair(model, guide, train, objective)  # before a run that is there is touched
     if options.resume:
         run = Run.open(options.out)
+        refuse_changes(run.config, config)
+        run.write_config(config)
     else:
-        run = Run.create(options.out, yaml.safe_load(parser.dump(options)), pair, options.overwrite)
-    fit(programs["model"], programs["guide"], train, test, settings, objective, run, options.resume, show)
+        run = Run.create(options.out, config, pair, options.overwrite)
+    fit(model, guide, train, test, settings, objective, run, options.resume, show)
     print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+
+
+# what a continuation may change and still be the same run, longer or elsewhere
+MAY_CHANGE = {"config", "resume", "overwrite", "out", "data_root", "epochs", "patience", "device", "tensorboard"}
+
+
+def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    refused = [key for key in changed if key not in MAY_CHANGE]
+    if refused:
+        raise ValueError(
+            f"--resume continues a run as it was, and cannot change {', '.join(refused)}: "
+            "leave the option out, or start a new run in another folder"
+        )

@@ -40,6 +40,9 @@ def evaluate() -> None:
         if options.num_images < 1:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")
         test = test.take(slice(options.num_images))
+    if options.result is not None:  # a place that cannot be written is known before the work
+        Path(options.result).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.result).touch()
     ms, repeats = INTEGER if test.binarisation == "none" else BINARY
     ms, repeats = options.m or ms, repeats if options.repeats is None else options.repeats
     common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
@@ -63,7 +66,7 @@ def evaluate() -> None:
     }
     if test.binarisation == "none":
         per_dim = 1 / (math.prod(test.image_shape) * math.log(2))
-        record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in ms}
+        record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
     if options.num_samples is not None:
         estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)
         bounds |= estimate
@@ -74,9 +77,9 @@ def evaluate() -> None:
     record["evaluation_minutes"] = round((time.perf_counter() - started) / 60, 1)
 
     text = json.dumps(record, indent=2) + "\n"
-    (run.path / "evaluation.json").write_text(text)
+    part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
+    (run.path / f"evaluation{part}.json").write_text(text)
     if options.result is not None:
-        Path(options.result).parent.mkdir(parents=True, exist_ok=True)
         Path(options.result).write_text(text)
     print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
 

@@ -21,12 +21,15 @@ def sample() -> None:
     if options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
 
+    out = Path(options.out) if options.out else Path(options.run) / "figures" / "samples.png"
+    if out.suffix != ".png":
+        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
+
     pair = load_pair(options)
     set_seed(options.seed)
     images = to_unit(pair.model, draw(pair.model, options.num_samples))
     from _figures import image_grid, save  # matplotlib is slow to import
 
-    out = Path(options.out) if options.out else Path(options.run) / "figures" / "samples.png"
     save(image_grid(images, columns=max(1, round(options.num_samples**0.5))), out)
     print(out)
 

@@ -95,7 +95,6 @@ def test_python_in_the_readme_runs():
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
     assert len(blocks) == 2
     names: dict = {}
-    exec("import torch\nfrom torch import nn\nimport pyro.distributions as dist", names)
     exec(blocks[0], names)
     assert names["Laplace"](3, 0.7)().event_shape == (3,)
     exec(blocks[1].replace("epochs=20", "epochs=1"), names)

@@ -18,7 +18,7 @@ def half_size(image_shape: Sequence[int]) -> int:
         ValueError: if that number is odd or zero.
     """
     size = math.prod(image_shape)
-    if size % 2 or size < 2:
+    if size % 2 or size < 2 or min(image_shape) < 1:
         raise ValueError(
             f"a coupling needs two equal halves, but images of shape {tuple(image_shape)} have {size} pixels, "
             "which is not an even number: crop or pad them"

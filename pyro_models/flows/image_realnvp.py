@@ -38,7 +38,9 @@ def image_realnvp(
     couplings of alternating halves; unsqueeze; ``inner`` checkerboard couplings; with an
     :class:`~pyro_models.transforms.ActNorm` between each two of a group.  The log scale of a
     coupling is a tanh(network) + c with learned scalars; see
-    :class:`~pyro_models.networks.ScaleAndShift`.
+    :class:`~pyro_models.networks.ScaleAndShift`.  All variables pass through all couplings: no part
+    of them is factored out on the way (see :func:`multiscale_realnvp`), and ActNorm stands where the
+    paper has batch normalisation.
 
     Shapes: the distribution's ``event_shape`` is ``image_shape``.
 
@@ -55,7 +57,7 @@ def image_realnvp(
         ValueError: if a side is odd or a number below 1.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
-    sections 3.4, 3.6 and 4.1; ActNorm from Kingma and Dhariwal, "Glow" (2018).
+    section 3.4, and 4.1 for the networks; ActNorm from Kingma and Dhariwal, "Glow" (2018).
     """
     _check(image_shape, outer, squeezed, inner, halvings=1)
     squeeze = Squeeze()

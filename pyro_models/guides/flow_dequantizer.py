@@ -56,8 +56,8 @@ class FlowDequantizer(PyroModule):
         blocks: int = 2,
     ) -> None:
         super().__init__()
-        if levels < 2:
-            raise ValueError(f"levels must be at least 2; got {levels}")
+        if levels < 2 or int(levels) != levels:
+            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         if couplings < 1:
             raise ValueError(f"couplings must be at least 1; got {couplings}")
         count, height, width = image_shape

@@ -30,8 +30,8 @@ class UniformDequantizer(PyroModule):
 
     def __init__(self, levels: int) -> None:
         super().__init__()
-        if levels < 2:
-            raise ValueError(f"levels must be at least 2; got {levels}")
+        if levels < 2 or int(levels) != levels:
+            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         self.levels = levels
 
     def forward(self, x: Tensor, batch: int = 1) -> None:

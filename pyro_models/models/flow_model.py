@@ -32,8 +32,8 @@ class FlowModel(PyroModule):
 
     def __init__(self, flow: nn.Module, levels: int) -> None:
         super().__init__()
-        if levels < 2:
-            raise ValueError(f"levels must be at least 2; got {levels}")
+        if levels < 2 or int(levels) != levels:
+            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         self.flow = flow
         self.levels = levels
 

@@ -13,7 +13,7 @@ class MLPEncoder(nn.Module):
 
     .. math::
         (m, v) = \mathrm{MLP}(2x - 1), \qquad \mathrm{loc} = m, \qquad
-        \mathrm{scale} = \sqrt{\mathrm{softplus}(v)}
+        \mathrm{scale} = \sqrt{\mathrm{softplus}(v) + 10^{-8}}
 
     Shapes: x is (\*, C, H, W) with values in [0, 1]; loc and scale are (\*, latent_dim).
 

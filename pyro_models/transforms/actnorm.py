@@ -48,6 +48,8 @@ class ActNorm(Bijector):
         return (y - self.shift) * (-self.log_scale).exp(), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
+        if x.shape[-3] != len(self.shift):
+            raise ValueError(f"this normalises {len(self.shift)} channels; got {x.shape[-3]}")
         height, width = x.shape[-2:]
         return (height * width * self.log_scale.sum()).expand(x.shape[:-3])
 

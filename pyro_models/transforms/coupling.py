@@ -59,6 +59,7 @@ class AffineCoupling(Bijector):
     def log_scale_and_shift(self, x_a: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
         raw, shift = self.conditioner(x_a) if context is None else self.conditioner(x_a, context)
+        _check_shapes(raw, shift, x_a, self.dim)
         return _bounded(raw, self.bound), shift
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -136,6 +137,7 @@ class MaskedCoupling(Bijector):
             )
         kept = torch.where(self.mask, x, 0.0)
         raw, shift = self.conditioner(kept) if context is None else self.conditioner(kept, context)
+        _check_shapes(raw, shift, x, -self.mask.dim())
         return _bounded(raw, self.bound).masked_fill(self.mask, 0.0), shift.masked_fill(self.mask, 0.0)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -154,6 +156,16 @@ def checkerboard(image_shape: tuple[int, int, int], odd: bool = False) -> Tensor
         raise ValueError(f"a checkerboard needs more than one pixel; got {height} x {width} (too many scales?)")
     parity = (torch.arange(height)[:, None] + torch.arange(width)) % 2
     return (parity == int(odd)).float().expand(channels, height, width)
+
+
+def _check_shapes(raw: Tensor, shift: Tensor, x: Tensor, dim: int) -> None:
+    """A conditioner of another size would broadcast, and count some log scales once for many."""
+    expected = x.shape[dim:]
+    if raw.shape[dim:] != expected or shift.shape[dim:] != expected or raw.dim() < x.dim():
+        raise ValueError(
+            f"the conditioner must give log scales and shifts of {tuple(expected)} each; "
+            f"got {tuple(raw.shape)} and {tuple(shift.shape)} for {tuple(x.shape)}"
+        )
 
 
 def _bounded(raw: Tensor, bound: float | None) -> Tensor:

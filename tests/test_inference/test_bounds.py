@@ -144,6 +144,44 @@ def test_a_site_outside_the_plate_is_named(model, x):
         log_weights(leaky, guide, x, 4)
 
 
+@pytest.mark.parametrize(("name", "size"), [("zz", 2), (None, 2), ("z", 1)])
+def test_latents_of_model_and_guide_must_be_the_same(model, x, name, size):
+    """Where they differ, densities would be left out of the weights, or broadcast into them."""
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            if name is not None:
+                pyro.sample(name, dist.Normal(torch.zeros(size), 1.0).to_event(1))
+
+    def lenient(x):  # takes codes of either size
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True) + torch.zeros(3), 1.0).to_event(1), obs=x)
+
+    with pytest.raises(ValueError, match="same latents|event shape"):
+        log_weights(lenient, guide, x, 4)
+
+
+@pytest.mark.parametrize(
+    ("log_w", "m", "error"),
+    [
+        (torch.zeros(3), 1, ValueError),
+        (torch.full((3, 2), math.nan), 1, ValueError),
+        (torch.full((3, 2), math.inf), 1, ValueError),
+        (torch.zeros(3, 2), 2.5, TypeError),
+    ],
+)
+def test_weights_that_are_none_are_refused(log_w, m, error):
+    with pytest.raises(error):
+        iwae_bound(log_w, m)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 3).long(), torch.zeros(2, 3).byte(), None, [1.0]])
+def test_images_must_be_floats(model, x):
+    with pytest.raises(TypeError, match="floats"):
+        log_weights(model, ExactGuide(model), x, 2)
+
+
 def small_vae() -> tuple[VAE, MeanFieldGuide]:
     shape = (1, 3, 3)
     return VAE(StandardNormal(2), MLPDecoder(2, shape, [8])), MeanFieldGuide(MLPEncoder(shape, 2, [8]))
@@ -207,6 +245,15 @@ def test_negative_bounds_refuse_numbers_below_one(bad):
     images = Images("test", torch.zeros(2, 1, 3, 3).byte(), torch.zeros(2), 2)
     with pytest.raises(ValueError, match="at least 1"):
         negative_bounds(*small_vae(), images, **bad)
+
+
+def test_grey_images_are_not_shown_to_a_model_of_binary_ones():
+    torch.set_default_dtype(torch.float32)
+    model, guide = small_vae()
+    grey = Images("grey", torch.randint(0, 17, (6, 1, 3, 3)).byte(), torch.zeros(6), levels=17)
+    for wrong in (lambda: measure(model, guide, grey, 3), lambda: negative_bounds(model, guide, grey, (2,), 1)):
+        with pytest.raises(ValueError, match="2 levels, but grey shows it 17"):
+            wrong()
 
 
 def test_bits_per_dim():

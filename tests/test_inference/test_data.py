@@ -28,6 +28,8 @@ def grey(count: int = 50, levels: int = 256) -> Images:
         ({"labels": torch.zeros(2)}, ValueError, "2 labels"),
         ({"levels": 1}, ValueError, "levels"),
         ({"levels": 257}, ValueError, "levels"),
+        ({"binarisation": "foo"}, ValueError, "foo"),
+        ({"binarisation": "static"}, ValueError, "2 levels"),
         ({"pixels": torch.full((3, 1, 2, 2), 9).byte()}, ValueError, "below levels = 5; the largest is 9"),
     ],
 )
@@ -69,6 +71,12 @@ def test_threshold_is_at_half_the_intensity():
 def test_unknown_binarisation_is_named():
     with pytest.raises(ValueError, match="'dynamical'.*dynamic, static, threshold"):
         binarise(grey(), "dynamical")
+
+
+@pytest.mark.parametrize("how", ["dynamic", "static", "threshold"])
+def test_binary_images_are_not_binarised_again(how):
+    with pytest.raises(ValueError, match="already"):
+        binarise(binarise(grey(), how), "threshold")
 
 
 def test_batches_cover_every_image_once_and_the_last_may_be_short():

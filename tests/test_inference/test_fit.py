@@ -167,7 +167,8 @@ def test_modules_train_on_training_images_and_are_measured_as_they_will_be_used(
     seen = []
     pair["guide"].register_forward_pre_hook(lambda module, _: seen.append((torch.is_grad_enabled(), module.training)))
     fit(pair["model"], pair["guide"], TRAIN, TEST, Settings(**QUICK))
-    assert set(seen) == {(True, True), (False, False)}
+    assert seen[0] == (True, False)  # the trial before training
+    assert set(seen[1:]) == {(True, True), (False, False)}
 
 
 def test_validation_images_are_not_trained_on():
@@ -223,11 +224,63 @@ def test_schedules_begin_and_end_where_they_should():
         ({"patience": 3}, "num_validation"),
         ({"schedule": "onecycle"}, "onecycle"),
         ({"weight_decay": -1.0}, "weight_decay"),
+        ({"weight_decay": math.nan}, "weight_decay"),
+        ({"weight_decay": math.inf}, "weight_decay"),
+        ({"device": "tpu"}, "device"),
+        ({"mixed_precision": "fp8"}, "mixed_precision"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         Settings(**settings)
+
+
+def test_fractions_of_epochs_are_refused():
+    with pytest.raises(TypeError, match="epochs"):
+        Settings(epochs=1.5)
+
+
+def test_a_resumed_run_needs_its_metrics(tmp_path):
+    train(tmp_path / "run", epochs=2)
+    before = (tmp_path / "run" / "checkpoints" / "last.safetensors").read_bytes()
+    whole = (tmp_path / "run" / "metrics.csv").read_text()
+    for content in ("", whole[: whole.rindex("\n", 0, -1) + 1]):
+        (tmp_path / "run" / "metrics.csv").write_text(content)
+        with pytest.raises(RunError, match="rows but the checkpoint is of epoch 2"):
+            train(tmp_path / "run", resume=True)
+    for content in (whole[:-20], "epoch,seconds\n1,2\n"):
+        (tmp_path / "run" / "metrics.csv").write_text(content)
+        with pytest.raises(RunError, match="damaged"):
+            Run.open(tmp_path / "run").metrics()
+    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").read_bytes() == before
+
+
+def test_a_run_without_a_finished_epoch_is_no_obstacle(tmp_path):
+    Run.create(tmp_path / "run", {"seed": 0}, PAIR)
+    train(tmp_path / "run", epochs=1)
+
+
+class NoDifferentiableLoss(Trace_ELBO):
+    def differentiable_loss(self, *arguments):
+        raise NotImplementedError("not for training")
+
+
+@pytest.mark.parametrize("broken", ["objective", "levels", "program", "nothing to train"])
+def test_a_pair_is_tried_before_it_is_trained(broken):
+    pair = build(PAIR)
+    objective, images_ = Trace_ELBO(), TRAIN
+    if broken == "objective":
+        objective = NoDifferentiableLoss()
+    elif broken == "levels":
+        images_ = Images("grey", TRAIN.pixels, TRAIN.labels, 256)
+    elif broken == "program":
+        pair["guide"].encoder = torch.nn.Identity()
+    else:
+        for half in pair.values():
+            half.requires_grad_(False)
+    with pytest.raises(ValueError, match="not for training|256|cannot be run together|nothing to train") as caught:
+        fit(pair["model"], pair["guide"], images_, TEST, Settings(**QUICK), objective)
+    assert "\n" not in str(caught.value)
 
 
 def test_more_validation_than_images_is_refused():

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,9 +53,9 @@ def runs(tmp_path_factory):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for command in (
         ["train_vae.py", *SMALL_VAE, "--out", "vae"],
-        ["evaluate.py", "vae", "--m", "2", "4", "--repeats", "2", "--num_images", "20", "--result", "out/vae.json"],
+        ["evaluate.py", "vae", "--m", "2", "4", "--repeats", "2", "--result", "out/vae.json"],
         ["train_realnvp.py", *SMALL_FLOW, "--out", "realnvp"],
-        ["evaluate.py", "realnvp", "--repeats", "2", "--num_images", "20"],
+        ["evaluate.py", "realnvp", "--repeats", "2"],
     ):
         command = [sys.executable, str(SCRIPTS / command[0]), *command[1:]]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -88,7 +89,7 @@ def test_the_record_of_an_evaluation(runs):
     record = json.loads((runs / "out" / "vae.json").read_text())
     assert record == json.loads((runs / "vae" / "evaluation.json").read_text())
     assert record["binarisation"] == "dynamic"
-    assert (record["num_test_images"], record["repeats"], record["seed"]) == (20, 2, 0)
+    assert (record["num_test_images"], record["repeats"], record["seed"]) == (359, 2, 0)
     assert set(record["negative_iwae"]) == {"2", "4"}
     assert record["negative_iwae"]["4"]["value"] < record["negative_elbo"]["value"]
     assert record["negative_elbo"]["standard_error"] > 0
@@ -103,7 +104,9 @@ def test_the_record_of_an_evaluation(runs):
 def test_the_log_likelihood_estimate(runs, script):
     outcome = script("evaluate.py", runs / "vae", "--m", 2, "--repeats", 1, "--num_images", 5, "--num_samples", 50)
     assert outcome.code == 0, outcome.err
-    record = json.loads((runs / "vae" / "evaluation.json").read_text())
+    record = json.loads((runs / "vae" / "evaluation_first_5.json").read_text())
+    assert record["num_test_images"] == 5
+    assert json.loads((runs / "vae" / "evaluation.json").read_text())["num_test_images"] == 359
     assert record["negative_log_likelihood"]["num_samples"] == 50
     assert record["negative_log_likelihood"]["standard_error"] is None
 
@@ -136,6 +139,50 @@ def test_resume_goes_on_with_the_runs_own_options(script, tmp_path):
     assert script("train_vae.py", "--out", out, "--resume", "--epochs", 3).code == 0
     assert [row["epoch"] for row in Run.open(out).metrics()] == [1, 2, 3]
     assert load(out).model.prior().event_shape == (3,)
+    assert Run.open(out).config["epochs"] == 3
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--decoder.activation", "ReLU"],
+        ["--latent_dim", "4"],
+        ["--binarisation", "threshold"],
+        ["--batch_size", "7"],
+        ["--prior", "GaussianMixture"],
+    ],
+    ids=" ".join,
+)
+def test_resume_refuses_to_become_another_run(runs, script, change):
+    before = contents(runs / "vae")
+    outcome = script("train_vae.py", "--out", runs / "vae", "--resume", "--epochs", 3, *change)
+    assert outcome.code == 2
+    assert change[0].removeprefix("--").split(".")[0] in outcome.err
+    assert contents(runs / "vae") == before
+
+
+def test_overwrite_keeps_the_old_run_where_the_new_one_cannot_work(runs, script):
+    before = contents(runs / "vae")
+    for broken in (["--num_validation", 5000], ["--objective", "pyro.infer.RenyiELBO"]):
+        outcome = script("train_vae.py", *SMALL_VAE, *broken, "--out", runs / "vae", "--overwrite")
+        assert outcome.code == 2
+        assert len(outcome.err.strip().splitlines()) == 1
+    assert contents(runs / "vae") == before
+
+
+def test_a_report_leaves_out_an_evaluation_of_other_weights(script, tmp_path):
+    out = tmp_path / "run"
+    assert script("train_vae.py", *SMALL_VAE, "--out", out).code == 0
+    assert script("evaluate.py", out, "--m", 2, "--repeats", 1).code == 0
+    assert script("report.py", out, "--out", tmp_path / "with").code == 0
+    assert script("train_vae.py", "--out", out, "--resume", "--epochs", 3).code == 0
+    assert script("report.py", out, "--out", tmp_path / "without").code == 0
+    pages = [(tmp_path / name / "report.html").read_text() for name in ("with", "without")]
+    assert ["Table 1." in page for page in pages] == [True, False]
 
 
 def test_parts_swap_by_name_with_their_options(script, tmp_path):
@@ -183,6 +230,65 @@ def test_a_part_of_the_users_own(script, tmp_path, monkeypatch):
     assert script("train_vae.py", "--out", "run", "--resume", "--epochs", 3).code == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("def __init__(self, latent_dim: int): raise KeyError('lost')", "lost"),
+        ("def __init__(self, latent_dim: int): super().__init__()\n    def forward(self): return 3", "cannot be run"),
+        (
+            "def __init__(self, latent_dim: int): super().__init__()\n"
+            "    def forward(self): return dist.Normal(torch.zeros(5), 1.0).to_event(1)",
+            "site 'z'",
+        ),
+    ],
+)
+def test_a_broken_part_of_the_users_own_gets_one_line(script, tmp_path, monkeypatch, body, says):
+    name = f"broken_{abs(hash(body))}"
+    source = (
+        f"import pyro.distributions as dist\nimport torch\nfrom torch import nn\nclass Mine(nn.Module):\n    {body}\n"
+    )
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    outcome = script("train_vae.py", *SMALL_VAE, "--prior", f"{name}.Mine", "--out", "run")
+    assert outcome.code in (1, 2)
+    assert says in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("environment.json", "{}"),
+        ("config.yaml", "{}"),
+        ("model.yaml", "{}"),
+        ("model.yaml", "model: 3"),
+        ("metrics.csv", "epoch\n1\n"),
+        ("metrics.csv", "epoch,seconds\n1\n"),
+        ("evaluation.json", "{"),
+        ("evaluation.json", '{"epochs": 2}'),
+    ],
+)
+def test_edited_run_folders_get_one_line(runs, script, tmp_path, file, content):
+    shutil.copytree(runs / "vae", tmp_path / "vae")
+    (tmp_path / "vae" / file).write_text(content)
+    outcome = script("report.py", tmp_path / "vae", "--out", tmp_path / "report")
+    assert outcome.code == 1
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_a_result_that_cannot_be_written_is_known_before_the_work(runs, script):
+    outcome = script("evaluate.py", runs / "vae", "--result", runs / "vae" / "config.yaml" / "x.json")
+    assert outcome.code == 1
+    assert "bounds" not in outcome.out
+
+
+def test_samples_are_a_png_file(runs, script):
+    outcome = script("sample.py", runs / "vae", "--out", runs / "samples")
+    assert outcome.code == 2
+    assert ".png" in outcome.err
+
+
 def test_the_course_configuration(script, tmp_path):
     course = ["--config", SCRIPTS / "configs" / "vae_course.yaml", "--dataset", "digits", "--epochs", 1]
     assert script("train_vae.py", *course, "--out", tmp_path / "run").code == 0
@@ -196,7 +302,7 @@ def test_minimal_svi_takes_the_steps_of_the_training_loop():
 
     from inference import Settings, binarise, fit, load_dataset, set_seed
 
-    train, test = (images.take(slice(200)) for images in load_dataset("digits"))
+    train = load_dataset("digits")[0].take(slice(200))
     for make, images in ((minimal_svi.vae, binarise(train, "dynamic")), (minimal_svi.realnvp, train)):
         halves = []
         for way in ("svi", "loop"):
@@ -205,7 +311,7 @@ def test_minimal_svi_takes_the_steps_of_the_training_loop():
             if way == "svi":
                 minimal_svi.fit(model, guide, images, epochs=2)
             else:
-                fit(model, guide, images, test, Settings(epochs=2, batch_size=100, schedule="constant", device="cpu"))
+                fit(model, guide, images, images, Settings(epochs=2, batch_size=100, schedule="constant", device="cpu"))
             halves.append([*model.parameters(), *guide.parameters()])
         for a, b in zip(*halves, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
@@ -234,6 +340,9 @@ TAKEN = {"sub/file.txt": "keep me"}
         (["train_vae.py", "--out", "new", "--binarisation", "dynamicc"], 2, "threshold"),
         (["train_vae.py", "--out", "new", "--nonsense", "1"], 2, "nonsense"),
         (["train_vae.py", "--out", "new", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["train_vae.py", "--out", "new", "--epoch", "3"], 2, "epoch"),
+        (["train_vae.py", "--out", "new", "--decoder", "pyro_models.MLPEncoder"], 2, "cannot be run together"),
+        (["train_vae.py", "--out", "new", "--objective", "pyro.infer.TraceGraph_ELBO"], 2, "cannot be run together"),
         (["train_vae.py"], 2, "out"),
         (["train_vae.py", "--out", "new", "--resume"], 1, "no run to resume"),
         (["train_vae.py", "--out", "sub"], 1, "not a run's"),
@@ -339,4 +448,3 @@ def test_demo_lists_scripts_that_exist():
     import demo
 
     assert all((SCRIPTS / command.split()[0]).is_file() for command in demo.COMMANDS)
-    assert Path(demo.FOLDER) == Path("demo")

@@ -1,0 +1,53 @@
+"""Try a pair on two images before hours are spent on it."""
+
+from collections.abc import Callable
+
+import pyro
+import torch
+from pyro.infer import ELBO
+from torch import nn
+
+from inference.images import Images
+from inference.objective import Objective
+from inference.param_store import param_store_as_it_was
+
+
+def check_levels(model: Callable, images: Images) -> None:
+    """Make sure that a model which says how many levels a pixel has is shown such pixels.
+
+    Raises:
+        ValueError: if not.
+    """
+    levels = images.levels if images.binarisation == "none" else 2
+    expected = getattr(model, "levels", levels)
+    if expected != levels:
+        raise ValueError(
+            f"the model is one of pixels with {expected} levels, but {images.name} shows it {levels}: "
+            "binarise the images for a model of binary pixels, and only for such a model"
+        )
+
+
+def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> None:
+    """Run the loss once, with Pyro's own checks on, and leave everything as it was.
+
+    Raises:
+        ValueError: if model, guide, images and objective do not fit together; one line says how.
+    """
+    check_levels(model, images)
+    training = [(module, module.training) for half in (model, guide) for module in half.modules()]
+    model.eval()
+    guide.eval()
+    try:
+        with pyro.validation_enabled(True), param_store_as_it_was(), torch.random.fork_rng():
+            x = images.observe(slice(2)).to(next(model.parameters(), images.pixels).device)
+            loss, _ = Objective(objective, model, guide)(x)
+    except Exception as error:  # a user's own programs may raise anything
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            f"model, guide and objective cannot be run together: {type(error).__name__}: {first}"
+        ) from error
+    finally:
+        for module, mode in training:
+            module.training = mode
+    if not loss.requires_grad:
+        raise ValueError("the loss depends on no parameter: there is nothing to train")
