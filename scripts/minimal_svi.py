@@ -1,9 +1,6 @@
-"""A VAE and a RealNVP fitted with bare Pyro: SVI, an optimiser, a loop. Read from top to bottom.
+"""A VAE and a RealNVP fitted with bare Pyro: SVI, an optimiser, a loop. Read from top to bottom."""
 
-python scripts/minimal_svi.py [epochs]
-"""
-
-import sys
+import argparse
 
 import pyro
 import torch
@@ -66,4 +63,6 @@ def main(epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("epochs", type=int, nargs="?", default=20, choices=range(1, 1001), metavar="epochs (1 to 1000)")
+    main(parser.parse_args().epochs)

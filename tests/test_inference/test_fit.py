@@ -171,6 +171,14 @@ def test_modules_train_on_training_images_and_are_measured_as_they_will_be_used(
     assert set(seen[1:]) == {(True, True), (False, False)}
 
 
+def test_metrics_go_to_tensorboard_too(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    _, rows = train(tmp_path / "run", tensorboard=True)
+    log = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    logged = [event.value for event in log.Scalars("test_negative_elbo")]
+    assert logged == pytest.approx([row["test_negative_elbo"] for row in rows])
+
+
 def test_validation_images_are_not_trained_on():
     seen = []
 

@@ -444,6 +444,14 @@ def test_help_of_a_part_lists_its_options(script):
     assert "image_shape" not in outcome.out
 
 
+@pytest.mark.parametrize("epochs", ["foo", "0"])
+def test_minimal_svi_refuses_other_than_a_number_of_epochs(script, epochs):
+    outcome = script("minimal_svi.py", epochs)
+    assert outcome.code == 2
+    assert "epochs" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
 def test_demo_lists_scripts_that_exist():
     import demo
 
