@@ -64,5 +64,8 @@ def main(epochs: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("epochs", type=int, nargs="?", default=20, choices=range(1, 1001), metavar="epochs (1 to 1000)")
-    main(parser.parse_args().epochs)
+    parser.add_argument("epochs", type=int, nargs="?", default=20, help="at least 1 (default: 20)")
+    options = parser.parse_args()
+    if options.epochs < 1:
+        parser.error(f"epochs must be at least 1; got {options.epochs}")
+    main(options.epochs)
