@@ -13,7 +13,7 @@ from pyro_models import MLP, AffineCoupling, MaskedCoupling, Squeeze, flip_realn
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25, deadline=None, derandomize=True)  # the same cases on every machine
 seeds = st.integers(0, 2**31)
 
 
