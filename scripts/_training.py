@@ -5,10 +5,11 @@ from typing import Any
 
 import yaml
 from _cli import Choice, Parser
+from _trained import images_of
 from jsonargparse import Namespace
 from pyro.infer import ELBO
 
-from inference import DATASETS, Images, Run, Settings, binarise, build, check_pair, fit, load_dataset, set_seed
+from inference import DATASETS, Images, Run, Settings, build, check_pair, fit, set_seed
 
 OBJECTIVE = Choice(
     "objective", ("Trace_ELBO", "TraceMeanField_ELBO"), "estimator of the ELBO", package="pyro.infer", base=ELBO
@@ -35,14 +36,12 @@ def settings_of(options: Namespace) -> Settings:
     return Settings(**{name: value for name, value in options.items() if name in Settings.__dataclass_fields__})
 
 
-def load_images(options: Namespace, binarisation: str | None = None) -> tuple[Images, Images]:
-    settings_of(options)  # refuses bad values before anything is loaded
+def load_images(options: Namespace) -> tuple[Images, Images]:
+    """The training and the test images, once the cheaper checks have passed."""
+    settings_of(options)
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    train, test = load_dataset(options.dataset, options.data_root)
-    if binarisation is None:
-        return train, test
-    return binarise(train, binarisation, options.seed), binarise(test, binarisation, options.seed)
+    return images_of(options.as_dict())
 
 
 def train_pair(
@@ -51,6 +50,8 @@ def train_pair(
     """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)
     config = yaml.safe_load(parser.dump(options))
+    for once in ("resume", "overwrite"):  # asked for this time; --config must not ask for them again
+        config.pop(once, None)
     set_seed(settings.seed)
     programs = build(pair, allow=None)  # the parts were named by the person who runs this
     objective = build(options.objective.as_dict(), allow=None)

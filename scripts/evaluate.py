@@ -1,7 +1,6 @@
 """Estimate importance-weighted bounds of a trained run on the test images, with standard errors."""
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from _cli import Parser, main
 from _trained import add_run_options, best_device, images_of, load_pair
 
-from inference import Estimate, Run, describe_environment, negative_bounds
+from inference import Estimate, Run, bits_per_dim, describe_environment, negative_bounds
 
 # numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
 BINARY = ([5, 50, 150], 50)
@@ -41,8 +40,12 @@ def evaluate() -> None:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")
         test = test.take(slice(options.num_images))
     if options.result is not None:  # a place that cannot be written is known before the work
-        Path(options.result).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.result).touch()
+        result = Path(options.result)
+        result.parent.mkdir(parents=True, exist_ok=True)
+        there = result.exists()
+        result.open("a").close()
+        if not there:
+            result.unlink()
     ms, repeats = INTEGER if test.binarisation == "none" else BINARY
     ms, repeats = options.m or ms, repeats if options.repeats is None else options.repeats
     common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
@@ -65,7 +68,7 @@ def evaluate() -> None:
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
     }
     if test.binarisation == "none":
-        per_dim = 1 / (math.prod(test.image_shape) * math.log(2))
+        per_dim = bits_per_dim(1.0, test.image_shape)
         record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
     if options.num_samples is not None:
         estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)

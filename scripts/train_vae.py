@@ -4,9 +4,8 @@ from _cli import Choice, Parser, describe, main
 from _training import OBJECTIVE, add_training_options, load_images, train_pair
 
 from inference import BINARISATIONS
-from pyro_models import priors
 
-PRIOR = Choice("prior", ("StandardNormal", *(set(priors.__all__) - {"StandardNormal"})), "prior p(z)")
+PRIOR = Choice("prior", ("StandardNormal", "GaussianMixture"), "prior p(z)")
 DECODER = Choice("decoder", ("MLPDecoder",), "network of p(x|z)")
 ENCODER = Choice("encoder", ("MLPEncoder",), "network of q(z|x)")
 GUIDE = Choice("guide", ("MeanFieldGuide",), "form of q(z|x)")
@@ -20,7 +19,7 @@ def train_vae() -> None:
     add_training_options(parser, epochs=150, lr=2e-3)
     options = parser.parse()
 
-    train, test = load_images(options, options.binarisation)
+    train, test = load_images(options)
     known = {"latent_dim": options.latent_dim, "image_shape": list(train.image_shape)}
     prior, decoder, encoder = (describe(options[role], **known) for role in ("prior", "decoder", "encoder"))
     pair = {

@@ -133,6 +133,17 @@ def test_config_of_a_run_repeats_it(runs, script, tmp_path):
     assert first[-1]["test_negative_elbo"] == pytest.approx(again[-1]["test_negative_elbo"], rel=1e-5)
 
 
+def test_config_of_a_run_never_overwrites_it(script, tmp_path):
+    out = tmp_path / "run"
+    assert script("train_vae.py", *SMALL_VAE, "--out", out, "--overwrite").code == 0
+    assert script("train_vae.py", "--out", out, "--resume", "--epochs", 3).code == 0
+    before = contents(out)
+    outcome = script("train_vae.py", "--config", out / "config.yaml")
+    assert outcome.code == 1
+    assert "already holds a run" in outcome.err
+    assert contents(out) == before
+
+
 def test_resume_goes_on_with_the_runs_own_options(script, tmp_path):
     out = tmp_path / "run"
     assert script("train_vae.py", *SMALL_VAE, "--out", out).code == 0
@@ -388,11 +399,12 @@ def test_bad_input_gets_one_line(script, tmp_path, monkeypatch, arguments, code,
 )
 def test_bad_numbers_for_evaluation_leave_the_record_alone(runs, script, options, says):
     before = (runs / "realnvp" / "evaluation.json").read_bytes()
-    outcome = script("evaluate.py", runs / "realnvp", *options)
+    outcome = script("evaluate.py", runs / "realnvp", *options, "--result", runs / "new.json")
     assert outcome.code == 2
     assert says in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert (runs / "realnvp" / "evaluation.json").read_bytes() == before
+    assert not (runs / "new.json").exists()
 
 
 def test_a_run_in_the_way_is_kept(runs, script):
