@@ -13,7 +13,7 @@ from inference.param_store import param_store_as_it_was
 
 
 def check_levels(model: Callable, images: Images) -> None:
-    """Make sure that a model which says how many levels a pixel has is shown such pixels.
+    """Make sure that a model which says how many levels or classes there are is shown such images.
 
     Raises:
         ValueError: if not.
@@ -25,6 +25,9 @@ def check_levels(model: Callable, images: Images) -> None:
             f"the model is one of pixels with {expected} levels, but {images.name} shows it {levels}: "
             "binarise the images for a model of binary pixels, and only for such a model"
         )
+    classes = getattr(model, "num_classes", None)
+    if images.conditional and classes is not None and images.num_classes > classes:
+        raise ValueError(f"the model is one of {classes} classes, but {images.name} has {images.num_classes}")
 
 
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> None:
@@ -39,8 +42,8 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     guide.eval()
     try:
         with pyro.validation_enabled(True), param_store_as_it_was(), torch.random.fork_rng():
-            x = images.observe(slice(2)).to(next(model.parameters(), images.pixels).device)
-            loss, _ = Objective(objective, model, guide)(x)
+            device = next(model.parameters(), images.pixels).device
+            loss, _ = Objective(objective, model, guide)(*(part.to(device) for part in images.arguments(slice(2))))
     except Exception as error:  # a user's own programs may raise anything
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(

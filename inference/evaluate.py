@@ -77,9 +77,9 @@ def negative_bounds(
         for repeat in range(repeats):
             set_seed(seed, repeat)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for x in images.batches(batch_size):
+            for data in images.batches(batch_size):
                 with pyro.validation_enabled(False):
-                    log_w = log_weights(model, guide, x, max(ms), chunk_size)
+                    log_w = log_weights(model, guide, data[0], max(ms), chunk_size, *data[1:])
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).double().cpu())
                 bar.update()

@@ -19,6 +19,7 @@ class Images:
         labels: (N,) int64.
         levels: number of grey levels.
         binarisation: "none" to observe the integer pixels, otherwise a key of ``BINARISATIONS``.
+        conditional: whether model and guide are given the labels beside the images.
 
     Raises:
         TypeError: if the pixels are not uint8.
@@ -30,6 +31,7 @@ class Images:
     labels: Tensor
     levels: int
     binarisation: str = "none"
+    conditional: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8:
@@ -55,6 +57,10 @@ class Images:
         return len(self.pixels)
 
     @property
+    def num_classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
@@ -77,12 +83,16 @@ class Images:
             return pixels
         return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()
 
-    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[Tensor]:
-        """Observations in batches, in the given order; the last one may be short."""
+    def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
+        """What model and guide are called with: (x,), or (x, labels) for conditional ones."""
+        return (self.observe(index), self.labels[index]) if self.conditional else (self.observe(index),)
+
+    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """Arguments of model and guide in batches, in the given order; the last one may be short."""
         if order is None:
             order = torch.arange(len(self))
         for index in order.to(self.pixels.device).split(batch_size):
-            yield self.observe(index)
+            yield self.arguments(index)
 
 
 def _dynamic(images: Images, seed: int) -> Images:

@@ -15,7 +15,14 @@ _PIXELS_AT_ONCE = 2**22
 
 
 @torch.no_grad()
-def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, chunk_size: int | None = None) -> Tensor:
+def log_weights(
+    model: Callable,
+    guide: Callable,
+    x: Tensor,
+    num_samples: int,
+    chunk_size: int | None = None,
+    labels: Tensor | None = None,
+) -> Tensor:
     r"""Log importance weights of draws from the guide.
 
     .. math:: \log w_s = \log p(x, z_s) - \log q(z_s \mid x), \qquad z_s \sim q(z \mid x)
@@ -29,16 +36,18 @@ def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, c
     Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
 
     Args:
-        model: Pyro program p(x, latents), called with x.
-        guide: Pyro program q(latents | x), called with x.
+        model: Pyro program p(x, latents), called with x, and with the labels if there are any.
+        guide: Pyro program q(latents | x), called in the same way.
         x: observed images.
         num_samples: draws for each image.
         chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
+        labels: (B,), where model and guide are conditional: the weights are then those of p(x | label).
 
     Raises:
         TypeError: if x is not a tensor of floats.
-        ValueError: if a number is below 1, x is empty or not finite, model and guide draw different
-            latents, or a site lies outside the batch's plate (one weight for the whole batch).
+        ValueError: if a number is below 1, x is empty or not finite, there is not one label for each
+            image, model and guide draw different latents, or a site lies outside the batch's plate
+            (one weight for the whole batch).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
     """
@@ -50,6 +59,8 @@ def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, c
         raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
     if not torch.isfinite(x).all():
         raise ValueError("x holds values that are not finite (NaN or infinity)")
+    if labels is not None and labels.shape != x.shape[:1]:
+        raise ValueError(f"there must be one label for each of {len(x)} images; got shape {tuple(labels.shape)}")
     if chunk_size is None:
         chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
     if chunk_size < 1:
@@ -58,24 +69,25 @@ def log_weights(model: Callable, guide: Callable, x: Tensor, num_samples: int, c
     samples_at_once = min(num_samples, chunk_size)
     images_at_once = max(1, chunk_size // samples_at_once)
     blocks = []
-    for block in x.split(images_at_once):
+    data = (x,) if labels is None else (x, labels)
+    for block in zip(*(part.split(images_at_once) for part in data), strict=True):
         counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
-        blocks.append(torch.cat([_draw(model, guide, block, count) for count in counts]))
+        blocks.append(torch.cat([_draw(model, guide, count, *block) for count in counts]))
     return torch.cat(blocks, dim=1)
 
 
-def _draw(model: Callable, guide: Callable, x: Tensor, count: int) -> Tensor:
+def _draw(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
     """(count, B) log weights, all at once under one outer plate."""
 
     def in_plate(program: Callable) -> Callable:
-        def run(x: Tensor) -> None:
+        def run(*data: Tensor) -> None:
             with pyro.plate("particles", count, dim=-2):
-                program(x)
+                program(*data)
 
         return run
 
-    model_trace, guide_trace = draw_traces(in_plate(model), in_plate(guide), x)
-    shape = (count, len(x))
+    model_trace, guide_trace = draw_traces(in_plate(model), in_plate(guide), *data)
+    shape = (count, len(data[0]))
     return _log_joint(model_trace, shape) - _log_joint(guide_trace, shape)
 
 

@@ -11,10 +11,10 @@ from inference.terms import Terms, check_sites, elbo_terms
 class Objective(nn.Module):
     """The loss of an ELBO estimator on a model and a guide, and the terms of the same draw.
 
-    ``objective(x)`` is the pair (loss, terms): the loss is the estimator's, divided by the batch
-    size, in nats per image, and differentiable; the terms are (B,) values without gradients, those
-    of the last particle where several are drawn one by one.  As
-    a module it holds the parameters of both programs, ready for an optimiser or for
+    ``objective(*data)``, for data (x,) or (x, labels), is the pair (loss, terms): the loss is the
+    estimator's, divided by the batch size, in nats per image, and differentiable; the terms are
+    (B,) values without gradients, those of the last particle where several are drawn one by one.
+    As a module it holds the parameters of both programs, ready for an optimiser or for
     ``DistributedDataParallel``.
 
     Args:
@@ -29,9 +29,9 @@ class Objective(nn.Module):
         self.model = model
         self.guide = guide
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Terms]:
+    def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
-        loss = self.elbo.differentiable_loss(model, guide, x) / len(x)  # type: ignore[attr-defined]
+        loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])  # type: ignore[attr-defined]
         check_sites(model.trace, guide.trace)
         with torch.no_grad():
             terms = elbo_terms(model.trace, guide.trace)

@@ -103,11 +103,11 @@ def fit(
         module.train()
         order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
         terms: list[Terms] = []
-        for x in train.batches(settings.batch_size, order):
+        for data in train.batches(settings.batch_size, order):
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr_at((history.epoch + len(terms) / steps) / settings.epochs)
             stepper.zero_grad(set_to_none=True)
-            loss, step_terms = step_module(x)
+            loss, step_terms = step_module(*data)
             accelerator.backward(loss)
             if settings.clip_norm is not None:
                 accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
@@ -155,7 +155,7 @@ def measure(
             program.eval()
     set_seed(*place)
     with pyro.validation_enabled(False):
-        return [elbo_terms(*draw_traces(model, guide, x)) for x in images.batches(batch_size)]
+        return [elbo_terms(*draw_traces(model, guide, *data)) for data in images.batches(batch_size)]
 
 
 def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:

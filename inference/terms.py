@@ -30,15 +30,17 @@ class Terms(NamedTuple):
         return self.kl + self.reconstruction
 
 
-def draw_traces(model: Callable, guide: Callable, x: Tensor) -> tuple[Trace, Trace]:
-    """The trace of the model replayed against a trace of the guide on x, and that of the guide.
+def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace, Trace]:
+    """The trace of the model replayed against a trace of the guide, and that of the guide.
+
+    Both are called with the data: (x,), or (x, labels).
 
     Raises:
         ValueError: if the two do not draw the same latents, of the same event shapes.
     """
     with param_store_as_it_was():
-        guide_trace = poutine.trace(guide).get_trace(x)
-        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(x)
+        guide_trace = poutine.trace(guide).get_trace(*data)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*data)
     check_sites(model_trace, guide_trace)
     return model_trace, guide_trace
 

@@ -1,5 +1,6 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
+from pyro_models.distributions import Quantized
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
 from pyro_models.guides import FlowDequantizer, MeanFieldGuide, UniformDequantizer
 from pyro_models.interpolation import great_circle, straight
@@ -36,6 +37,7 @@ __all__ = [
     "MaskedCoupling",
     "MeanFieldGuide",
     "Parallel",
+    "Quantized",
     "ResNet",
     "ScaleAndShift",
     "Squash",

@@ -50,7 +50,7 @@ class Choice:
 
 
 # what a script knows by itself, and so passes to every part that takes it
-GIVEN = {"latent_dim", "image_shape", "levels", "prior", "decoder", "encoder", "flow"}
+GIVEN = {"latent_dim", "image_shape", "levels", "num_classes", "context", "prior", "decoder", "encoder", "flow"}
 
 
 class Parser(jsonargparse.ArgumentParser):

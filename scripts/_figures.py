@@ -8,8 +8,10 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.distributions import Normal
 
 from inference import import_torchvision
 
@@ -54,6 +56,23 @@ def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch:
             axis.set(xlabel="epoch", ylabel=label)
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0][0].legend()
+    return figure
+
+
+def against_normal(points: Tensor) -> Figure:
+    """Points (N, D) beside the standard normal that they should follow."""
+    with plt.rc_context(_STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.0))
+        grid = torch.linspace(-5, 5, 201)
+        left.hist(
+            points.flatten().clamp(-5, 5).numpy(), bins=100, density=True, color=_COLOURS["test"], label="test images"
+        )
+        left.plot(grid, Normal(0.0, 1.0).log_prob(grid).exp(), color=_COLOURS["train"], label="N(0, 1)")
+        left.set(xlabel="base-space coordinate", ylabel="density")
+        left.legend()
+        right.plot(points.std(0).sort().values, color=_COLOURS["test"])
+        right.axhline(1.0, color=_COLOURS["train"])
+        right.set(xlabel="coordinate, in order", ylabel="standard deviation", ylim=(0, None))
     return figure
 
 

@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from _figures import curves, image_grid, save
-from _pictures import draw, interpolate, reconstruct, to_unit, traverse
+from _figures import against_normal, curves, image_grid, save
+from _pictures import (
+    base_points,
+    draw,
+    draw_at,
+    each_class,
+    interpolate,
+    reconstruct,
+    to_unit,
+    traverse,
+    with_other_labels,
+)
 from matplotlib.figure import Figure as Plot
 from torch import nn
 
@@ -18,6 +28,8 @@ from pyro_models import VAE, FlowModel
 
 SAMPLES = 16
 STEPS = 10
+BASE_IMAGES = 1000
+TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
 
 
 @dataclass
@@ -131,8 +143,6 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
 def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Section:
     rows = run.metrics()
     name = test.name.split()[0]
-    x = test.observe(slice(10))
-    path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
     blocks: list[Figure | Table] = [
         Figure(
             "realnvp_curves",
@@ -142,15 +152,19 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
             "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
         ),
         *_bounds(run, pair),
+        *(_by_label if model.num_classes else _random)(model, pair, test),
         Figure(
-            "realnvp_samples",
-            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
-            f"{SAMPLES} random samples from the trained flow, as integer pixels.",
+            "realnvp_temperatures",
+            image_grid(torch.cat([to_unit(model, draw_at(model, t, STEPS)) for t in TEMPERATURES]), columns=STEPS),
+            f"Samples with the base narrowed to standard deviations {', '.join(map(str, TEMPERATURES))}, from the top: "
+            "lower temperatures keep to what is likely.",
         ),
         Figure(
-            "realnvp_interpolation",
-            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
-            "Each row: images along the great circle between the base-space points of two test images.",
+            "realnvp_base",
+            against_normal(base_points(pair, *test.arguments(slice(BASE_IMAGES)))),
+            f"The first {min(BASE_IMAGES, len(test)):,} test images in the base space, where a perfect flow would make "
+            "them standard normal. Left: all coordinates together; right: the standard deviation of each coordinate "
+            "over these images, in order.",
         ),
     ]
     return Section(
@@ -166,6 +180,43 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
             *_measured(run),
         ],
     )
+
+
+def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    x = test.observe(slice(10))
+    path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    return [
+        Figure(
+            "realnvp_samples",
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
+            f"{SAMPLES} random samples from the trained flow, as integer pixels.",
+        ),
+        Figure(
+            "realnvp_interpolation",
+            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
+            "Each row: images along the great circle between the base-space points of two test images.",
+        ),
+    ]
+
+
+def _by_label(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    labels = each_class(model, STEPS)
+    x, given = test.arguments(slice(5))
+    rows = torch.cat([x[None], with_other_labels(pair, x, given)]).transpose(0, 1)
+    return [
+        Figure(
+            "realnvp_samples",
+            image_grid(to_unit(model, draw(model, len(labels), labels)), columns=STEPS),
+            f"Random samples from the trained flow, as integer pixels; each row given one of the labels 0 to "
+            f"{model.num_classes - 1}.",
+        ),
+        Figure(
+            "realnvp_other_labels",
+            image_grid(to_unit(model, rows.flatten(0, 1)), columns=rows.shape[1]),
+            "Each row: a test image, then what its base-space point becomes given each label in turn; its own label "
+            "gives the image back.",
+        ),
+    ]
 
 
 def _bounds(run: Run, pair: Pair) -> list[Figure | Table]:

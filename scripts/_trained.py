@@ -1,5 +1,6 @@
 """What the scripts that use a trained run share."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,4 +35,7 @@ def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Ima
     """The images that a run was trained and tested on, observed as it observed them."""
     train, test = load_dataset(config["dataset"], data_root or config.get("data_root"))
     how = config.get("binarisation")
-    return (binarise(train, how, config["seed"]), binarise(test, how, config["seed"])) if how else (train, test)
+    if how:
+        train, test = binarise(train, how, config["seed"]), binarise(test, how, config["seed"])
+    conditional = bool(config.get("conditional"))
+    return replace(train, conditional=conditional), replace(test, conditional=conditional)

@@ -44,6 +44,11 @@ def load_images(options: Namespace) -> tuple[Images, Images]:
     return images_of(options.as_dict())
 
 
+def labels_known(train: Images) -> dict[str, int]:
+    """What the parts of a conditional pair need to know of the labels."""
+    return {"num_classes": train.num_classes, "context": train.num_classes} if train.conditional else {}
+
+
 def train_pair(
     parser: Parser, options: Namespace, pair: dict[str, Any], train: Images, test: Images, show: str
 ) -> None:

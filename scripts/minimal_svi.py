@@ -29,7 +29,7 @@ def fit(model: nn.Module, guide: nn.Module, images: Images, epochs: int, batch_s
     for epoch in range(epochs):
         set_seed(seed, epoch, 0, 0)
         order = epoch_order(len(images), seed, epoch)
-        total = sum(svi.step(x) for x in images.batches(batch_size, order))
+        total = sum(svi.step(*data) for data in images.batches(batch_size, order))
     return total / len(images)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _cli import Parser, main
-from _pictures import draw, to_unit
+from _pictures import draw, each_class, to_unit
 from _trained import add_run_options, load_pair
 
 from inference import set_seed
@@ -12,7 +12,7 @@ from inference import set_seed
 def sample() -> None:
     parser = Parser(description=__doc__)
     add_run_options(parser)
-    parser.add_argument("--num_samples", type=int, default=16, help="images to draw")
+    parser.add_argument("--num_samples", type=int, default=16, help="images to draw, of each class if there are any")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument(
         "--out", type=str | None, default=None, help="PNG file; by default figures/samples.png of the run"
@@ -27,10 +27,12 @@ def sample() -> None:
 
     pair = load_pair(options)
     set_seed(options.seed)
-    images = to_unit(pair.model, draw(pair.model, options.num_samples))
+    labels = each_class(pair.model, options.num_samples)  # a row for each
+    images = to_unit(pair.model, draw(pair.model, options.num_samples if labels is None else len(labels), labels))
     from _figures import image_grid, save  # matplotlib is slow to import
 
-    save(image_grid(images, columns=max(1, round(options.num_samples**0.5))), out)
+    columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
+    save(image_grid(images, columns), out)
     print(out)
 
 

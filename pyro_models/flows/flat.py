@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 from torch.distributions import Transform
 from torch.distributions.transforms import ReshapeTransform
 
 from pyro_models.flows.flow import Flow
+from pyro_models.networks import WithContext
 from pyro_models.transforms import Squash
 
 
@@ -26,10 +28,16 @@ def half_size(image_shape: Sequence[int]) -> int:
     return size // 2
 
 
-def flat_flow(transforms: Sequence[Transform], image_shape: Sequence[int], alpha: float) -> Flow:
+def seeing(context: int, network: nn.Module) -> nn.Module:
+    """The network of a coupling, which sees the context where there is one."""
+    return WithContext(network, dim=-1) if context else network
+
+
+def flat_flow(transforms: Sequence[Transform], image_shape: Sequence[int], alpha: float, context: int) -> Flow:
     """Transforms of vectors, then the image's shape, then intensities from 0 to 1."""
     size = math.prod(image_shape)
     return Flow(
         [*transforms, ReshapeTransform(torch.Size([size]), torch.Size(image_shape)), Squash(alpha)],
         size,
+        context,
     )

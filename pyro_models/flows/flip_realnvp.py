@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch.distributions import Transform
 
-from pyro_models.flows.flat import flat_flow, half_size
+from pyro_models.flows.flat import flat_flow, half_size, seeing
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
 from pyro_models.transforms import AffineCoupling, Flip
@@ -19,6 +19,7 @@ def flip_realnvp(
     separate: bool = False,
     bound: float | None = 2.0,
     alpha: float = 1e-6,
+    context: int = 0,
 ) -> Flow:
     r"""RealNVP over [0, 1]^D: (coupling, flip) pairs, then the sigmoid.
 
@@ -39,6 +40,7 @@ def flip_realnvp(
         separate: two networks, one for s and one for t, in place of one with two heads.
         bound: largest absolute log scale of one coupling; ``None`` for no bound.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
+        context: size of the context that the networks see, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if D is odd, or ``pairs`` or a width is below 1.
@@ -51,10 +53,10 @@ def flip_realnvp(
         raise ValueError(f"pairs must be at least 1; got {pairs}")
 
     def network(*heads: int) -> MLP:
-        return MLP(half, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)
+        return MLP(half + context, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)
 
     transforms: list[Transform] = []
     for _ in range(pairs):
         conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
-        transforms += [AffineCoupling(conditioner, bound), Flip()]
-    return flat_flow(transforms, image_shape, alpha)
+        transforms += [AffineCoupling(seeing(context, conditioner), bound), Flip()]
+    return flat_flow(transforms, image_shape, alpha, context)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyro_models.transforms.bijector import forward_and_log_det, inverse_and_log_det
+from pyro_models.transforms.bijector import forward_and_log_det, given, inverse_and_log_det
 
 
 class FlowDistribution(dist.TransformedDistribution):
@@ -69,16 +69,20 @@ class Flow(nn.Module):
     r"""A normalising flow: ``forward()`` is the distribution of :math:`f_n(\ldots f_1(\epsilon))`.
 
     :math:`\epsilon \sim N(0, I)` in D dimensions.  A flow over images is thus used like a prior
-    over codes.
+    over codes.  A conditional flow, such as one of images of a given class, has networks that see
+    a context c beside their input: ``forward(c)`` is the distribution given c.
 
-    Shapes: the distribution's ``event_shape`` is what the transforms make of (D,).
+    Shapes: the distribution's ``event_shape`` is what the transforms make of (D,); c is (B, K), and
+    the ``batch_shape`` is then (B,).
 
     Args:
         transforms: from the base to the data, in order; those that are modules are registered.
         size: D, the size of the base.
+        context: K, the size of the context; 0 for none.
 
     Raises:
-        ValueError: if there is no transform, or D is below 1.
+        ValueError: if there is no transform, D is below 1, or a context is missing, unexpected or
+            of another size.
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015).
     """
@@ -86,17 +90,34 @@ class Flow(nn.Module):
     base_loc: Tensor
     base_scale: Tensor
 
-    def __init__(self, transforms: Sequence[Transform], size: int) -> None:
+    def __init__(self, transforms: Sequence[Transform], size: int, context: int = 0) -> None:
         super().__init__()
         if not transforms:
             raise ValueError("a flow needs at least one transform")
         if size < 1:
             raise ValueError(f"the size of the base must be at least 1; got {size}")
+        if context < 0:
+            raise ValueError(f"the size of the context must be at least 0, which is none; got {context}")
+        self.context = context
         self.transforms = list(transforms)
         self.registered = nn.ModuleList(t for t in transforms if isinstance(t, nn.Module))
         self.register_buffer("base_loc", torch.zeros(size), persistent=False)
         self.register_buffer("base_scale", torch.ones(size), persistent=False)
 
-    def forward(self) -> FlowDistribution:
-        base = dist.Normal(self.base_loc, self.base_scale).to_event(1)
-        return FlowDistribution(base, self.transforms)
+    def forward(self, context: Tensor | None = None, temperature: float = 1.0) -> FlowDistribution:
+        """The distribution, given the context of a conditional flow.
+
+        Args:
+            context: c.
+            temperature: standard deviation of the base; below 1 draws keep to what is likely
+                (Kingma and Dhariwal, "Glow", 2018, section 6).
+        """
+        size = 0 if context is None else context.shape[-1]
+        if size != self.context:
+            raise ValueError(f"this flow sees a context of size {self.context}; got one of size {size}")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive; got {temperature}")
+        base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)
+        if context is None:
+            return FlowDistribution(base, self.transforms)
+        return FlowDistribution(base.expand(context.shape[:-1]), [given(t, context) for t in self.transforms])

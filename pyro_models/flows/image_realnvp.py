@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.distributions import Transform
 from torch.distributions.transforms import ReshapeTransform
 
 from pyro_models.flows.flow import Flow
-from pyro_models.networks import ResNet, ScaleAndShift
+from pyro_models.networks import ResNet, ScaleAndShift, WithContext
 from pyro_models.transforms import (
     ActNorm,
     AffineCoupling,
@@ -31,6 +33,7 @@ def image_realnvp(
     squeezed: int = 3,
     inner: int = 3,
     alpha: float = 1e-6,
+    context: int = 0,
 ) -> Flow:
     r"""RealNVP over [0, 1]^(C x H x W), read here from the data to the base:
 
@@ -52,6 +55,7 @@ def image_realnvp(
         squeezed: number of channel-wise couplings.
         inner: number of checkerboard couplings nearest to the base.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
+        context: size of the context that the networks see, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if a side is odd or a number below 1.
@@ -61,15 +65,15 @@ def image_realnvp(
     """
     _check(image_shape, outer, squeezed, inner, halvings=1)
     squeeze = Squeeze()
-    small = _squeezed(image_shape)
+    networks = _Networks(channels, blocks, context)
     to_base: list[Transform] = [
-        *_checkerboards(image_shape, outer, channels, blocks),
+        *_checkerboards(image_shape, outer, networks),
         squeeze.inv,
-        *_channelwise(small, squeezed, channels, blocks),
+        *_channelwise(_squeezed(image_shape), squeezed, networks),
         squeeze,
-        *_checkerboards(image_shape, inner, channels, blocks),
+        *_checkerboards(image_shape, inner, networks),
     ]
-    return _flow(to_base, image_shape, alpha)
+    return _flow(to_base, image_shape, alpha, context)
 
 
 def multiscale_realnvp(
@@ -80,6 +84,7 @@ def multiscale_realnvp(
     couplings: int = 3,
     last: int = 4,
     alpha: float = 1e-6,
+    context: int = 0,
 ) -> Flow:
     r"""Multi-scale RealNVP: at each scale but the last, half of the variables go to the base.
 
@@ -97,6 +102,7 @@ def multiscale_realnvp(
         couplings: number of couplings in each group.
         last: number of couplings at the last scale.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
+        context: size of the context that the networks see, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if a side cannot be halved often enough or a number is below 1.
@@ -108,34 +114,47 @@ def multiscale_realnvp(
 
     def scale(shape: Shape, number: int, width: int) -> list[Transform]:
         if number == scales:
-            return _checkerboards(shape, last, width, blocks)
+            return _checkerboards(shape, last, _Networks(width, blocks, context))
         small = _squeezed(shape)
         kept = (small[0] // 2, *small[1:])
         squeeze = Squeeze()
         deeper = ChannelPart(scale(kept, number + 1, 2 * width)[::-1], channels=kept[0])
         return [
-            *_checkerboards(shape, couplings, width, blocks),
+            *_checkerboards(shape, couplings, _Networks(width, blocks, context)),
             squeeze.inv,
-            *_channelwise(small, couplings, 2 * width, blocks),
+            *_channelwise(small, couplings, _Networks(2 * width, blocks, context)),
             deeper,
             squeeze,
         ]
 
-    return _flow(scale(image_shape, 1, channels), image_shape, alpha)
+    return _flow(scale(image_shape, 1, channels), image_shape, alpha, context)
 
 
-def _checkerboards(shape: Shape, number: int, channels: int, blocks: int) -> list[Transform]:
+@dataclass(frozen=True)
+class _Networks:
+    """The networks of a group of couplings: all of one width and depth, seeing the same context."""
+
+    channels: int
+    blocks: int
+    context: int
+
+    def __call__(self, seen: int, transformed: int) -> nn.Module:
+        network = ScaleAndShift(ResNet(seen + self.context, 2 * transformed, self.channels, self.blocks))
+        return WithContext(network, everywhere=True) if self.context else network
+
+
+def _checkerboards(shape: Shape, number: int, networks: _Networks) -> list[Transform]:
     def coupling(i: int) -> Bijector:
-        network = ScaleAndShift(ResNet(shape[0], 2 * shape[0], channels, blocks))
-        return MaskedCoupling(checkerboard(shape, odd=bool(i % 2)), network, bound=None)
+        return MaskedCoupling(checkerboard(shape, odd=bool(i % 2)), networks(shape[0], shape[0]), bound=None)
 
     return _with_norms([coupling(i) for i in range(number)], shape[0])
 
 
-def _channelwise(shape: Shape, number: int, channels: int, blocks: int) -> list[Transform]:
+def _channelwise(shape: Shape, number: int, networks: _Networks) -> list[Transform]:
+    half = shape[0] // 2
+
     def coupling(i: int) -> Bijector:
-        network = ScaleAndShift(ResNet(shape[0] // 2, shape[0], channels, blocks))
-        return AffineCoupling(network, bound=None, dim=-3, swap=bool(i % 2))
+        return AffineCoupling(networks(half, half), bound=None, dim=-3, swap=bool(i % 2))
 
     return _with_norms([coupling(i) for i in range(number)], shape[0])
 
@@ -151,11 +170,11 @@ def _squeezed(shape: Shape) -> Shape:
     return channels, height, width
 
 
-def _flow(to_base: list[Transform], image_shape: Shape, alpha: float) -> Flow:
+def _flow(to_base: list[Transform], image_shape: Shape, alpha: float, context: int) -> Flow:
     """The flow of transforms listed from the data to the base, each of them the way from base to data."""
     size = math.prod(image_shape)
     reshape = ReshapeTransform(torch.Size([size]), torch.Size(image_shape))
-    return Flow([reshape, *reversed(to_base), Squash(alpha)], size)
+    return Flow([reshape, *reversed(to_base), Squash(alpha)], size, context)
 
 
 def _check(image_shape: Sequence[int], *numbers: int, halvings: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from pyro_models.flows.flat import flat_flow, half_size
+from pyro_models.flows.flat import flat_flow, half_size, seeing
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
 from pyro_models.transforms import AffineCoupling
@@ -16,6 +16,7 @@ def masked_realnvp(
     hidden: Sequence[int] = (512, 512),
     activation: str = "ReLU",
     alpha: float = 1e-6,
+    context: int = 0,
 ) -> Flow:
     r"""RealNVP over [0, 1]^D: a fixed mask of half the pixels, its complement, and so on by turns.
 
@@ -32,6 +33,7 @@ def masked_realnvp(
         hidden: widths of the hidden layers of each perceptron.
         activation: name of a class in ``torch.nn``.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
+        context: size of the context that the networks see, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if D is odd or there are fewer than 2 layers (one would leave half as it is).
@@ -44,10 +46,10 @@ def masked_realnvp(
         raise ValueError(f"layers must be at least 2, or half the pixels would never be transformed; got {layers}")
 
     def network() -> MLP:
-        return MLP(half, half, hidden, activation, zero_init=True)
+        return MLP(half + context, half, hidden, activation, zero_init=True)
 
-    couplings = [
-        AffineCoupling(Parallel(nn.Sequential(network(), nn.Tanh()), network()), bound=None, swap=bool(i % 2))
-        for i in range(layers)
-    ]
-    return flat_flow(couplings, image_shape, alpha)
+    def coupling(i: int) -> AffineCoupling:
+        conditioner = Parallel(nn.Sequential(network(), nn.Tanh()), network())
+        return AffineCoupling(seeing(context, conditioner), bound=None, swap=bool(i % 2))
+
+    return flat_flow([coupling(i) for i in range(layers)], image_shape, alpha, context)

@@ -1,10 +1,14 @@
 """A flow as a model of integer pixels."""
 
+from typing import Any
+
 import pyro
+from pyro.distributions import TransformedDistribution
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.distributions import Quantized
+from pyro_models.models.labels import one_hot
 
 
 class FlowModel(PyroModule):
@@ -14,6 +18,9 @@ class FlowModel(PyroModule):
 
     The integral is what an importance-weighted bound estimates, with a dequantiser as its guide.
 
+    With ``num_classes``, the model is p(x, y given the label), of a conditional flow whose context
+    is the label as a one-hot vector.
+
     Sites ``y`` (latent) and ``x`` (image), inside the plate ``data``.
 
     Shapes: x and y are (B, \*image_shape), x whole numbers from 0 to levels - 1 as floats; leading
@@ -22,24 +29,32 @@ class FlowModel(PyroModule):
     Args:
         flow: module whose ``forward()`` returns a distribution over intensities.
         levels: number of grey levels of a pixel, 256 for 8-bit images.
+        num_classes: of the labels that the flow is given; 0 for a model of images alone.
 
     Raises:
-        ValueError: if ``levels`` is below 2.
+        ValueError: if ``levels`` is below 2, or labels are missing, unexpected or not below ``num_classes``.
 
     Source: Theis, van den Oord and Bethge, "A note on the evaluation of generative models"
     (2016), section 3.1.
     """
 
-    def __init__(self, flow: nn.Module, levels: int) -> None:
+    def __init__(self, flow: nn.Module, levels: int, num_classes: int = 0) -> None:
         super().__init__()
         if levels < 2 or int(levels) != levels:
             raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         self.flow = flow
         self.levels = levels
+        self.num_classes = num_classes
 
-    def forward(self, x: Tensor | None = None, batch: int = 1) -> Tensor:
-        """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws."""
-        with pyro.plate("data", batch if x is None else len(x)):
-            flow = self.flow()
+    def intensities(self, labels: Tensor | None = None, **options: Any) -> TransformedDistribution:
+        """p(y), or p(y given the labels): the flow's distribution, with options that the flow may take."""
+        context = one_hot(labels, self.num_classes)
+        return self.flow(**options) if context is None else self.flow(context, **options)
+
+    def forward(self, x: Tensor | None = None, labels: Tensor | None = None, batch: int = 1) -> Tensor:
+        """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""
+        given = x if x is not None else labels
+        with pyro.plate("data", batch if given is None else len(given)):
+            flow = self.intensities(labels)
             y = pyro.sample("y", flow)
             return pyro.sample("x", Quantized(y, self.levels, len(flow.event_shape)), obs=x)

@@ -13,14 +13,18 @@ class WithContext(nn.Module):
     Args:
         network: takes C + K channels, or D + K features.
         dim: along which the two are joined, from the right.
+        everywhere: the context is one vector (B, K) for a whole image, repeated at every pixel.
     """
 
-    def __init__(self, network: nn.Module, dim: int = -3) -> None:
+    def __init__(self, network: nn.Module, dim: int = -3, everywhere: bool = False) -> None:
         super().__init__()
         self.network = network
         self.dim = dim
+        self.everywhere = everywhere
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if self.everywhere:
+            context = context[..., None, None].expand(*context.shape, *x.shape[-2:])
         batch = torch.broadcast_shapes(x.shape[: self.dim], context.shape[: self.dim])
         parts = [part.expand(*batch, *part.shape[self.dim :]) for part in (x, context)]
         return self.network(torch.cat(parts, dim=self.dim))

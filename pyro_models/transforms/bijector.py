@@ -71,6 +71,11 @@ class Given(Bijector):
         return self.transform.inverse_and_log_det(y, self.context)
 
 
+def given(transform: Transform, context: Tensor) -> Transform:
+    """The transform given a context; itself, if it has no network that sees one."""
+    return transform.given(context) if isinstance(transform, Bijector) else transform
+
+
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     """The value and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one."""
     if isinstance(transform, Bijector):

@@ -7,7 +7,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from pyro_models.transforms.bijector import Bijector, forward_and_log_det, inverse_and_log_det
+from pyro_models.transforms.bijector import Bijector, forward_and_log_det, given, inverse_and_log_det
 
 
 class ChannelPart(Bijector):
@@ -43,6 +43,10 @@ class ChannelPart(Bijector):
         self.transforms = list(transforms)
         self.registered = nn.ModuleList(t for t in transforms if isinstance(t, nn.Module))
         self.channels = channels
+
+    def given(self, context: Tensor) -> "ChannelPart":
+        """The same with each transform of the chain given the context."""
+        return ChannelPart([given(transform, context) for transform in self.transforms], self.channels)
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         part, rest = self._split(x)

@@ -94,8 +94,8 @@ def test_steps_equal_those_of_bare_svi():
     svi = SVI(theirs["model"], theirs["guide"], Adam({"lr": 1e-3}), Trace_ELBO())
     for epoch in range(2):
         set_seed(0, epoch, 0, 0)
-        for x in TRAIN.batches(10, epoch_order(len(TRAIN), 0, epoch)):
-            svi.step(x)
+        for data in TRAIN.batches(10, epoch_order(len(TRAIN), 0, epoch)):
+            svi.step(*data)
     for (name, a), b in zip(weights(ours).items(), weights(theirs).values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
 

@@ -117,7 +117,7 @@ def test_samples_and_report(runs, script):
     outcome = script("report.py", runs / "vae", runs / "realnvp", "--out", runs / "report")
     assert outcome.code == 0, outcome.err
     page = (runs / "report" / "report.html").read_text()
-    figures, tables = 9, 2
+    figures, tables = 11, 2
     assert [f"Figure {i}." in page for i in range(1, figures + 2)] == [True] * figures + [False]
     assert [f"Table {i}." in page for i in range(1, tables + 2)] == [True] * tables + [False]
     assert page.count('src="data:image/png;base64,') == figures
