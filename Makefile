@@ -4,12 +4,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install test demo lint clean help
+.PHONY: install test demo bench lint clean help
 
 help:
 	@echo "make install   set up .venv"
 	@echo "make test      ruff, mypy and pytest"
 	@echo "make demo      train, evaluate and report on scikit-learn's digits"
+	@echo "make bench     time this project beside others, into results/bench_*.json"
 
 install: $(STAMP)
 
@@ -30,6 +31,11 @@ test: lint
 
 demo: install
 	$(RUN) scripts/demo.py
+
+# the others are installed where they can be; what is missing is left out, with a word
+bench: install
+	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(RUN) benchmarks/flows.py
 
 clean:
 	rm -rf $(VENV) demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

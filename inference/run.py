@@ -61,7 +61,8 @@ class Run:
             shutil.rmtree(run.path / name, ignore_errors=True)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         run.write_config(config)
-        (run.path / "model.yaml").write_text(yaml.safe_dump(pair, sort_keys=False))
+        plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
+        (run.path / "model.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
         environment = describe_environment() | {"seed": config.get("seed")}
         (run.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
         return run

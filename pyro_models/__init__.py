@@ -4,7 +4,7 @@ from pyro_models.distributions import Quantized
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
 from pyro_models.guides import FlowDequantizer, MeanFieldGuide, UniformDequantizer
 from pyro_models.interpolation import great_circle, straight
-from pyro_models.models import VAE, FlowModel
+from pyro_models.models import VAE, FlowModel, Inpainting
 from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel, ResNet, ScaleAndShift, WithContext
 from pyro_models.priors import GaussianMixture, StandardNormal
 from pyro_models.transforms import (
@@ -32,6 +32,7 @@ __all__ = [
     "FlowDistribution",
     "FlowModel",
     "GaussianMixture",
+    "Inpainting",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedCoupling",

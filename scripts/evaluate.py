@@ -59,6 +59,7 @@ def evaluate() -> None:
         "minutes": round(run.minutes, 1),
         "seed": pair.config["seed"],
         "epochs": pair.epoch,
+        "pair": run.pair,
         "dataset": pair.config["dataset"],
         "binarisation": test.binarisation,
         "num_test_images": len(test),

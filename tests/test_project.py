@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
+PEERS = PROJECT["optional-dependencies"]["bench"]  # what is measured against, and used by nothing
 # names that differ on conda-forge, and what pip's extra "signatures" stands for there
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 CONDA_ONLY = {"python", "pip", "docstring-parser", "typeshed-client"}
@@ -34,6 +35,8 @@ def test_conda_environment_names_the_same_packages():
     assert environment["channels"] == ["conda-forge"]
     conda = dict(parse(entry) for entry in environment["dependencies"])
     pip = {CONDA.get(name, name): version for name, version in map(parse, PROJECT["dependencies"] + EXTRAS)}
+    for name, _ in map(parse, PEERS):
+        del pip[name]
     assert {name: conda.get(name) for name in pip} == pip
     assert conda.keys() - pip.keys() == CONDA_ONLY
     assert f">={conda['python']}" == PROJECT["requires-python"]

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from PIL import Image
 
 from inference import Run, load
 
@@ -48,7 +49,7 @@ def script(monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """Two small runs, evaluated, made as a person would."""
+    """Small runs, two of them evaluated, made as a person would."""
     folder = tmp_path_factory.mktemp("runs")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for command in (
@@ -56,6 +57,7 @@ def runs(tmp_path_factory):
         ["evaluate.py", "vae", "--m", "2", "4", "--repeats", "2", "--result", "out/vae.json"],
         ["train_realnvp.py", *SMALL_FLOW, "--out", "realnvp"],
         ["evaluate.py", "realnvp", "--repeats", "2"],
+        ["train_realnvp.py", *SMALL_FLOW, "--conditional", "--out", "conditional"],
     ):
         command = [sys.executable, str(SCRIPTS / command[0]), *command[1:]]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -125,6 +127,43 @@ def test_samples_and_report(runs, script):
     assert 'src="http' not in page
     assert "Assumptions" in page
     assert "16 random samples" in page
+
+
+def test_a_conditional_run_draws_evaluates_reports_and_resumes(runs, script, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "conditional", run)
+    assert load(run).model.num_classes == 10
+    assert script("sample.py", run, "--num_samples", 3).code == 0
+    with Image.open(run / "figures" / "samples.png") as picture:
+        assert picture.height == pytest.approx(picture.width * 10 / 3, rel=0.05)  # a row for each class
+    outcome = script("evaluate.py", run, "--m", 2, "--repeats", 1)
+    assert outcome.code == 0, outcome.err
+    outcome = script("report.py", run, "--out", tmp_path / "report")
+    assert outcome.code == 0, outcome.err
+    assert "given one of the labels 0 to 9" in (tmp_path / "report" / "report.html").read_text()
+    outcome = script("train_realnvp.py", "--resume", "--out", run, "--epochs", 3)
+    assert outcome.code == 0, outcome.err
+    assert len(Run.open(run).metrics()) == 3
+    assert Run.open(run).config["conditional"] is True
+
+
+@pytest.mark.parametrize("known", ["top", "left", "frame", "scattered"])
+def test_inpainting(runs, script, tmp_path, known):
+    out = tmp_path / "inpainting.png"
+    short = ["--num_images", 1, "--num_chains", 1, "--num_samples", 2, "--warm_up", 1, "--known", known]
+    outcome = script("inpaint.py", runs / "realnvp", *short, "--out", out)
+    assert outcome.code == 0, outcome.err
+    with Image.open(out) as picture:
+        assert picture.width == pytest.approx(5 * picture.height, rel=0.2)  # image, seen, two draws, mean
+
+
+def test_inpainting_wants_a_flow(runs, script):
+    outcome = script("inpaint.py", runs / "vae")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "only a flow's run can be inpainted" in outcome.err
+    outcome = script("inpaint.py", runs / "realnvp", "--num_samples", 0)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "num_samples must be at least 1" in outcome.err
 
 
 def test_config_of_a_run_repeats_it(runs, script, tmp_path):

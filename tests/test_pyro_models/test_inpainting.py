@@ -1,0 +1,84 @@
+"""The posterior of a flow given some of an image's pixels."""
+
+import pytest
+import torch
+from conftest import randomise
+from pyro import poutine
+from pyro.infer import MCMC, NUTS
+from torch.distributions.transforms import AffineTransform, ReshapeTransform
+
+from pyro_models import Flow, FlowModel, Inpainting, Squash, flip_realnvp
+
+SHAPE = (1, 2, 2)
+KNOWN = torch.tensor([[[True, True], [False, False]]])
+
+
+def affine_model(levels: int = 256) -> FlowModel:
+    """y = sigmoid(1 + 2 epsilon), pixel by pixel: a flow whose posterior is a normal distribution."""
+    transforms = [AffineTransform(1.0, 2.0, event_dim=1), ReshapeTransform((4,), SHAPE), Squash(0.0)]
+    return FlowModel(Flow(transforms, 4), levels)
+
+
+def test_the_sampler_finds_a_posterior_known_exactly():
+    x = torch.tensor([[[[10.0, 200.0], [0.0, 0.0]]]])
+    noise = 0.5
+    chain = MCMC(
+        NUTS(Inpainting(affine_model(), KNOWN, noise)), num_samples=1500, warmup_steps=200, disable_progbar=True
+    )
+    chain.run(x)
+    draws = chain.get_samples()["epsilon"][:, 0]
+    target = ((x.flatten()[:2] + 0.5) / 256).logit()
+    precision = 1 + 4 / noise**2
+    mean = torch.cat([2 * (target - 1) / noise**2 / precision, torch.zeros(2)])
+    deviation = torch.tensor([precision**-0.5] * 2 + [1.0] * 2)
+    assert ((draws.mean(0) - mean).abs() < 0.15 * deviation).all()
+    torch.testing.assert_close(draws.std(0), deviation, rtol=0.15, atol=0)
+
+
+def test_known_pixels_stay_and_others_are_whole_levels():
+    model = FlowModel(randomise(flip_realnvp(SHAPE, hidden=[8])), 17)
+    x = torch.randint(0, 17, (6, *SHAPE)).float()
+    drawn = Inpainting(model, KNOWN)(x)
+    assert drawn.shape == x.shape
+    assert torch.equal(drawn[:, KNOWN], x[:, KNOWN])
+    assert torch.equal(drawn, drawn.round())
+    assert ((drawn >= 0) & (drawn < 17)).all()
+    assert not torch.equal(drawn, Inpainting(model, KNOWN)(x))
+
+
+def test_a_conditional_flow_is_given_its_labels():
+    flow = randomise(flip_realnvp(SHAPE, hidden=[8], context=3))
+    program = Inpainting(FlowModel(flow, 17, num_classes=3), KNOWN)
+    x, labels = torch.zeros(3, *SHAPE), torch.arange(3)
+    epsilon = torch.zeros(3, 4)
+    trace = poutine.trace(poutine.condition(program, data={"epsilon": epsilon})).get_trace(x, labels)
+    torch.testing.assert_close(
+        trace.nodes["known"]["fn"].mean, flow(torch.eye(3)).from_base(epsilon).logit()[:, KNOWN], rtol=1e-3, atol=1e-3
+    )
+    with pytest.raises(ValueError, match="labels"):
+        program(x)
+
+
+def test_each_image_has_its_own_posterior():
+    x = torch.randint(0, 256, (5, *SHAPE)).float()
+    trace = poutine.trace(Inpainting(affine_model(), KNOWN)).get_trace(x)
+    trace.compute_log_prob()
+    assert trace.nodes["epsilon"]["log_prob"].shape == (5,)
+    assert trace.nodes["known"]["log_prob"].shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"known": torch.zeros(SHAPE, dtype=torch.bool)}, "at least one pixel"),
+        ({"known": KNOWN, "noise": 0.0}, "noise must be positive"),
+    ],
+)
+def test_bad_arguments_are_told(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Inpainting(affine_model(), **arguments)
+
+
+def test_images_of_another_shape_are_told():
+    with pytest.raises(ValueError, match="images must be"):
+        Inpainting(affine_model(), KNOWN)(torch.zeros(1, 1, 4, 4))
