@@ -118,12 +118,10 @@ def normflows(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
     import normflows as nf
 
     layers = []
-    for network in networks:
-        layers += [nf.flows.AffineCouplingBlock(network), nf.flows.Permute(shape[0], mode="swap")]
-    if len(shape) != 1:  # its permutation is of vectors: the other half is split off by turns instead
-        layers = [
-            nf.flows.AffineCouplingBlock(network, split_mode="channel_inv" if i % 2 else "channel")
-            for i, network in enumerate(networks)
-        ]
+    for i, network in enumerate(networks):
+        if len(shape) == 1:
+            layers += [nf.flows.AffineCouplingBlock(network), nf.flows.Permute(shape[0], mode="swap")]
+        else:  # its permutation is of vectors: the other half is split off by turns instead
+            layers.append(nf.flows.AffineCouplingBlock(network, split_mode="channel_inv" if i % 2 else "channel"))
     flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(shape, trainable=False), layers)
     return Density(flow.log_prob, flow)

@@ -34,12 +34,12 @@ class Joined(nn.Module):
 
 # what is compared: shape of x, batch, and the network of each coupling
 GROUPS: dict[str, tuple[tuple[int, ...], int, Callable[[], list[nn.Module]]]] = {
-    "flip_realnvp: 4 couplings of 784, one MLP 512-512 each": (
+    "flat, as in flip_realnvp: 4 couplings of 784, one MLP 512-512 each": (
         (784,),
         250,
         lambda: [MLP(392, 784, (512, 512)) for _ in range(4)],
     ),
-    "masked_realnvp: 6 couplings of 784, two MLPs 512-512 each": (
+    "flat, as in masked_realnvp: 6 couplings of 784, two MLPs 512-512 each": (
         (784,),
         250,
         lambda: [Joined(*(MLP(392, 392, (512, 512), "ReLU") for _ in range(2))) for _ in range(6)],

@@ -8,6 +8,7 @@ from inference.evaluate import Estimate, negative_bounds
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
 from inference.objective import Objective
+from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.randomness import epoch_order, set_seed
 from inference.run import Pair, Run, RunError, describe_environment, load
 from inference.settings import Settings
@@ -18,16 +19,23 @@ from inference.torchvision_ops import import_torchvision
 __all__ = [
     "BINARISATIONS",
     "DATASETS",
+    "STL",
+    "BetaELBO",
     "CheckpointError",
+    "DReG",
     "DataError",
     "Estimate",
+    "ImageELBO",
     "Images",
     "Objective",
     "Pair",
+    "RenyiELBO",
     "Run",
     "RunError",
     "Settings",
     "Terms",
+    "TraceMeanField_ELBO",
+    "Trace_ELBO",
     "binarise",
     "bits_per_dim",
     "build",

@@ -39,20 +39,52 @@ def build(spec: Any, allow: Sequence[str] | None = PROJECT) -> Any:
     """Make what a description describes, inner descriptions first.
 
     A mapping with ``class_path`` becomes a call of that class or function with its ``init_args``;
-    lists and other mappings are walked through; anything else is itself.
+    lists and other mappings are walked through; ``{"same_as": name}`` is what the outermost
+    mapping holds by that name, one object however often it is named; anything else is itself.
 
     Raises:
-        ValueError: if a path cannot or may not be imported, or the arguments do not fit it.
+        ValueError: if a path cannot or may not be imported, the arguments do not fit it, or two
+            named objects each need the other.
     """
-    if isinstance(spec, list):
-        return [build(item, allow) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    if "class_path" not in spec:
-        return {key: build(value, allow) for key, value in spec.items()}
-    constructor = import_object(spec["class_path"], allow)
-    arguments = {key: build(value, allow) for key, value in (spec.get("init_args") or {}).items()}
-    try:
-        return constructor(**arguments)
-    except TypeError as error:
-        raise ValueError(f"{spec['class_path']} does not take these arguments: {error}") from error
+    return _Builder(spec, allow).make(spec)
+
+
+class _Builder:
+    """Makes each of the outermost mapping's objects once, when it is first needed."""
+
+    def __init__(self, spec: Any, allow: Sequence[str] | None) -> None:
+        self.spec = spec
+        self.allow = allow
+        self.made: dict[str, Any] = {}
+        self.begun: list[str] = []
+
+    def make(self, spec: Any) -> Any:
+        if isinstance(spec, list):
+            return [self.make(item) for item in spec]
+        if not isinstance(spec, dict):
+            return spec
+        if "same_as" in spec:
+            return self.named(spec["same_as"])
+        if "class_path" in spec:
+            return self.call(spec)
+        if spec is self.spec:
+            return {name: self.named(name) for name in spec}
+        return {key: self.make(value) for key, value in spec.items()}
+
+    def named(self, name: str) -> Any:
+        if name in self.begun and name not in self.made:
+            raise ValueError(f"{' and '.join(self.begun)} each need the other: choose another part for one of them")
+        if name not in self.made:
+            if name not in self.spec:
+                raise ValueError(f"there is nothing named {name!r} to be the same as")
+            self.begun.append(name)
+            self.made[name] = self.make(self.spec[name])
+        return self.made[name]
+
+    def call(self, spec: dict[str, Any]) -> Any:
+        constructor = import_object(spec["class_path"], self.allow)
+        arguments = {key: self.make(value) for key, value in (spec.get("init_args") or {}).items()}
+        try:
+            return constructor(**arguments)
+        except TypeError as error:
+            raise ValueError(f"{spec['class_path']} does not take these arguments: {error}") from error

@@ -1,5 +1,7 @@
 """Try a pair on two images before hours are spent on it."""
 
+import inspect
+import warnings
 from collections.abc import Callable
 
 import pyro
@@ -26,8 +28,22 @@ def check_levels(model: Callable, images: Images) -> None:
             "binarise the images for a model of binary pixels, and only for such a model"
         )
     classes = getattr(model, "num_classes", None)
+    if images.conditional and classes == 0:
+        raise ValueError("the model takes no labels, but the images come with them")
     if images.conditional and classes is not None and images.num_classes > classes:
         raise ValueError(f"the model is one of {classes} classes, but {images.name} has {images.num_classes}")
+
+
+def check_takes_labels(*programs: nn.Module) -> None:
+    """Make sure that programs which are to be given labels have a parameter of that name.
+
+    Raises:
+        ValueError: if not: the labels would be taken for something else.
+    """
+    for program in programs:
+        parameters = inspect.signature(program.forward).parameters.values()
+        if not any(p.name == "labels" or p.kind is p.VAR_POSITIONAL for p in parameters):
+            raise ValueError(f"{type(program).__name__} takes no labels: its forward needs a parameter of that name")
 
 
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> None:
@@ -37,11 +53,19 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
         ValueError: if model, guide, images and objective do not fit together; one line says how.
     """
     check_levels(model, images)
+    if images.conditional:
+        check_takes_labels(model, guide)
     training = [(module, module.training) for half in (model, guide) for module in half.modules()]
     model.eval()
     guide.eval()
     try:
-        with pyro.validation_enabled(True), param_store_as_it_was(), torch.random.fork_rng():
+        with (
+            pyro.validation_enabled(True),
+            param_store_as_it_was(),
+            torch.random.fork_rng(),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
             loss, _ = Objective(objective, model, guide)(*(part.to(device) for part in images.arguments(slice(2))))
     except Exception as error:  # a user's own programs may raise anything

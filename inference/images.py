@@ -42,6 +42,8 @@ class Images:
             )
         if len(self.labels) != len(self.pixels):
             raise ValueError(f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels")
+        if self.conditional and (self.labels.is_floating_point() or int(self.labels.min()) < 0):
+            raise ValueError(f"{self.name}: labels must be whole numbers of at least 0 for a conditional model")
         if not 2 <= self.levels <= 256:
             raise ValueError(f"{self.name}: levels must be from 2 to 256; got {self.levels}")
         if self.binarisation not in ("none", *BINARISATIONS):

@@ -72,26 +72,33 @@ def log_weights(
     data = (x,) if labels is None else (x, labels)
     for block in zip(*(part.split(images_at_once) for part in data), strict=True):
         counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
-        blocks.append(torch.cat([_draw(model, guide, count, *block) for count in counts]))
+        blocks.append(torch.cat([log_weights_with_gradients(model, guide, count, *block) for count in counts]))
     return torch.cat(blocks, dim=1)
 
 
-def _draw(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
-    """(count, B) log weights, all at once under one outer plate."""
-
-    def in_plate(program: Callable) -> Callable:
-        def run(*data: Tensor) -> None:
-            with pyro.plate("particles", count, dim=-2):
-                program(*data)
-
-        return run
-
-    model_trace, guide_trace = draw_traces(in_plate(model), in_plate(guide), *data)
+def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
+    """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels)."""
+    model_trace, guide_trace = draw_traces(in_particles(model, count), in_particles(guide, count), *data)
     shape = (count, len(data[0]))
-    return _log_joint(model_trace, shape) - _log_joint(guide_trace, shape)
+    return log_joint(model_trace, shape) - log_joint(guide_trace, shape)
 
 
-def _log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
+def in_particles(program: Callable, count: int) -> Callable:
+    """The program under an outer plate of independent particles."""
+
+    def run(*data: Tensor) -> None:
+        with pyro.plate("particles", count, dim=-2):
+            program(*data)
+
+    return run
+
+
+def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
+    """The sum of the log-densities of a trace's sites, one for each particle and image.
+
+    Raises:
+        ValueError: if a site lies outside the batch's plate.
+    """
     total = torch.zeros(())
     for name, site in sample_sites(trace).items():
         log_prob = site_log_prob(site)

@@ -104,8 +104,11 @@ def fit(
         order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
         terms: list[Terms] = []
         for data in train.batches(settings.batch_size, order):
+            progress = (history.epoch + len(terms) / steps) / settings.epochs
             for group in optimizer.param_groups:
-                group["lr"] = settings.lr_at((history.epoch + len(terms) / steps) / settings.epochs)
+                group["lr"] = settings.lr_at(progress)
+            if hasattr(objective, "progress"):
+                objective.progress = progress
             stepper.zero_grad(set_to_none=True)
             loss, step_terms = step_module(*data)
             accelerator.backward(loss)

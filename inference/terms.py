@@ -9,7 +9,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, kl_divergence
 
 from inference.param_store import param_store_as_it_was
 
@@ -64,15 +64,24 @@ def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True)
     """The terms of one draw of the latents, image by image.
 
     Where PyTorch knows the divergence of a latent's two distributions the closed form is used,
-    elsewhere (or everywhere, without ``closed_form``) log q - log p at the drawn value.
+    elsewhere (or everywhere, without ``closed_form``) log q - log p at the drawn value.  So it is
+    for latents that guide and model draw in another order: there p may depend on a draw that
+    depends on this latent, and the closed form would be another number.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 7; closed form,
     appendix B.
     """
     latents, observed = sample_sites(guide_trace), sample_sites(model_trace)
+    closed_form = closed_form and in_the_same_order(model_trace, guide_trace)
     kl = [_kl(site, model_trace.nodes[name], closed_form) for name, site in latents.items()]
     reconstruction = [-site_log_prob(site) for site in observed.values() if site["is_observed"]]
     return Terms(sum(kl[1:], kl[0]), sum(reconstruction[1:], reconstruction[0]))
+
+
+def in_the_same_order(model_trace: Trace, guide_trace: Trace) -> bool:
+    """Whether model and guide draw their latents in the same order."""
+    latents = list(sample_sites(guide_trace))
+    return latents == [name for name in sample_sites(model_trace) if name in latents]
 
 
 def sample_sites(trace: Trace) -> dict[str, Any]:
@@ -89,6 +98,25 @@ def _kl(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
         except NotImplementedError:
             pass
     return site_log_prob(guide_site) - site_log_prob(model_site)
+
+
+def divergences_by_dimension(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
+    """KL(q || p) of every latent's coordinates, (B, D); (B, 1) where one does not factorise."""
+    closed_form = in_the_same_order(model_trace, guide_trace)
+    return {
+        name: _kl_by_dimension(site, model_trace.nodes[name], closed_form)
+        for name, site in sample_sites(guide_trace).items()
+    }
+
+
+def _kl_by_dimension(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
+    q, p = guide_site["fn"], model_site["fn"]
+    if closed_form and isinstance(q, Independent) and isinstance(p, Independent):
+        try:
+            return kl_divergence(q.base_dist, p.base_dist).flatten(len(q.batch_shape))
+        except NotImplementedError:
+            pass
+    return _kl(guide_site, model_site, closed_form)[..., None]
 
 
 def site_log_prob(site: Any) -> Tensor:

@@ -1,12 +1,33 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
-from pyro_models.distributions import Quantized
+from pyro_models.distributions import DiscretizedLogistic, PixelCategorical, Quantized, UniformCell
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
-from pyro_models.guides import FlowDequantizer, MeanFieldGuide, UniformDequantizer
+from pyro_models.guides import (
+    AmortizedGuide,
+    FlowDequantizer,
+    FlowGuide,
+    FullRankGuide,
+    IAFGuide,
+    MeanFieldGuide,
+    SemiAmortizedGuide,
+    TwoLevelGuide,
+    UniformDequantizer,
+)
 from pyro_models.interpolation import great_circle, straight
-from pyro_models.models import VAE, FlowModel, Inpainting
-from pyro_models.networks import MLP, MLPDecoder, MLPEncoder, Parallel, ResNet, ScaleAndShift, WithContext
-from pyro_models.priors import GaussianMixture, StandardNormal
+from pyro_models.likelihoods import BernoulliPixels, CategoricalPixels, LogisticPixels
+from pyro_models.models import VAE, FlowModel, Inpainting, TwoLevelVAE
+from pyro_models.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    MLPDecoder,
+    MLPEncoder,
+    Parallel,
+    ResNet,
+    ScaleAndShift,
+    WithContext,
+)
+from pyro_models.priors import ClassNormal, FlowPrior, GaussianMixture, StandardNormal, VampPrior, ZukoPrior
 from pyro_models.transforms import (
     ActNorm,
     AffineCoupling,
@@ -16,6 +37,7 @@ from pyro_models.transforms import (
     MaskedCoupling,
     Squash,
     Squeeze,
+    alternating,
     checkerboard,
 )
 
@@ -24,28 +46,48 @@ __all__ = [
     "VAE",
     "ActNorm",
     "AffineCoupling",
+    "AmortizedGuide",
+    "BernoulliPixels",
     "Bijector",
+    "CategoricalPixels",
     "ChannelPart",
+    "ClassNormal",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DiscretizedLogistic",
     "Flip",
     "Flow",
     "FlowDequantizer",
     "FlowDistribution",
+    "FlowGuide",
     "FlowModel",
+    "FlowPrior",
+    "FullRankGuide",
     "GaussianMixture",
+    "IAFGuide",
     "Inpainting",
+    "LogisticPixels",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedCoupling",
     "MeanFieldGuide",
     "Parallel",
+    "PixelCategorical",
     "Quantized",
     "ResNet",
     "ScaleAndShift",
+    "SemiAmortizedGuide",
     "Squash",
     "Squeeze",
     "StandardNormal",
+    "TwoLevelGuide",
+    "TwoLevelVAE",
+    "UniformCell",
     "UniformDequantizer",
+    "VampPrior",
     "WithContext",
+    "ZukoPrior",
+    "alternating",
     "checkerboard",
     "flip_realnvp",
     "great_circle",

@@ -12,6 +12,8 @@ def one_hot(labels: Tensor | None, num_classes: int) -> Tensor | None:
         ValueError: if labels are missing where there are classes, given where there are none, or
             not whole numbers from 0 to num_classes - 1 (as far as Pyro's validation is on).
     """
+    if num_classes < 0:
+        raise ValueError(f"num_classes must be at least 0, which is none; got {num_classes}")
     if (labels is None) != (num_classes == 0):
         expected = f"labels from 0 to {num_classes - 1}" if num_classes else "no labels"
         raise ValueError(f"this model takes {expected}; got {'none' if labels is None else 'some'}")

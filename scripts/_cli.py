@@ -50,7 +50,10 @@ class Choice:
 
 
 # what a script knows by itself, and so passes to every part that takes it
-GIVEN = {"latent_dim", "image_shape", "levels", "num_classes", "context", "prior", "decoder", "encoder", "flow"}
+GIVEN = {
+    *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
+    *("model", "guide", "prior", "decoder", "encoder", "likelihood", "flow"),
+}
 
 
 class Parser(jsonargparse.ArgumentParser):

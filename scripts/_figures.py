@@ -70,23 +70,30 @@ def against_normal(points: Tensor) -> Figure:
         left.plot(grid, Normal(0.0, 1.0).log_prob(grid).exp(), color=_COLOURS["train"], label="N(0, 1)")
         left.set(xlabel="base-space coordinate", ylabel="density")
         left.legend()
-        right.plot(points.std(0).sort().values, color=_COLOURS["test"])
-        right.axhline(1.0, color=_COLOURS["train"])
-        right.set(xlabel="coordinate, in order", ylabel="standard deviation", ylim=(0, None))
+        right.plot(points.std(0).sort().values, color=_COLOURS["test"], label="test images")
+        right.axhline(1.0, color=_COLOURS["train"], label="N(0, 1)")
+        right.legend()
+        right.set(xlabel="coordinates, sorted", ylabel="standard deviation", ylim=(0, None))
     return figure
 
 
-def image_grid(images: Tensor, columns: int, inches: float = 0.6) -> Figure:
-    """Images (N, C, H, W) with values in [0, 1], row by row."""
+def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
+    """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names to write beside them."""
     import_torchvision()
     from torchvision.utils import make_grid
 
-    mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=max(1, images.shape[-1] // 14), pad_value=1.0)
+    padding = max(1, images.shape[-1] // 14)
+    mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=padding, pad_value=1.0)
     _, height, width = mosaic.shape
-    figure = plt.figure(figsize=(inches * columns, inches * columns * height / width))
-    axis = figure.add_axes((0, 0, 1, 1))
+    margin = 0.5 * inches if rows else 0.0
+    full = inches * columns + margin
+    figure = plt.figure(figsize=(full, inches * columns * height / width))
+    axis = figure.add_axes((margin / full, 0, 1 - margin / full, 1))
     axis.imshow(mosaic.permute(1, 2, 0).numpy(), interpolation="nearest")
     axis.axis("off")
+    for i, name in enumerate(rows or []):
+        middle = padding + (images.shape[-2] + padding) * i + images.shape[-2] / 2
+        axis.text(-padding, middle, str(name), ha="right", va="center", fontsize=18 * inches)
     return figure
 
 

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure as Plot
 from torch import nn
 
 from inference import Images, Pair, Run
-from pyro_models import VAE, FlowModel
+from pyro_models import VAE, Flow, FlowModel
 
 SAMPLES = 16
 STEPS = 10
@@ -153,6 +153,31 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
         ),
         *_bounds(run, pair),
         *(_by_label if model.num_classes else _random)(model, pair, test),
+    ]
+    given = " given the label" if model.num_classes else ""
+    if isinstance(model.flow, Flow):  # not any module that returns a distribution
+        blocks += _base_space(model, pair, test)
+    return Section(
+        f"RealNVP on {name}{given}",
+        f"A flow {_form(model.flow)} over {_dims(test)} intensities{given}, with the "
+        f"dequantiser {type(pair.guide).__name__} as its guide, {_trained(run, pair)}.",
+        blocks,
+        [
+            f"A pixel is one of {test.levels} levels; the model's probability of an image{given} is the integral of "
+            "the flow's density over the cell of its pixels, which the dequantiser bounds from below.",
+            "Bits per dimension are that bound's nats, divided by the number of pixels and log 2.",
+            "The base distribution is a standard normal.",
+            *_measured(run),
+        ],
+    )
+
+
+def _form(flow: nn.Module) -> str:
+    return f"of {len(flow.transforms)} transforms" if isinstance(flow, Flow) else f"({type(flow).__name__})"
+
+
+def _base_space(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    return [
         Figure(
             "realnvp_temperatures",
             image_grid(torch.cat([to_unit(model, draw_at(model, t, STEPS)) for t in TEMPERATURES]), columns=STEPS),
@@ -167,30 +192,20 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
             "over these images, in order.",
         ),
     ]
-    return Section(
-        f"RealNVP on {name}",
-        f"A flow of {len(model.flow.transforms)} transforms over {_dims(test)} intensities, with the "
-        f"dequantiser {type(pair.guide).__name__} as its guide, {_trained(run, pair)}.",
-        blocks,
-        [
-            f"A pixel is one of {test.levels} levels; the model's probability of an image is the integral of the "
-            "flow's density over the cell of its pixels, which the dequantiser bounds from below.",
-            "Bits per dimension are that bound's nats, divided by the number of pixels and log 2.",
-            "The base distribution is a standard normal.",
-            *_measured(run),
-        ],
-    )
 
 
 def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    samples = Figure(
+        "realnvp_samples",
+        image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
+        f"{SAMPLES} random samples from the trained flow, as integer pixels.",
+    )
+    if not isinstance(model.flow, Flow):
+        return [samples]
     x = test.observe(slice(10))
     path = interpolate(model, pair.guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
     return [
-        Figure(
-            "realnvp_samples",
-            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
-            f"{SAMPLES} random samples from the trained flow, as integer pixels.",
-        ),
+        samples,
         Figure(
             "realnvp_interpolation",
             image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
@@ -201,22 +216,25 @@ def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
 
 def _by_label(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
     labels = each_class(model, STEPS)
-    x, given = test.arguments(slice(5))
-    rows = torch.cat([x[None], with_other_labels(pair, x, given)]).transpose(0, 1)
-    return [
+    figures = [
         Figure(
             "realnvp_samples",
-            image_grid(to_unit(model, draw(model, len(labels), labels)), columns=STEPS),
-            f"Random samples from the trained flow, as integer pixels; each row given one of the labels 0 to "
-            f"{model.num_classes - 1}.",
-        ),
-        Figure(
-            "realnvp_other_labels",
-            image_grid(to_unit(model, rows.flatten(0, 1)), columns=rows.shape[1]),
-            "Each row: a test image, then what its base-space point becomes given each label in turn; its own label "
-            "gives the image back.",
-        ),
+            image_grid(to_unit(model, draw(model, len(labels), labels)), columns=STEPS, rows=range(model.num_classes)),
+            "Random samples from the trained flow, as integer pixels; each row given the label beside it.",
+        )
     ]
+    if isinstance(model.flow, Flow):
+        x, given = test.arguments(slice(5))
+        rows = torch.cat([x[None], with_other_labels(pair, x, given)]).transpose(0, 1)
+        figures.append(
+            Figure(
+                "realnvp_other_labels",
+                image_grid(to_unit(model, rows.flatten(0, 1)), columns=rows.shape[1]),
+                f"Each row: a test image, then what its base-space point becomes given the labels 0 to "
+                f"{model.num_classes - 1} in turn; its own label gives the image back.",
+            )
+        )
+    return figures
 
 
 def _bounds(run: Run, pair: Pair) -> list[Figure | Table]:
@@ -230,11 +248,12 @@ def _bounds(run: Run, pair: Pair) -> list[Figure | Table]:
     rows = [[name, *_numbers(entry, 3)] for name, entry in entries.items()]
     if "bits_per_dim" in record:
         header = [*header, "bits per dimension", "± repeats"]
-        in_bits = record["bits_per_dim"].values()
+        in_bits = [record["bits_per_dim"][m] for m in ("1", *(m for m in record["negative_iwae"] if m != "1"))]
         rows = [[*row, *_numbers(entry, 4)[:2]] for row, entry in zip(rows, in_bits, strict=True)]
+    given = ", given the label" if pair.config.get("conditional") else ""
     pixels = "integer pixels" if record["binarisation"] == "none" else f"{record['binarisation']} binarisation"
     caption = (
-        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images, {pixels}: means of "
+        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images, {pixels}{given}: means of "
         f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same images) and over "
         "images. The rows share their draws and images, so the differences between them are far better determined "
         "than the errors of each suggest."

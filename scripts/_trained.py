@@ -35,7 +35,7 @@ def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Ima
     """The images that a run was trained and tested on, observed as it observed them."""
     train, test = load_dataset(config["dataset"], data_root or config.get("data_root"))
     how = config.get("binarisation")
-    if how:
+    if how and how != "none":
         train, test = binarise(train, how, config["seed"]), binarise(test, how, config["seed"])
     conditional = bool(config.get("conditional"))
     return replace(train, conditional=conditional), replace(test, conditional=conditional)

@@ -12,7 +12,11 @@ from pyro.infer import ELBO
 from inference import DATASETS, Images, Run, Settings, build, check_pair, fit, set_seed
 
 OBJECTIVE = Choice(
-    "objective", ("Trace_ELBO", "TraceMeanField_ELBO"), "estimator of the ELBO", package="pyro.infer", base=ELBO
+    "objective",
+    ("Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "DReG", "STL", "BetaELBO"),
+    "bound that is maximised",
+    package="inference.objectives",
+    base=ELBO,
 )
 
 
@@ -65,7 +69,11 @@ def train_pair(
     check_pair(model, guide, train, objective)  # before a run that is there is touched
     if options.resume:
         run = Run.open(options.out)
-        refuse_changes(run.config, config)
+        defaults = yaml.safe_load(parser.dump(parser.get_defaults(skip_validation=True), skip_validation=True))
+        refuse_changes(defaults | run.config, config)  # of an option that is newer than the run, its default
+        done = len(run.metrics())
+        if settings.epochs < done:
+            raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
         run.write_config(config)
     else:
         run = Run.create(options.out, config, pair, options.overwrite)

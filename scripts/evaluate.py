@@ -41,13 +41,16 @@ def evaluate() -> None:
         test = test.take(slice(options.num_images))
     if options.result is not None:  # a place that cannot be written is known before the work
         result = Path(options.result)
+        ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
+        if ours and result.exists():
+            raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
         result.parent.mkdir(parents=True, exist_ok=True)
         there = result.exists()
         result.open("a").close()
         if not there:
             result.unlink()
     ms, repeats = INTEGER if test.binarisation == "none" else BINARY
-    ms, repeats = options.m or ms, repeats if options.repeats is None else options.repeats
+    ms, repeats = sorted(set(options.m or ms)), repeats if options.repeats is None else options.repeats
     common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
 
     started = time.perf_counter()
@@ -62,6 +65,7 @@ def evaluate() -> None:
         "pair": run.pair,
         "dataset": pair.config["dataset"],
         "binarisation": test.binarisation,
+        "conditional": test.conditional,
         "num_test_images": len(test),
         "repeats": repeats,
         "units": "nats per image, negative bounds (lower is better)",
@@ -90,7 +94,8 @@ def evaluate() -> None:
 
 def print_table(bounds: dict[int, Estimate], record: dict[str, Any], per_dim: float | None) -> None:
     print(
-        f"{record['num_test_images']} test images of {record['dataset']}, binarisation {record['binarisation']}, "
+        f"{record['num_test_images']} test images of {record['dataset']}{', given the label' * record['conditional']}, "
+        f"binarisation {record['binarisation']}, "
         f"{record['repeats']} repeats; ± standard error over repeats"
     )
     for m, estimate in sorted(bounds.items()):

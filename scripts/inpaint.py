@@ -34,11 +34,11 @@ def inpaint() -> None:
     add_run_options(parser)
     parser.add_argument("--known", choices=list(KNOWN), default="top", help="the pixels that are seen")
     parser.add_argument("--num_images", type=int, default=5, help="the first test images")
-    parser.add_argument("--num_chains", type=int, default=3, help="of the sampler for each image, from unlike starts")
-    parser.add_argument("--num_samples", type=int, default=50, help="draws in each chain")
-    parser.add_argument("--warm_up", type=int, default=50, help="draws before these, to adapt the sampler")
-    parser.add_argument("--noise", type=float, default=0.3, help="of the seen pixels, on the logit scale")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--num_chains", type=int, default=3, help="chains of the sampler, from unlike starts")
+    parser.add_argument("--num_samples", type=int, default=50, help="draws of each chain")
+    parser.add_argument("--warm_up", type=int, default=50, help="earlier draws, to adapt the sampler; not kept")
+    parser.add_argument("--noise", type=float, default=0.3, help="standard deviation of the seen pixels' logits")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     parser.add_argument("--out", type=str | None, default=None, help="PNG file; by default figures/inpainting.png")
     options = parser.parse()
     for name, least in (("num_images", 1), ("num_chains", 1), ("num_samples", 1), ("warm_up", 0)):
@@ -55,17 +55,23 @@ def inpaint() -> None:
     set_seed(options.seed)
     known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape)
     model = Inpainting(pair.model, known, options.noise).requires_grad_(False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = min(options.num_images, len(test))
     rows = []
-    for i in tqdm(range(min(options.num_images, len(test))), unit="image", disable=None):
-        data = test.arguments(slice(i, i + 1))
-        chains = [complete(model, options.num_samples, options.warm_up, *data) for _ in range(options.num_chains)]
-        draws = torch.cat(chains)
-        rows.append(row(data[0][0], known, draws, test))
+    with tqdm(total=count * options.num_chains, unit="chain", disable=None) as bar:
+        for i in range(count):
+            data = test.arguments(slice(i, i + 1))  # with its label, for a conditional flow
+            draws = []
+            for _ in range(options.num_chains):
+                draws.append(complete(model, options.num_samples, options.warm_up, *data))
+                bar.update()
+            rows.append(row(data[0][0], known, torch.cat(draws), test))
 
     from _figures import image_grid, save  # matplotlib is slow to import
 
     save(image_grid(torch.cat(rows), columns=len(rows[0])), out)
-    print(out)
+    given = ", given its label" if model.model.num_classes else ""
+    print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
 
 
 def complete(model: Inpainting, num_samples: int, warm_up: int, *data: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def fit(model: nn.Module, guide: nn.Module, images: Images, epochs: int, batch_s
 def vae(images: Images, latent_dim: int = 8) -> tuple[nn.Module, nn.Module]:
     """z ~ N(0, I), x ~ Bernoulli(decoder(z)); q(z|x) = N(encoder(x))."""
     model = VAE(StandardNormal(latent_dim), MLPDecoder(latent_dim, images.image_shape, hidden=[200]))
-    guide = MeanFieldGuide(MLPEncoder(images.image_shape, latent_dim, hidden=[200]))
+    guide = MeanFieldGuide(MLPEncoder(images.image_shape, hidden=[200]), latent_dim)
     return model, guide
 
 

@@ -30,15 +30,15 @@ def table(results: Path) -> str:
         "",
         f"RealNVP on MNIST, bits per dimension, {flows[0]['num_test_images']:,} test images with 256 grey levels: the "
         "importance-weighted bound with 1 and with 8 samples of the dequantisation noise, ± standard error over "
-        "repeats:",
+        "images:",
         "",
         "| flow | dequantisation | minutes | 1 sample | 8 samples |",
         "|---|---|---|---|---|",
     ]
     lines += [
         f"| {_part(flow['pair']['model']['init_args']['flow'])} | {_part(flow['pair']['guide'])} | "
-        f"{flow['minutes']:.0f} ({flow['machine']}) | {_with_error(flow['bits_per_dim']['1'], 4)} | "
-        f"**{_with_error(flow['bits_per_dim']['8'], 4)}** |"
+        f"{flow['minutes']:.0f} ({flow['machine']}) | {_over_images(flow['bits_per_dim']['1'])} | "
+        f"**{_over_images(flow['bits_per_dim']['8'])}** |"
         for flow in flows
     ]
     lines += ["", "Commands:", "", "```bash"]
@@ -57,11 +57,16 @@ def _part(description: dict[str, Any]) -> str:
     options = description["init_args"]
     shown = ("pairs", "layers", "scales", "couplings", "hidden", "channels", "blocks")
     kept = [f"{key} {options[key]}" for key in shown if key in options]
+    kept += ["given the label"] if options.get("context") else []
     return ", ".join([f"`{name}`", *kept])
 
 
 def _with_error(entry: dict[str, Any], digits: int) -> str:
     return f"{entry['value']:.{digits}f} ± {entry['standard_error']:.{digits}f}"
+
+
+def _over_images(entry: dict[str, Any]) -> str:
+    return f"{entry['value']:.3f} ± {entry['standard_error_over_images']:.3f}"
 
 
 def with_table(readme: str, text: str) -> str:

@@ -32,7 +32,7 @@ def sample() -> None:
     from _figures import image_grid, save  # matplotlib is slow to import
 
     columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
-    save(image_grid(images, columns), out)
+    save(image_grid(images, columns, rows=None if labels is None else labels.unique().tolist()), out)
     print(out)
 
 

@@ -1,31 +1,53 @@
-"""Train a variational autoencoder on binary images."""
+"""Train a variational autoencoder."""
 
 from _cli import Choice, Parser, describe, main
-from _training import OBJECTIVE, add_training_options, load_images, train_pair
+from _training import OBJECTIVE, add_training_options, labels_known, load_images, train_pair
 
-from inference import BINARISATIONS
+from inference import BINARISATIONS, build
 
-PRIOR = Choice("prior", ("StandardNormal", "GaussianMixture"), "prior p(z)")
-DECODER = Choice("decoder", ("MLPDecoder",), "network of p(x|z)")
-ENCODER = Choice("encoder", ("MLPEncoder",), "network of q(z|x)")
-GUIDE = Choice("guide", ("MeanFieldGuide",), "form of q(z|x)")
+MODEL = Choice("model", ("VAE", "TwoLevelVAE"), "form of p(x, z)")
+PRIOR = Choice(
+    "prior", ("StandardNormal", "GaussianMixture", "VampPrior", "FlowPrior", "ZukoPrior", "ClassNormal"), "prior p(z)"
+)
+DECODER = Choice("decoder", ("MLPDecoder", "ConvDecoder"), "network of p(x|z)")
+LIKELIHOOD = Choice(
+    "likelihood", ("BernoulliPixels", "CategoricalPixels", "LogisticPixels"), "form of p(x|z), pixel by pixel"
+)
+ENCODER = Choice("encoder", ("MLPEncoder", "ConvEncoder"), "network of q(z|x)")
+GUIDE = Choice(
+    "guide",
+    ("MeanFieldGuide", "FullRankGuide", "FlowGuide", "IAFGuide", "SemiAmortizedGuide", "TwoLevelGuide"),
+    "form of q(z|x)",
+)
 
 
 def train_vae() -> None:
     parser = Parser(description=__doc__)
-    parser.add_choices(PRIOR, DECODER, GUIDE, ENCODER, OBJECTIVE)
-    parser.add_argument("--latent_dim", type=int, default=40, help="size of the code")
-    parser.add_argument("--binarisation", choices=list(BINARISATIONS), default="dynamic", help="of grey pixels")
+    parser.add_choices(MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
+    parser.add_argument(
+        "--latent_dim", type=int, default=40, help="size of the code; with two layers, of the lower one"
+    )
+    parser.add_argument("--top_dim", type=int | None, default=None, help="size of the upper code of two")
+    parser.add_argument(
+        "--binarisation", choices=[*BINARISATIONS, "none"], default="dynamic", help="of grey pixels; none to model them"
+    )
+    parser.add_argument("--conditional", action="store_true", help="a model of images given their labels")
     add_training_options(parser, epochs=150, lr=2e-3)
     options = parser.parse()
 
     train, test = load_images(options)
-    known = {"latent_dim": options.latent_dim, "image_shape": list(train.image_shape)}
-    prior, decoder, encoder = (describe(options[role], **known) for role in ("prior", "decoder", "encoder"))
-    pair = {
-        "model": describe("pyro_models.VAE", prior=prior, decoder=decoder),
-        "guide": describe(options.guide, encoder=encoder, **known),
-    }
+    levels = train.levels if train.binarisation == "none" else 2
+    top_dim = options.top_dim or max(1, options.latent_dim // 2)
+    known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}
+    known |= {"levels": levels, **labels_known(train)}
+    likelihood = describe(options.likelihood, **known)
+    known |= {"likelihood": likelihood, "per_pixel": build(likelihood, allow=None).per_pixel}
+    known |= {role: {"same_as": role} for role in ("model", "guide")}  # for parts that use the other half
+    layers = describe(options.model, **known)["init_args"]
+    code = {**known, "latent_dim": layers.get("top_dim", options.latent_dim)}
+    known |= {"prior": describe(options.prior, **code), "encoder": describe(options.encoder, **known)}
+    known |= {"decoder": describe(options.decoder, **known)}
+    pair = {"model": describe(options.model, **known), "guide": describe(options.guide, **known)}
     train_pair(parser, options, pair, train, test, show="negative_elbo")
 
 

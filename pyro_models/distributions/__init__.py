@@ -1,5 +1,6 @@
 """Distributions that Pyro does not have."""
 
+from pyro_models.distributions.pixels import DiscretizedLogistic, PixelCategorical
 from pyro_models.distributions.quantization import Quantized, UniformCell
 
-__all__ = ["Quantized", "UniformCell"]
+__all__ = ["DiscretizedLogistic", "PixelCategorical", "Quantized", "UniformCell"]

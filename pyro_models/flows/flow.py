@@ -1,5 +1,6 @@
 """A chain of transforms of a standard normal, as a module that returns a distribution."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyro_models.transforms.bijector import forward_and_log_det, given, inverse_and_log_det
+from pyro_models.transforms.bijector import forward_and_log_det, given, inverse_and_log_det, modules_of
 
 
 class FlowDistribution(dist.TransformedDistribution):
@@ -21,15 +22,18 @@ class FlowDistribution(dist.TransformedDistribution):
     Values and shapes are those of the parent class, which computes inverse and log-determinant in
     two passes.  The density of the value that was drawn last is known from its noise, without
     inverting anything: exact where an inverse would lose digits, and free where this is a guide.
+    Its gradient is that along the draw; for the gradient with respect to a value, or after a
+    change of the parameters, ask a new distribution.
     """
 
     _drawn: tuple[Tensor, int, bool, Tensor] | None = None
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         epsilon = self.base_dist.rsample(torch.Size(sample_shape))
-        value, log_det = self._chain(epsilon, self.transforms, forward_and_log_det)
+        value, log_det = self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)
         log_prob = self.base_dist.log_prob(epsilon) - log_det
-        self._drawn = value, value._version, torch.is_grad_enabled(), log_prob
+        if not value.is_inference():  # such a tensor keeps no account of changes
+            self._drawn = value, value._version, torch.is_grad_enabled(), log_prob
         return value
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
@@ -40,7 +44,13 @@ class FlowDistribution(dist.TransformedDistribution):
         r"""log p(value) in nats; (\*) for a value of shape (\*, event_shape)."""
         if self._drawn is not None:
             drawn, version, had_grad, log_prob = self._drawn
-            if value is drawn and value._version == version and (had_grad or not torch.is_grad_enabled()):
+            changed = value.is_leaf and value.requires_grad  # made an input of its own since it was drawn
+            if (
+                value is drawn
+                and not changed
+                and value._version == version
+                and (had_grad or not torch.is_grad_enabled())
+            ):
                 return log_prob
         if self._validate_args:
             self._validate_sample(value)
@@ -49,16 +59,20 @@ class FlowDistribution(dist.TransformedDistribution):
 
     def to_base(self, value: Tensor) -> tuple[Tensor, Tensor]:
         r"""The noise behind a value, (\*, base event), and the log-determinant of that map, (\*)."""
-        return self._chain(value, self.transforms[::-1], inverse_and_log_det)
+        return self._chain(value, self.event_shape, self.transforms[::-1], inverse_and_log_det)
 
     def from_base(self, epsilon: Tensor) -> Tensor:
         """The value that noise of shape (*, base event) becomes, (*, event_shape)."""
-        return self._chain(epsilon, self.transforms, forward_and_log_det)[0]
+        return self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)[0]
 
-    def _chain(self, x: Tensor, transforms: Sequence[Transform], step: Callable) -> tuple[Tensor, Tensor]:
+    def _chain(
+        self, x: Tensor, event_shape: torch.Size, transforms: Sequence[Transform], step: Callable
+    ) -> tuple[Tensor, Tensor]:
         """Each transform in turn; log-determinants summed over all dimensions of an event."""
-        batch_dims = x.dim() - len(self.base_dist.event_shape if step is forward_and_log_det else self.event_shape)
-        log_det = x.new_zeros(x.shape[:batch_dims])
+        batch = torch.broadcast_shapes(x.shape[: x.dim() - len(event_shape)], self.batch_shape)
+        batch_dims = len(batch)
+        x = x.expand(*batch, *event_shape)
+        log_det = x.new_zeros(batch)
         for transform in transforms:
             x, part = step(transform, x)
             log_det = log_det + sum_rightmost(part, part.dim() - batch_dims)
@@ -100,7 +114,7 @@ class Flow(nn.Module):
             raise ValueError(f"the size of the context must be at least 0, which is none; got {context}")
         self.context = context
         self.transforms = list(transforms)
-        self.registered = nn.ModuleList(t for t in transforms if isinstance(t, nn.Module))
+        self.registered = modules_of(transforms)
         self.register_buffer("base_loc", torch.zeros(size), persistent=False)
         self.register_buffer("base_scale", torch.ones(size), persistent=False)
 
@@ -115,8 +129,8 @@ class Flow(nn.Module):
         size = 0 if context is None else context.shape[-1]
         if size != self.context:
             raise ValueError(f"this flow sees a context of size {self.context}; got one of size {size}")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive; got {temperature}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be a positive number; got {temperature}")
         base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)
         if context is None:
             return FlowDistribution(base, self.transforms)

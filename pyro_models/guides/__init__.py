@@ -1,7 +1,22 @@
-"""Guides: Pyro programs q(latent | x), one for the latent site of each kind of model."""
+"""Guides: Pyro programs q(latents | x)."""
 
+from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.guides.flow_dequantizer import FlowDequantizer
+from pyro_models.guides.flow_guide import FlowGuide, IAFGuide
+from pyro_models.guides.full_rank import FullRankGuide
 from pyro_models.guides.mean_field import MeanFieldGuide
+from pyro_models.guides.semi_amortized import SemiAmortizedGuide
+from pyro_models.guides.two_level import TwoLevelGuide
 from pyro_models.guides.uniform_dequantizer import UniformDequantizer
 
-__all__ = ["FlowDequantizer", "MeanFieldGuide", "UniformDequantizer"]
+__all__ = [
+    "AmortizedGuide",
+    "FlowDequantizer",
+    "FlowGuide",
+    "FullRankGuide",
+    "IAFGuide",
+    "MeanFieldGuide",
+    "SemiAmortizedGuide",
+    "TwoLevelGuide",
+    "UniformDequantizer",
+]

@@ -85,7 +85,7 @@ class FlowDequantizer(PyroModule):
         couplings = [cast(MaskedCoupling, coupling).given(context) for coupling in self.couplings]
         return FlowDistribution(base, [reshape, *couplings, Squash(0.0)])
 
-    def forward(self, x: Tensor, labels: Tensor | None = None, batch: int = 1) -> None:
+    def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
         with pyro.plate("data", len(x)):
             noise = self.noise(x)
             to_cell = AffineTransform(x / self.levels, 1 / self.levels, event_dim=3)

@@ -1,31 +1,25 @@
 """The amortised mean-field guide."""
 
-import pyro
 import pyro.distributions as dist
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_models.guides.amortized import AmortizedGuide
+from pyro_models.networks import scale_of
 
-class MeanFieldGuide(PyroModule):
+
+class MeanFieldGuide(AmortizedGuide):
     r"""q(z | x) = N(z; loc(x), diag scale(x)^2).
 
     .. math:: z = \mathrm{loc}(x) + \mathrm{scale}(x) \odot \epsilon, \qquad \epsilon \sim N(0, I)
 
-    Site ``z``, inside the plate ``data``.
-
-    Shapes: x is (B, C, H, W); z is (B, latent_dim).
-
-    Args:
-        encoder: module from images to the pair (loc, scale), each (B, latent_dim).
+    Site, shapes and arguments as for :class:`AmortizedGuide`.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 9.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
+    def __init__(self, encoder: nn.Module, latent_dim: int, num_classes: int = 0) -> None:
+        super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
 
-    def forward(self, x: Tensor, batch: int = 1) -> None:
-        with pyro.plate("data", len(x)):
-            loc, scale = self.encoder(x)
-            pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        loc, raw = self.head(self.features(x, labels)).chunk(2, dim=-1)
+        return dist.Normal(loc, scale_of(raw)).to_event(1)

@@ -34,6 +34,6 @@ class UniformDequantizer(PyroModule):
             raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         self.levels = levels
 
-    def forward(self, x: Tensor, labels: Tensor | None = None, batch: int = 1) -> None:
+    def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("y", UniformCell(x, self.levels, x.dim() - 1))

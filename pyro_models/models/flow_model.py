@@ -8,7 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.distributions import Quantized
-from pyro_models.models.labels import one_hot
+from pyro_models.labels import one_hot
 
 
 class FlowModel(PyroModule):
@@ -27,7 +27,8 @@ class FlowModel(PyroModule):
     particle dimensions are legal.
 
     Args:
-        flow: module whose ``forward()`` returns a distribution over intensities.
+        flow: module whose ``forward()`` returns a distribution over intensities, or ``forward(context)``
+            given a context (B, num_classes); such as a :class:`~pyro_models.flows.Flow`.
         levels: number of grey levels of a pixel, 256 for 8-bit images.
         num_classes: of the labels that the flow is given; 0 for a model of images alone.
 
@@ -51,7 +52,7 @@ class FlowModel(PyroModule):
         context = one_hot(labels, self.num_classes)
         return self.flow(**options) if context is None else self.flow(context, **options)
 
-    def forward(self, x: Tensor | None = None, labels: Tensor | None = None, batch: int = 1) -> Tensor:
+    def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
         with pyro.plate("data", batch if given is None else len(given)):

@@ -1,5 +1,7 @@
 """A flow's images of which some pixels are seen."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -7,21 +9,24 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_models.distributions import Quantized
+from pyro_models.flows import FlowDistribution
 from pyro_models.models.flow_model import FlowModel
+from pyro_models.transforms import Squash
 
 
 class Inpainting(PyroModule):
     r"""p(epsilon, seen pixels): the base-space point of an image, given the pixels that are known.
 
     .. math::
-        \epsilon \sim N(0, I), \qquad y = f(\epsilon), \qquad
-        \mathrm{logit}\, \frac{x_k + 1/2}{\mathrm{levels}} \sim N(\mathrm{logit}\, y_k,\ \mathrm{noise}^2),
+        \epsilon \sim N(0, I), \qquad v = f(\epsilon), \qquad
+        \mathrm{Squash}^{-1}\Big(\frac{x_k + 1/2}{\mathrm{levels}}\Big) \sim N(v_k,\ \mathrm{noise}^2),
         \quad k \text{ known}
 
-    A flow is a distribution like others: this program puts one more observation on it, and any of
-    Pyro's algorithms infers the rest.  The exact posterior lets the known pixels move within their
-    cells alone, walls that a sampler cannot move between; on the logit scale, where the darkest
-    cell of 256 is wider than one unit, a little noise stands in for them.
+    with v the flow's intensities before its last transform, :class:`~pyro_models.transforms.Squash`,
+    brings them between 0 and 1.  A flow is a distribution like others: this program puts one more
+    observation on it, and any of Pyro's algorithms infers the rest.  Exactly, the known pixels could
+    move within their cells alone, walls that a sampler cannot move between; noise on v stands in
+    for them.  There the darkest of 256 cells is wider than one unit, one in the middle 1/64.
 
     Sites ``epsilon`` (latent) and ``known`` (the known pixels), inside the plate ``data``.
 
@@ -30,10 +35,11 @@ class Inpainting(PyroModule):
     Args:
         model: of whole images.
         known: (\*image_shape), true where a pixel is seen.
-        noise: standard deviation of what is seen, on the logit scale.
+        noise: standard deviation of what is seen, on v's scale.
 
     Raises:
-        ValueError: if no pixel is known, or ``noise`` is not positive.
+        TypeError: if the model is not a :class:`FlowModel`, or its flow does not end in a Squash.
+        ValueError: if no pixel is known, or ``noise`` is below 0.001.
 
     Source: the idea of sampling a flow's posterior in its base space, Hoffman et al.,
     "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo using neural transport" (2019).
@@ -45,8 +51,10 @@ class Inpainting(PyroModule):
         super().__init__()
         if not known.any():
             raise ValueError("at least one pixel must be known")
-        if not noise > 0:
-            raise ValueError(f"noise must be positive; got {noise}")
+        if not 1e-3 <= noise < math.inf:
+            raise ValueError(f"noise must be at least 0.001 (a sampler could not move); got {noise}")
+        if not isinstance(model, FlowModel):
+            raise TypeError(f"only a FlowModel can be inpainted; got a {type(model).__name__}")
         self.model = model
         self.noise = noise
         self.register_buffer("known", known.bool(), persistent=False)
@@ -56,12 +64,14 @@ class Inpainting(PyroModule):
         if x.shape[1:] != self.known.shape:
             raise ValueError(f"images must be {tuple(self.known.shape)}, as the known pixels; got {tuple(x.shape[1:])}")
         flow = self.model.intensities(labels)
-        levels = self.model.levels
+        if not isinstance(flow, FlowDistribution) or not isinstance(flow.transforms[-1], Squash):
+            raise TypeError("only a flow whose last transform is a Squash can be inpainted")
+        *unbounded, squash = flow.transforms
+        before = FlowDistribution(flow.base_dist, unbounded)
+        target = squash.inv((x + 0.5) / self.model.levels)
         with pyro.plate("data", len(x)):
-            epsilon = pyro.sample("epsilon", flow.base_dist)
-            y = flow.from_base(epsilon)
-            seen = y.clamp(1e-6, 1 - 1e-6).logit()[..., self.known]
-            target = ((x + 0.5) / levels).logit()[:, self.known]
-            pyro.sample("known", dist.Normal(seen, self.noise).to_event(1), obs=target)
-        drawn = Quantized(y, levels, x.dim() - 1).mean
+            v = before.from_base(pyro.sample("epsilon", flow.base_dist))
+            seen = dist.Normal(v[..., self.known], self.noise).to_event(1)
+            pyro.sample("known", seen, obs=target[:, self.known])
+        drawn = Quantized(squash(v), self.model.levels, x.dim() - 1).mean
         return torch.where(self.known, x, drawn)

@@ -5,36 +5,67 @@ import pyro.distributions as dist
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_models.labels import one_hot
+from pyro_models.likelihoods import BernoulliPixels
+
 
 class VAE(PyroModule):
-    r"""p(x, z) = p(z) Bernoulli(x; decoder(z)), pixel by pixel.
+    r"""p(x, z) = p(z) p(x | z), or both given a label.
 
-    .. math::
-        z \sim \mathrm{prior}, \qquad
-        \log p(x \mid z) = \sum_d x_d \log \pi_d + (1 - x_d) \log(1 - \pi_d), \quad
-        \pi = \sigma(\mathrm{decoder}(z))
+    .. math:: z \sim \mathrm{prior}, \qquad x \sim \mathrm{likelihood}(\mathrm{decoder}(z))
+
+    Given labels, the decoder sees them as one-hot vectors, and so does a prior that takes a context
+    (one with an attribute ``context`` above 0).
 
     Sites ``z`` (code) and ``x`` (image), inside the plate ``data``.
 
-    Shapes: z is (B, latent_dim), x is (B, C, H, W) with values 0 and 1; leading particle
-    dimensions are legal.
+    Shapes: z is (B, latent_dim), x is (B, C, H, W) with values from 0 to levels - 1; labels are (B,);
+    leading particle dimensions are legal.
 
     Args:
         prior: module whose ``forward()`` returns the distribution of a code.
-        decoder: module from codes to the logits of pixels.
+        decoder: module from codes, and a context if there are classes, to what the likelihood takes.
+        likelihood: module from there to the distribution of an image; of binary pixels if not given.
+        num_classes: of the labels; 0 for a model of images alone.
 
-    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
+    Raises:
+        ValueError: if labels are missing, unexpected or not below ``num_classes``.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1; with labels,
+    Sohn, Lee and Yan, "Learning structured output representation" (2015).
     """
 
-    levels = 2  # of a pixel
-
-    def __init__(self, prior: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self, prior: nn.Module, decoder: nn.Module, likelihood: nn.Module | None = None, num_classes: int = 0
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.decoder = decoder
+        self.likelihood = likelihood or BernoulliPixels()
+        self.num_classes = num_classes
 
-    def forward(self, x: Tensor | None = None, batch: int = 1) -> Tensor:
-        """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws."""
-        with pyro.plate("data", batch if x is None else len(x)):
-            z = pyro.sample("z", self.prior())
-            return pyro.sample("x", dist.Bernoulli(logits=self.decoder(z)).to_event(3), obs=x)
+    @property
+    def levels(self) -> int:
+        """The number of values of a pixel."""
+        return self.likelihood.levels  # type: ignore[return-value]
+
+    def code(self, labels: Tensor | None = None) -> dist.TorchDistribution:
+        """p(z), or p(z given the labels) of a prior that sees them."""
+        context = one_hot(labels, self.num_classes)
+        return self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
+
+    def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        """p(x | z), of batch shape z.shape[:-1]."""
+        context = one_hot(labels, self.num_classes)
+        return self.likelihood(self.decoder(z) if context is None else self.decoder(z, context))
+
+    def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x, z), of shape z.shape[:-1], in nats."""
+        return self.code(labels).log_prob(z) + self.image(z, labels).log_prob(x)
+
+    def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
+        """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws, or one for each label."""
+        given = x if x is not None else labels
+        with pyro.plate("data", batch if given is None else len(given)):
+            z = pyro.sample("z", self.code(labels))
+            return pyro.sample("x", self.image(z, labels), obs=x)

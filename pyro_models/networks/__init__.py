@@ -1,8 +1,21 @@
 """Networks: plain ``torch.nn`` modules that accept any leading dimensions."""
 
 from pyro_models.networks.context import WithContext
-from pyro_models.networks.image import MLPDecoder, MLPEncoder
+from pyro_models.networks.decoders import ConvDecoder, MLPDecoder
+from pyro_models.networks.encoders import ConvEncoder, MLPEncoder
 from pyro_models.networks.mlp import MLP, Parallel
 from pyro_models.networks.resnet import ResNet, ScaleAndShift
+from pyro_models.networks.scale import scale_of
 
-__all__ = ["MLP", "MLPDecoder", "MLPEncoder", "Parallel", "ResNet", "ScaleAndShift", "WithContext"]
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "MLPDecoder",
+    "MLPEncoder",
+    "Parallel",
+    "ResNet",
+    "ScaleAndShift",
+    "WithContext",
+    "scale_of",
+]

@@ -5,6 +5,18 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 
+def activation_class(name: str) -> type[nn.Module]:
+    """The class of ``torch.nn`` of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = getattr(nn, name, None)
+    if not isinstance(found, type):
+        raise ValueError(f"unknown activation {name!r}: expected a class of torch.nn, such as 'ELU'")
+    return found
+
+
 class MLP(nn.Module):
     r"""A multilayer perceptron with one output, or with several heads on one trunk.
 
@@ -40,14 +52,13 @@ class MLP(nn.Module):
         sizes = [in_features, *hidden, *self.heads]
         if any(not isinstance(size, int) or size < 1 for size in sizes):
             raise ValueError(f"layer sizes must be whole numbers of at least 1; got {sizes}")
-        if not isinstance(getattr(nn, activation, None), type):
-            raise ValueError(f"unknown activation {activation!r}: expected a class of torch.nn, such as 'ELU'")
+        make = activation_class(activation)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1; got {dropout}")
 
         layers: list[nn.Module] = []
         for before, after in zip([in_features, *hidden], hidden, strict=False):
-            layers += [nn.Linear(before, after), getattr(nn, activation)()]
+            layers += [nn.Linear(before, after), make()]
             layers += [nn.Dropout(dropout)] if dropout else []
         self.trunk = nn.Sequential(*layers)
         self.out = nn.Linear(hidden[-1] if hidden else in_features, sum(self.heads))

@@ -22,6 +22,19 @@ class ResidualBlock(nn.Module):
         return x + self.net(x)
 
 
+class Residual(nn.Module):
+    """x + conv3x3(ELU(conv3x3(ELU(x)))), the second convolution starting at zero: the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        self.net = nn.Sequential(nn.ELU(), nn.Conv2d(channels, channels, 3, padding=1), nn.ELU(), last)
+        nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
 class ResNet(nn.Module):
     r"""3x3 convolution, residual blocks, ReLU, 3x3 convolution; all weight-normalised.
 

@@ -1,6 +1,9 @@
 """Priors over codes: modules of a ``latent_dim`` whose ``forward()`` returns a distribution."""
 
+from pyro_models.priors.class_normal import ClassNormal
+from pyro_models.priors.flow_prior import FlowPrior, ZukoPrior
 from pyro_models.priors.gaussian_mixture import GaussianMixture
 from pyro_models.priors.standard_normal import StandardNormal
+from pyro_models.priors.vamp_prior import VampPrior
 
-__all__ = ["GaussianMixture", "StandardNormal"]
+__all__ = ["ClassNormal", "FlowPrior", "GaussianMixture", "StandardNormal", "VampPrior", "ZukoPrior"]

@@ -3,7 +3,7 @@
 from pyro_models.transforms.actnorm import ActNorm
 from pyro_models.transforms.bijector import Bijector
 from pyro_models.transforms.channel_part import ChannelPart
-from pyro_models.transforms.coupling import AffineCoupling, MaskedCoupling, checkerboard
+from pyro_models.transforms.coupling import AffineCoupling, MaskedCoupling, alternating, checkerboard
 from pyro_models.transforms.flip import Flip
 from pyro_models.transforms.squash import Squash
 from pyro_models.transforms.squeeze import Squeeze
@@ -17,5 +17,6 @@ __all__ = [
     "MaskedCoupling",
     "Squash",
     "Squeeze",
+    "alternating",
     "checkerboard",
 ]

@@ -55,7 +55,7 @@ class ActNorm(Bijector):
 
     @torch.no_grad()
     def _initialise(self, y: Tensor) -> None:
-        values = y.movedim(-3, 0).flatten(1)  # (C, all the rest)
+        values = y.movedim(-3, 0).flatten(1).double()  # (C, all the rest); the difference below cancels
         moments = torch.stack([values.mean(1), values.square().mean(1)])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(moments)

@@ -1,9 +1,10 @@
 """A transform whose value and log-determinant come from one pass."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyro.distributions.torch_transform import TransformModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Transform
 
 
@@ -35,7 +36,7 @@ class Bijector(TransformModule):
         raise NotImplementedError
 
     def given(self, context: Tensor) -> Transform:
-        """This transform given a context; itself, unless it has a network that sees one."""
+        """This transform given a context: itself, where it has no network, else with a network that sees both."""
         return self
 
     def _call(self, x: Tensor) -> Tensor:
@@ -72,8 +73,16 @@ class Given(Bijector):
 
 
 def given(transform: Transform, context: Tensor) -> Transform:
-    """The transform given a context; itself, if it has no network that sees one."""
-    return transform.given(context) if isinstance(transform, Bijector) else transform
+    """The transform given a context, as its ``given`` says; any other than a :class:`Bijector` is itself."""
+    if isinstance(transform, Bijector):
+        return transform.given(context)
+    return transform.inv.given(context).inv if isinstance(transform.inv, Bijector) else transform
+
+
+def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:
+    """The transforms that are modules, or inverses of modules, to be registered."""
+    both = ((transform, transform.inv) for transform in transforms)
+    return nn.ModuleList(part for pair in both for part in pair if isinstance(part, nn.Module))
 
 
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:

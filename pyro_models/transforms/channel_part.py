@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from pyro.distributions import constraints
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Transform
 
-from pyro_models.transforms.bijector import Bijector, forward_and_log_det, given, inverse_and_log_det
+from pyro_models.transforms.bijector import Bijector, forward_and_log_det, given, inverse_and_log_det, modules_of
 
 
 class ChannelPart(Bijector):
@@ -41,7 +41,7 @@ class ChannelPart(Bijector):
         if channels < 1:
             raise ValueError(f"channels must be at least 1; got {channels}")
         self.transforms = list(transforms)
-        self.registered = nn.ModuleList(t for t in transforms if isinstance(t, nn.Module))
+        self.registered = modules_of(transforms)
         self.channels = channels
 
     def given(self, context: Tensor) -> "ChannelPart":

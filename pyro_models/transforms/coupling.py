@@ -60,7 +60,7 @@ class AffineCoupling(Bijector):
         """s(x_a) and t(x_a), each of x_a's shape."""
         raw, shift = self.conditioner(x_a) if context is None else self.conditioner(x_a, context)
         _check_shapes(raw, shift, x_a, self.dim)
-        return _bounded(raw, self.bound), shift
+        return _bounded(raw.to(x_a.dtype), self.bound), shift.to(x_a.dtype)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x_a, x_b = self._halves(x)
@@ -138,7 +138,8 @@ class MaskedCoupling(Bijector):
         kept = torch.where(self.mask, x, 0.0)
         raw, shift = self.conditioner(kept) if context is None else self.conditioner(kept, context)
         _check_shapes(raw, shift, x, -self.mask.dim())
-        return _bounded(raw, self.bound).masked_fill(self.mask, 0.0), shift.masked_fill(self.mask, 0.0)
+        log_scale = _bounded(raw.to(x.dtype), self.bound)
+        return log_scale.masked_fill(self.mask, 0.0), shift.to(x.dtype).masked_fill(self.mask, 0.0)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_scale, shift = self.log_scale_and_shift(x, context)
@@ -156,6 +157,13 @@ def checkerboard(image_shape: tuple[int, int, int], odd: bool = False) -> Tensor
         raise ValueError(f"a checkerboard needs more than one pixel; got {height} x {width} (too many scales?)")
     parity = (torch.arange(height)[:, None] + torch.arange(width)) % 2
     return (parity == int(odd)).float().expand(channels, height, width)
+
+
+def alternating(size: int, odd: bool = False) -> Tensor:
+    """The mask (size,) that is one at even places, or with ``odd`` at odd ones."""
+    if size < 2:
+        raise ValueError(f"a mask needs at least 2 places; got {size}")
+    return (torch.arange(size) % 2 == int(odd)).float()
 
 
 def _check_shapes(raw: Tensor, shift: Tensor, x: Tensor, dim: int) -> None:

@@ -31,8 +31,9 @@ PAIR = {
         "init_args": {
             "encoder": {
                 "class_path": "pyro_models.MLPEncoder",
-                "init_args": {"latent_dim": 2, "image_shape": SHAPE, "hidden": [8]},
-            }
+                "init_args": {"image_shape": SHAPE, "hidden": [8]},
+            },
+            "latent_dim": 2,
         },
     },
 }

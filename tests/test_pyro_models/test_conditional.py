@@ -14,9 +14,13 @@ from torch.autograd.functional import jacobian
 
 from inference import iwae_bound, log_weights
 from pyro_models import (
+    MLP,
+    AffineCoupling,
+    Flip,
     Flow,
     FlowModel,
     UniformDequantizer,
+    WithContext,
     flip_realnvp,
     image_realnvp,
     masked_realnvp,
@@ -55,6 +59,18 @@ def test_one_distribution_for_each_context(flow):
     assert (log_prob[:, None] - log_prob).abs().masked_select(~torch.eye(CLASSES, dtype=torch.bool)).min() > 1e-3
     one_by_one = torch.stack([flow(c).log_prob(y) for c in contexts()])
     torch.testing.assert_close(log_prob, one_by_one)
+
+
+def test_one_image_under_all_contexts(flow):
+    """p(y | label) for every label, as for p(label | y)."""
+    y = torch.rand(flow(contexts()).event_shape)
+    expected = torch.stack([flow(c).log_prob(y) for c in contexts()])
+    torch.testing.assert_close(flow(contexts()).log_prob(y), expected)
+    torch.testing.assert_close(flow(contexts()).log_prob(y[None]), expected)
+    epsilon = torch.randn(flow(contexts()).base_dist.event_shape)
+    torch.testing.assert_close(
+        flow(contexts()).from_base(epsilon), torch.stack([flow(c).from_base(epsilon) for c in contexts()])
+    )
 
 
 def test_contexts_meet_their_own_images_under_particles(flow):
@@ -160,6 +176,16 @@ def test_a_pair_given_labels_trains():
     assert all(not torch.equal(before[name], p) for name, p in model.named_parameters())
 
 
+def test_a_transform_used_the_other_way_round_sees_the_context_too():
+    coupling = AffineCoupling(WithContext(MLP(2 + CLASSES, (2, 2), [8]), dim=-1))
+    flow = randomise(Flow([coupling.inv, Flip()], 4, CLASSES))
+    assert len(list(flow.parameters())) == len(list(coupling.parameters())) > 0
+    y = torch.randn(CLASSES, 4)
+    epsilon, _ = flow(contexts()).to_base(y)
+    expected, _ = coupling.forward_and_log_det(y.flip(-1), contexts())
+    torch.testing.assert_close(epsilon, expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -195,5 +221,5 @@ def test_temperature_is_the_standard_deviation_of_the_base():
     epsilon, log_det = flow().to_base(y)
     expected = torch.distributions.Normal(0.0, 0.5).log_prob(epsilon).sum(-1) + log_det
     torch.testing.assert_close(flow(temperature=0.5).log_prob(y), expected)
-    with pytest.raises(ValueError, match="temperature must be positive"):
+    with pytest.raises(ValueError, match="temperature must be a positive"):
         flow(temperature=0.0)

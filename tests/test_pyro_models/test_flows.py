@@ -241,3 +241,33 @@ def test_great_circle_changes_its_length_evenly():
 def test_bad_sizes_of_other_flows_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_draw_without_an_account_of_changes_is_inverted_like_any_other(flow):
+    with torch.inference_mode():
+        given = flow()
+        y = given.sample()
+        assert torch.isfinite(given.log_prob(y))
+
+
+def test_gradient_with_respect_to_a_value_that_was_drawn(flow):
+    flow.requires_grad_(False)
+    given = flow()
+    y = given.rsample().requires_grad_()
+    (gradient,) = torch.autograd.grad(given.log_prob(y), y)
+    (expected,) = torch.autograd.grad(flow().log_prob(y), y)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("make", [FLOWS["flip"], FLOWS["image"]])
+def test_log_determinants_keep_the_precision_of_the_data_under_autocast(make):
+    torch.set_default_dtype(torch.float32)
+    flow = randomise(make(), 0.2).eval()
+    y = torch.rand(3, *SHAPE)
+    with torch.autocast("cpu", torch.bfloat16):
+        given = flow()
+        epsilon, log_det = given.to_base(y)
+        back = given.from_base(epsilon)
+    assert log_det.dtype == torch.float32
+    torch.testing.assert_close(back, y, rtol=0, atol=1e-4)
+    assert not torch.equal(log_det, log_det.bfloat16().float())

@@ -53,7 +53,10 @@ def test_a_conditional_flow_is_given_its_labels():
     epsilon = torch.zeros(3, 4)
     trace = poutine.trace(poutine.condition(program, data={"epsilon": epsilon})).get_trace(x, labels)
     torch.testing.assert_close(
-        trace.nodes["known"]["fn"].mean, flow(torch.eye(3)).from_base(epsilon).logit()[:, KNOWN], rtol=1e-3, atol=1e-3
+        trace.nodes["known"]["fn"].mean,
+        Squash().inv(flow(torch.eye(3)).from_base(epsilon))[:, KNOWN],
+        rtol=1e-3,
+        atol=1e-3,
     )
     with pytest.raises(ValueError, match="labels"):
         program(x)
@@ -71,12 +74,29 @@ def test_each_image_has_its_own_posterior():
     ("arguments", "message"),
     [
         ({"known": torch.zeros(SHAPE, dtype=torch.bool)}, "at least one pixel"),
-        ({"known": KNOWN, "noise": 0.0}, "noise must be positive"),
+        ({"known": KNOWN, "noise": 0.0}, "noise must be at least 0.001"),
     ],
 )
 def test_bad_arguments_are_told(arguments, message):
     with pytest.raises(ValueError, match=message):
         Inpainting(affine_model(), **arguments)
+
+
+def test_a_black_pixel_pulls_however_far_the_flow_is_from_it():
+    program = Inpainting(affine_model(), KNOWN)
+    epsilon = torch.full((1, 4), -12.0, requires_grad=True)
+    trace = poutine.trace(poutine.condition(program, data={"epsilon": epsilon})).get_trace(torch.zeros(1, *SHAPE))
+    (gradient,) = torch.autograd.grad(trace.nodes["known"]["fn"].log_prob(trace.nodes["known"]["value"]).sum(), epsilon)
+    assert (gradient[0, :2] > 0).all()
+    assert (gradient[0, 2:] == 0).all()
+
+
+def test_only_flows_that_end_in_a_squash_can_be_inpainted():
+    with pytest.raises(TypeError, match="only a FlowModel"):
+        Inpainting(torch.nn.Identity(), KNOWN)
+    flow = Flow([ReshapeTransform((4,), SHAPE)], 4)
+    with pytest.raises(TypeError, match="Squash"):
+        Inpainting(FlowModel(flow, 17), KNOWN)(torch.zeros(1, *SHAPE))
 
 
 def test_images_of_another_shape_are_told():

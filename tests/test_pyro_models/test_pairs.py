@@ -9,6 +9,7 @@ from pyro.infer import Predictive, Trace_ELBO, TraceMeanField_ELBO
 from pyro_models import (
     MLP,
     VAE,
+    ConvEncoder,
     FlowModel,
     GaussianMixture,
     MeanFieldGuide,
@@ -23,7 +24,7 @@ SHAPE = (1, 4, 4)
 
 
 def vae(prior) -> tuple:
-    return VAE(prior(3), MLPDecoder(3, SHAPE, [8])), MeanFieldGuide(MLPEncoder(SHAPE, 3, [8, 8]))
+    return VAE(prior(3), MLPDecoder(3, SHAPE, [8])), MeanFieldGuide(MLPEncoder(SHAPE, [8, 8]), 3)
 
 
 PAIRS = {
@@ -88,15 +89,15 @@ def test_mixture_prior_integrates_to_one():
 
 
 def test_encoder_scale_is_the_root_of_a_softplus():
-    encoder = randomise(MLPEncoder(SHAPE, 3, [8]))
+    guide = randomise(MeanFieldGuide(MLPEncoder(SHAPE, [8]), 3))
     x = torch.rand(5, *SHAPE)
-    _, raw = encoder.net(2 * x.flatten(1) - 1)
-    torch.testing.assert_close(encoder(x)[1] ** 2, torch.nn.functional.softplus(raw))
+    _, raw = guide.head(guide.encoder(x)).chunk(2, -1)
+    torch.testing.assert_close(guide.posterior(x).variance, torch.nn.functional.softplus(raw))
 
 
-@pytest.mark.parametrize("network", [MLPEncoder(SHAPE, 3, [8]), MLP(4, 2), MLP(4, (2, 3), [])])
+@pytest.mark.parametrize("network", [MLPEncoder(SHAPE, [8]), ConvEncoder(SHAPE, 4), MLP(4, 2), MLP(4, (2, 3), [])])
 def test_networks_take_leading_dimensions(network):
-    x = torch.rand(2, 5, *(SHAPE if isinstance(network, MLPEncoder) else (4,)))
+    x = torch.rand(2, 5, *(SHAPE if isinstance(network, MLPEncoder | ConvEncoder) else (4,)))
     whole, part = network(x), network(x[1, 3])
     for a, b in zip(whole, part, strict=True) if isinstance(whole, tuple) else [(whole, part)]:
         torch.testing.assert_close(a[1, 3], b)

@@ -1,0 +1,10 @@
+"""Objectives: Pyro estimators of bounds on log p(x), to be maximised by :func:`inference.fit` or ``SVI``."""
+
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+
+from inference.objectives.beta import BetaELBO
+from inference.objectives.bound import ImageELBO
+from inference.objectives.path_derivative import STL, DReG
+from inference.objectives.renyi import RenyiELBO
+
+__all__ = ["STL", "BetaELBO", "DReG", "ImageELBO", "RenyiELBO", "TraceMeanField_ELBO", "Trace_ELBO"]

@@ -1,0 +1,53 @@
+"""What objectives share: a bound for each image, and Pyro's interface around it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from pyro.infer.util import torch_item
+from torch import Tensor
+
+from inference.importance import log_weights_with_gradients
+
+
+class ImageELBO(ELBO):
+    r"""A bound on log p(x) for each image; the loss is the negative sum over the batch, in nats.
+
+    A subclass writes :meth:`bound`.  Latents must be reparameterised (they have ``rsample``), and
+    every site must lie in the batch's plate.
+
+    Args:
+        num_particles: draws of the latents for each image, all at once.
+
+    Raises:
+        ValueError: if ``num_particles`` is below 1.
+    """
+
+    def __init__(self, num_particles: int = 1) -> None:
+        if not isinstance(num_particles, int) or num_particles < 1:
+            raise ValueError(f"num_particles must be a whole number of at least 1; got {num_particles}")
+        super().__init__(num_particles=num_particles, vectorize_particles=True)
+
+    def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
+        """The bound for each image, (B,), whose gradient is the estimator's."""
+        raise NotImplementedError
+
+    def log_weights(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
+        """log p(x, z) - log q(z | x) of every particle, (num_particles, B), with gradients."""
+        return log_weights_with_gradients(model, guide, self.num_particles, *data)
+
+    def differentiable_loss(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
+        return -self.bound(model, guide, *data).sum()
+
+    @torch.no_grad()
+    def loss(self, model: Callable, guide: Callable, *data: Tensor) -> float:
+        return torch_item(self.differentiable_loss(model, guide, *data))
+
+    def _get_trace(self, *_: Any) -> Any:
+        raise NotImplementedError("the particles are traced all at once")
+
+    def loss_and_grads(self, model: Callable, guide: Callable, *data: Any) -> float:
+        loss = self.differentiable_loss(model, guide, *data)
+        loss.backward()
+        return torch_item(loss)

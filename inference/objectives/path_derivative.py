@@ -1,0 +1,117 @@
+"""Estimators that follow the path of a draw alone: STL and DReG.
+
+The gradient of log q(z | x) with respect to the guide's parameters has two parts: through z, and at
+a fixed z, the score.  The score's mean is zero (STL), or can be turned into one more path (DReG).
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pyro import poutine
+from torch import Tensor, nn
+
+from inference.importance import in_particles, log_joint
+from inference.objectives.bound import ImageELBO
+from inference.terms import check_sites, sample_sites
+
+
+@contextmanager
+def _held(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Within, what is computed from the parameters has no gradient to them."""
+    needed = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*was not registered in the param store because requires_grad=False")
+            yield
+    finally:
+        for parameter, flag in zip(parameters, needed, strict=True):
+            parameter.requires_grad_(flag)
+
+
+class PathDerivative(ImageELBO):
+    """An objective whose densities q(z | x) are those of a guide that is held fixed, at draws that are not."""
+
+    def draws_and_weights(self, model: Callable, guide: Callable, *data: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The draws z, and log p(x, z) - log q(z | x), (num_particles, B), without the score.
+
+        Raises:
+            TypeError: if the guide is no module, whose parameters could be held.
+            ValueError: if a latent is not reparameterised, or the guide's density is itself drawn anew.
+        """
+        module = getattr(guide, "fn", guide)  # within a handler that traces it
+        if not isinstance(module, nn.Module):
+            raise TypeError("this objective needs a guide that is a torch.nn.Module")
+        if getattr(module, "random_density", False):
+            raise ValueError(
+                f"the density of a {type(module).__name__} is drawn anew at each call, which this objective cannot "
+                "hold: choose another guide, or another objective"
+            )
+        trace = poutine.trace(in_particles(guide, self.num_particles)).get_trace(*data)
+        for name, site in sample_sites(trace).items():
+            if not site["fn"].has_rsample:
+                raise ValueError(f"latent {name!r} must be reparameterised for this objective")
+        with _held(list(module.parameters())):
+            held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
+        program = in_particles(model, self.num_particles)
+        joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)
+        check_sites(joint, trace)
+        shape = (self.num_particles, len(data[0]))
+        draws = [site["value"] for site in sample_sites(trace).values()]
+        return draws, log_joint(joint, shape) - log_joint(held, shape)
+
+
+class STL(PathDerivative):
+    r"""The ELBO, with "sticking the landing" gradients.
+
+    .. math::
+        \nabla_\phi\, E_q[\log w] = E_\epsilon\Big[\frac{\partial \log w}{\partial z}
+        \frac{\partial z(\epsilon, \phi)}{\partial \phi}\Big]
+
+    The score, whose mean is zero, is left out: as q nears the true posterior the gradient's
+    variance goes to zero with it.
+
+    Args:
+        num_particles: draws of the latents for each image.
+
+    Source: Roeder, Wu and Duvenaud, "Sticking the landing" (2017), equation 8.
+    """
+
+    def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
+        return self.draws_and_weights(model, guide, *data)[1].mean(0)
+
+
+class DReG(PathDerivative):
+    r"""The importance-weighted bound, with doubly reparameterised gradients for the guide.
+
+    .. math::
+        \nabla_\phi L_K = E\Big[\sum_k \tilde w_k^2\, \frac{\partial \log w_k}{\partial z_k}
+        \frac{\partial z_k}{\partial \phi}\Big], \qquad
+        \nabla_\theta L_K = E\Big[\sum_k \tilde w_k\, \nabla_\theta \log w_k\Big], \qquad
+        \tilde w_k = \frac{w_k}{\sum_j w_j}
+
+    Unbiased, and unlike the plain gradient of the guide its signal does not fade as K grows.
+
+    Args:
+        num_particles: K.
+
+    Source: Tucker, Lawson, Gu and Maddison, "Doubly reparameterized gradient estimators for Monte
+    Carlo objectives" (2019), equation 7.
+    """
+
+    def __init__(self, num_particles: int = 5) -> None:
+        super().__init__(num_particles)
+
+    def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
+        draws, log_w = self.draws_and_weights(model, guide, *data)
+        weights = log_w.detach().softmax(0)
+        for z in draws:
+            if z.requires_grad:
+                scale = weights.reshape(*weights.shape, *[1] * (z.dim() - weights.dim()))
+                z.register_hook(lambda gradient, scale=scale: scale * gradient)
+        surrogate = (weights * log_w).sum(0)  # of the right gradient, but another value
+        value = log_w.detach().logsumexp(0) - math.log(self.num_particles)
+        return value + surrogate - surrogate.detach()

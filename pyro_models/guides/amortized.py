@@ -1,0 +1,51 @@
+"""What guides of a code share: an encoder, a head, a site and a plate."""
+
+import pyro
+import pyro.distributions as dist
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from pyro_models.labels import one_hot
+
+
+class AmortizedGuide(PyroModule):
+    r"""q(z | x): a distribution over codes whose parameters networks make from the image.
+
+    A subclass says how many numbers its distribution takes and writes :meth:`posterior`; the
+    numbers are an affine map of the encoder's features.
+
+    Site ``z``, inside the plate ``data``.
+
+    Shapes: x is (B, C, H, W), labels (B,), z (B, latent_dim).
+
+    Args:
+        encoder: module from images, and a context if there are classes, to (B, ``out_features``).
+        latent_dim: size of the code.
+        num_parameters: of the distribution.
+        num_classes: of the labels that the encoder sees as one-hot vectors; 0 for none.
+
+    Raises:
+        ValueError: if ``latent_dim`` is below 1.
+    """
+
+    def __init__(self, encoder: nn.Module, latent_dim: int, num_parameters: int, num_classes: int = 0) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1; got {latent_dim}")
+        self.encoder = encoder
+        self.latent_dim = latent_dim
+        self.num_classes = num_classes
+        self.head = nn.Linear(encoder.out_features, num_parameters)  # type: ignore[arg-type]
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What the encoder makes of images, and of their labels if there are any."""
+        context = one_hot(labels, self.num_classes)
+        return self.encoder(x) if context is None else self.encoder(x, context)
+
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        """q(z | x), a distribution of batch shape (B,)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.posterior(x, labels))

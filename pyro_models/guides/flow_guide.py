@@ -1,0 +1,131 @@
+"""Amortised guides that bend a normal distribution by a flow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.transforms import ConditionalAffineAutoregressive
+from pyro.nn import ConditionalAutoRegressiveNN
+from torch import Tensor, nn
+from torch.distributions import Transform
+
+from pyro_models.flows import FlowDistribution
+from pyro_models.guides.amortized import AmortizedGuide
+from pyro_models.networks import MLP, WithContext, scale_of
+from pyro_models.transforms import Flip, MaskedCoupling, alternating
+
+
+class _BentNormal(AmortizedGuide):
+    """A mean-field normal distribution, then transforms that see the encoder's features."""
+
+    def __init__(self, encoder: nn.Module, latent_dim: int, num_classes: int) -> None:
+        super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
+        if latent_dim < 2:
+            raise ValueError(f"a flow needs a code of at least 2 coordinates; got {latent_dim}")
+
+    def transforms(self, features: Tensor) -> list[Transform]:
+        raise NotImplementedError
+
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        features = self.features(x, labels)
+        loc, raw = self.head(features).chunk(2, dim=-1)
+        return FlowDistribution(dist.Normal(loc, scale_of(raw)).to_event(1), self.transforms(features))
+
+
+class FlowGuide(_BentNormal):
+    r"""q(z | x): RealNVP couplings, conditioned on the image, of a mean-field normal distribution.
+
+    .. math::
+        z = f_n(\ldots f_1(z_0; h(x)) \ldots; h(x)), \quad z_0 \sim N(\mathrm{loc}(x), \mathrm{diag}\,
+        \mathrm{scale}(x)^2), \qquad
+        \log q(z \mid x) = \log q_0(z_0 \mid x) - \sum_i \log |\det J_{f_i}|
+
+    It starts as :class:`MeanFieldGuide`.  Its density is cheap for any z, not only for its own draws.
+
+    Site and shapes as for :class:`AmortizedGuide`.
+
+    Args:
+        encoder: as for :class:`AmortizedGuide`.
+        latent_dim: size of the code, at least 2.
+        couplings: number of couplings, whose masks alternate.
+        hidden: widths of the hidden layers of each coupling's network.
+        num_classes: as for :class:`AmortizedGuide`.
+
+    Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015), with the
+    couplings of Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent_dim: int,
+        couplings: int = 4,
+        hidden: Sequence[int] = (128,),
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__(encoder, latent_dim, num_classes)
+        if couplings < 1:
+            raise ValueError(f"couplings must be at least 1; got {couplings}")
+
+        def network() -> nn.Module:
+            sizes = latent_dim + encoder.out_features, (latent_dim, latent_dim)  # type: ignore[operator]
+            return WithContext(MLP(*sizes, hidden, zero_init=True), dim=-1)  # type: ignore[arg-type]
+
+        self.couplings = nn.ModuleList(
+            MaskedCoupling(alternating(latent_dim, odd=bool(i % 2)), network()) for i in range(couplings)
+        )
+
+    def transforms(self, features: Tensor) -> list[Transform]:
+        return [coupling.given(features) for coupling in self.couplings]  # type: ignore[operator]
+
+
+class IAFGuide(_BentNormal):
+    r"""q(z | x): inverse autoregressive flow.
+
+    .. math::
+        z_{k} = \sigma_k \odot z_{k-1} + (1 - \sigma_k) \odot m_k, \qquad
+        (m_k, \sigma_k) = \mathrm{AutoregressiveNN}_k(z_{k-1}; h(x))
+
+    with the coordinates reversed between layers.  Drawing and the density of a draw take one pass;
+    the density of another z takes one pass for each coordinate.
+
+    Site and shapes as for :class:`AmortizedGuide`.
+
+    Args:
+        encoder: as for :class:`AmortizedGuide`.
+        latent_dim: size of the code, at least 2.
+        layers: number of autoregressive transforms.
+        hidden: widths of the hidden layers of each.
+        num_classes: as for :class:`AmortizedGuide`.
+
+    Source: Kingma et al., "Improving variational inference with inverse autoregressive flow"
+    (2016), algorithm 1; the transform is Pyro's.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent_dim: int,
+        layers: int = 2,
+        hidden: Sequence[int] = (128,),
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__(encoder, latent_dim, num_classes)
+        if layers < 1 or not hidden or min(hidden) < latent_dim:
+            raise ValueError(
+                f"layers must be at least 1 and hidden layers as wide as the code, {latent_dim}; got {layers} and "
+                f"{list(hidden)}"
+            )
+        features: int = encoder.out_features  # type: ignore[assignment]
+        order: Any = torch.arange(latent_dim)
+        self.layers = nn.ModuleList(
+            ConditionalAffineAutoregressive(
+                ConditionalAutoRegressiveNN(latent_dim, features, list(hidden), permutation=order), stable=True
+            )
+            for _ in range(layers)
+        )
+
+    def transforms(self, features: Tensor) -> list[Transform]:
+        flip = Flip()
+        return [part for layer in self.layers for part in (layer.condition(features), flip)]  # type: ignore[operator]

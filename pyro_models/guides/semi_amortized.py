@@ -1,0 +1,80 @@
+"""A guide that improves what its encoder says by a few gradient steps on each image."""
+
+from typing import Protocol
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from pyro_models.guides.amortized import AmortizedGuide
+from pyro_models.networks import scale_of
+
+
+class HasLogJoint(Protocol):
+    def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+class SemiAmortizedGuide(AmortizedGuide):
+    r"""q(z | x) = N(z; loc_K, diag scale_K^2): gradient ascent on the ELBO from the encoder's start.
+
+    .. math::
+        \lambda_0 = \mathrm{encoder}(x), \qquad
+        \lambda_{k+1} = \lambda_k
+            + \mathrm{lr}\, \nabla_{\lambda} \big(\log p(x, z_\lambda) - \log q_\lambda(z_\lambda)\big),
+        \qquad \lambda = (\mathrm{loc}, \mathrm{raw}), \quad \mathrm{scale} = \sqrt{\mathrm{softplus}(\mathrm{raw})}
+
+    with one draw z = loc + scale ε in each step, and steps no longer than 1 in each image's
+    norm.  The encoder's gradient passes straight through the steps, as if they added a constant;
+    the original differentiates through them.
+
+    Site and shapes as for :class:`AmortizedGuide`.
+
+    Args:
+        encoder: as for :class:`AmortizedGuide`.
+        latent_dim: size of the code.
+        model: whose ``log_joint(x, z, labels)`` is log p(x, z), (B,).
+        steps: number of gradient steps.
+        lr: their size.
+        num_classes: as for :class:`AmortizedGuide`.
+
+    Source: Kim, Wiseman, Miller, Sontag and Rush, "Semi-amortized variational autoencoders" (2018).
+    """
+
+    random_density = True  # q(z | x) depends on the draws of the steps
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent_dim: int,
+        model: HasLogJoint,
+        steps: int = 3,
+        lr: float = 0.1,
+        num_classes: int = 0,
+    ) -> None:
+        super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
+        if steps < 0 or not lr > 0:
+            raise ValueError(f"steps must be at least 0 and lr positive; got {steps} and {lr}")
+        self._model = (model,)  # in a tuple: not a part of the guide, whose weights are its own
+        self.steps = steps
+        self.lr = lr
+
+    def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        start = self.head(self.features(x, labels))
+        loc, raw = (start + self._refinement(start.detach(), x, labels)).chunk(2, dim=-1)
+        return dist.Normal(loc, scale_of(raw)).to_event(1)
+
+    def _refinement(self, start: Tensor, x: Tensor, labels: Tensor | None) -> Tensor:
+        """What the gradient steps add to the encoder's parameters, as a constant."""
+        parameters = start
+        with torch.enable_grad(), poutine.block():
+            for _ in range(self.steps):
+                parameters = parameters.detach().requires_grad_()
+                loc, raw = parameters.chunk(2, dim=-1)
+                q = dist.Normal(loc, scale_of(raw)).to_event(1)
+                z = q.rsample()
+                elbo = self._model[0].log_joint(x, z, labels) - q.log_prob(z)
+                (gradient,) = torch.autograd.grad(elbo.sum(), parameters)
+                length = gradient.norm(dim=-1, keepdim=True)
+                parameters = parameters + self.lr * gradient / length.clamp(min=1.0)
+        return parameters.detach() - start

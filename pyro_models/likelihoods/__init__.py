@@ -1,0 +1,5 @@
+"""Likelihoods: modules from a decoder's output to the distribution of an image."""
+
+from pyro_models.likelihoods.pixels import BernoulliPixels, CategoricalPixels, LogisticPixels
+
+__all__ = ["BernoulliPixels", "CategoricalPixels", "LogisticPixels"]

@@ -1,0 +1,82 @@
+"""Distributions of an image whose pixels are independent given the code.
+
+A likelihood is a module with ``levels``, the number of values of a pixel, and ``per_pixel``, how
+many numbers it takes for each.  Its ``forward`` maps these numbers, (\\*, C, H, W) or with more than
+one (\\*, C, H, W, P), to a distribution with ``event_shape`` (C, H, W).
+"""
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_models.distributions import DiscretizedLogistic, PixelCategorical
+
+
+class BernoulliPixels(nn.Module):
+    r"""Binary pixels, from their logits.
+
+    .. math:: \log p(x) = \sum_d x_d \log \pi_d + (1 - x_d) \log(1 - \pi_d), \qquad \pi = \sigma(\mathrm{raw})
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
+    """
+
+    levels = 2
+    per_pixel = 1
+
+    def forward(self, raw: Tensor) -> dist.TorchDistribution:
+        return dist.Bernoulli(logits=raw).to_event(3)
+
+
+class CategoricalPixels(nn.Module):
+    r"""Integer pixels, each level with a logit of its own.
+
+    .. math:: \log p(x) = \sum_d \log \mathrm{softmax}(\mathrm{raw}_d)_{x_d}
+
+    Args:
+        levels: number of grey levels.
+
+    Raises:
+        ValueError: if ``levels`` is below 2.
+
+    Source: van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks" (2016),
+    section 3.3.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.levels = self.per_pixel = checked_levels(levels)
+
+    def forward(self, raw: Tensor) -> dist.TorchDistribution:
+        return PixelCategorical(logits=raw).to_event(3)
+
+
+class LogisticPixels(nn.Module):
+    r"""Integer pixels, from the probability that a logistic distribution gives to their cells.
+
+    The location is the first number, in units of the full intensity around the middle of it, the
+    second the log of the scale; see :class:`~pyro_models.distributions.DiscretizedLogistic`.
+
+    Args:
+        levels: number of grey levels.
+
+    Raises:
+        ValueError: if ``levels`` is below 2.
+
+    Source: Kingma et al., "Improving variational inference with inverse autoregressive flow"
+    (2016), appendix C; Salimans et al., "PixelCNN++" (2017), section 2.1.
+    """
+
+    per_pixel = 2
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.levels = checked_levels(levels)
+
+    def forward(self, raw: Tensor) -> dist.TorchDistribution:
+        loc, log_scale = raw.unbind(-1)
+        return DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(min=-7.0).exp(), self.levels).to_event(3)
+
+
+def checked_levels(levels: int) -> int:
+    if levels < 2 or int(levels) != levels:
+        raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
+    return levels

@@ -1,0 +1,113 @@
+"""Networks from codes to the parameters of an image's pixels."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from pyro_models.networks.encoders import join
+from pyro_models.networks.mlp import MLP
+from pyro_models.networks.resnet import Residual
+
+
+class MLPDecoder(nn.Module):
+    r"""The parameters of every pixel, from a code, by fully connected layers.
+
+    Shapes: z is (\*, latent_dim), a context (\*, K); the result is (\*, C, H, W), one number such as
+    a Bernoulli's logit for each pixel, or (\*, C, H, W, P) for P numbers.
+
+    Args:
+        latent_dim: size of the code.
+        image_shape: (C, H, W).
+        hidden: widths of the hidden layers.
+        activation: name of a class in ``torch.nn``.
+        latent_dropout: probability with which a coordinate of the code is set to zero in training.
+        per_pixel: P, as many as the likelihood asks for.
+        context: size of what is seen beside the code, such as the number of classes; 0 for none.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        image_shape: tuple[int, int, int],
+        hidden: Sequence[int] = (400, 400),
+        activation: str = "ELU",
+        latent_dropout: float = 0.0,
+        per_pixel: int = 1,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(image_shape) if per_pixel == 1 else (*image_shape, per_pixel)
+        self.dropout = nn.Dropout(checked_dropout(latent_dropout))
+        self.net = MLP(latent_dim + context, math.prod(self.shape), hidden, activation)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(join(self.dropout(z), context)).unflatten(-1, self.shape)
+
+
+class ConvDecoder(nn.Module):
+    r"""The parameters of every pixel, from a code, by residual convolutions.
+
+    A fully connected layer makes the smallest maps; each stage enlarges them to twice the sides,
+    cut to the size that is due, halves the channels and ends with residual blocks.
+
+    Shapes: as for :class:`MLPDecoder`.
+
+    Args:
+        latent_dim: size of the code.
+        image_shape: (C, H, W).
+        channels: of the last stage.
+        stages: number of stages.
+        blocks: number of residual blocks in a stage.
+        latent_dropout: as for :class:`MLPDecoder`.
+        per_pixel: as for :class:`MLPDecoder`.
+        context: as for :class:`MLPDecoder`; it joins the code.
+
+    Source: He et al., "Deep residual learning for image recognition" (2016).
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        image_shape: tuple[int, int, int],
+        channels: int = 16,
+        stages: int = 2,
+        blocks: int = 1,
+        latent_dropout: float = 0.0,
+        per_pixel: int = 1,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(latent_dim, channels, stages, blocks, per_pixel) < 1:
+            raise ValueError(
+                "latent_dim, channels, stages, blocks and per_pixel must be at least 1; got "
+                f"{latent_dim}, {channels}, {stages}, {blocks}, {per_pixel}"
+            )
+        self.per_pixel = per_pixel
+        self.dropout = nn.Dropout(checked_dropout(latent_dropout))
+        sizes = [(image_shape[1], image_shape[2])]
+        for _ in range(stages):
+            sizes.insert(0, ((sizes[0][0] + 1) // 2, (sizes[0][1] + 1) // 2))
+        smallest = (channels * 2**stages, *sizes[0])
+        layers: list[nn.Module] = [nn.Linear(latent_dim + context, math.prod(smallest)), nn.Unflatten(-1, smallest)]
+        for stage, size in zip(reversed(range(stages)), sizes[1:], strict=True):
+            width = channels * 2**stage
+            layers += [nn.ELU(), nn.Upsample(size), nn.Conv2d(2 * width, width, 3, padding=1)]
+            layers += [Residual(width) for _ in range(blocks)]
+        self.net = nn.Sequential(*layers, nn.ELU(), nn.Conv2d(channels, image_shape[0] * per_pixel, 3, padding=1))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        z = join(self.dropout(z), context)
+        y = self.net(z.reshape(-1, z.shape[-1]))
+        y = y.reshape(*z.shape[:-1], *y.shape[1:])
+        if self.per_pixel == 1:
+            return y
+        return y.unflatten(-3, (-1, self.per_pixel)).movedim(-3, -1)
+
+
+def checked_dropout(probability: float) -> float:
+    if not 0 <= probability < 1:
+        raise ValueError(f"latent_dropout must be at least 0 and below 1; got {probability}")
+    return probability

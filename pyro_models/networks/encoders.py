@@ -1,0 +1,125 @@
+"""Networks from images to features, from which a guide makes the parameters of its distribution."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_models.networks.mlp import MLP, activation_class
+from pyro_models.networks.resnet import Residual
+
+
+class MLPEncoder(nn.Module):
+    r"""Features of an image, by fully connected layers.
+
+    .. math::
+        h(x) = \mathrm{activation}(W_n \cdots \mathrm{activation}(W_1 \tilde x + b_1) \cdots + b_n), \qquad
+        \tilde x = 2 x / (\mathrm{levels} - 1) - 1
+
+    Shapes: x is (\*, C, H, W) with values from 0 to levels - 1, a context (\*, K), h is (\*, ``out_features``).
+
+    Args:
+        image_shape: (C, H, W).
+        hidden: widths of the layers; none hands on the pixels themselves.
+        activation: name of a class in ``torch.nn``.
+        noise: standard deviation of normal noise that is added to the pixels in training.
+        context: size of what is seen beside the image, such as the number of classes; 0 for none.
+        levels: number of values of a pixel.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.2; noise as in
+    Im et al., "Denoising criterion for variational auto-encoding framework" (2017).
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        hidden: Sequence[int] = (400, 400),
+        activation: str = "ELU",
+        noise: float = 0.0,
+        context: int = 0,
+        levels: int = 2,
+    ) -> None:
+        super().__init__()
+        if not noise >= 0:
+            raise ValueError(f"noise must be at least 0; got {noise}")
+        size = math.prod(image_shape) + context
+        self.noise = noise
+        self.largest = levels - 1
+        self.out_features = hidden[-1] if hidden else size
+        self.net = nn.Sequential()
+        if hidden:
+            self.net = nn.Sequential(MLP(size, hidden[-1], hidden[:-1], activation), activation_class(activation)())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(join(with_noise(2 * x / self.largest - 1, self.noise * self.training).flatten(-3), context))
+
+
+class ConvEncoder(nn.Module):
+    r"""Features of an image, by residual convolutions.
+
+    A convolution, then stages of residual blocks, each of which ends by halving the sides (to the
+    next whole number) and doubling the channels; a fully connected layer makes the features.
+
+    Shapes: as for :class:`MLPEncoder`.
+
+    Args:
+        image_shape: (C, H, W).
+        channels: of the first stage.
+        stages: number of stages.
+        blocks: number of residual blocks in a stage.
+        features: ``out_features``.
+        noise: as for :class:`MLPEncoder`.
+        context: as for :class:`MLPEncoder`; it joins the last layer.
+        levels: as for :class:`MLPEncoder`.
+
+    Source: He et al., "Deep residual learning for image recognition" (2016).
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        channels: int = 16,
+        stages: int = 2,
+        blocks: int = 1,
+        features: int = 256,
+        noise: float = 0.0,
+        context: int = 0,
+        levels: int = 2,
+    ) -> None:
+        super().__init__()
+        if min(channels, stages, blocks, features) < 1:
+            raise ValueError(
+                "channels, stages, blocks and features must be at least 1; got "
+                f"{channels}, {stages}, {blocks}, {features}"
+            )
+        if not noise >= 0:
+            raise ValueError(f"noise must be at least 0; got {noise}")
+        self.noise = noise
+        self.largest = levels - 1
+        self.out_features = features
+        in_channels, height, width = image_shape
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1)]
+        for stage in range(stages):
+            width_in = channels * 2**stage
+            layers += [Residual(width_in) for _ in range(blocks)]
+            layers += [nn.ELU(), nn.Conv2d(width_in, 2 * width_in, 3, stride=2, padding=1)]
+            height, width = (height + 1) // 2, (width + 1) // 2
+        self.net = nn.Sequential(*layers, nn.ELU(), nn.Flatten())
+        self.out = nn.Linear(channels * 2**stages * height * width + context, features)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        maps = self.net(with_noise(2 * x / self.largest - 1, self.noise * self.training).reshape(-1, *x.shape[-3:]))
+        return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context)))
+
+
+def join(x: Tensor, context: Tensor | None) -> Tensor:
+    """x (*, D) and a context (B, K) as one vector (*, D + K); x itself without a context."""
+    if context is None:
+        return x
+    batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+    return torch.cat([part.expand(*batch, part.shape[-1]) for part in (x, context)], dim=-1)
+
+
+def with_noise(x: Tensor, scale: float) -> Tensor:
+    return x + scale * torch.randn_like(x) if scale else x

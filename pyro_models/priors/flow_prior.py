@@ -1,0 +1,83 @@
+"""Flows as priors."""
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_models.flows import Flow, FlowDistribution
+from pyro_models.networks import MLP, WithContext
+from pyro_models.transforms import MaskedCoupling, alternating
+
+
+class FlowPrior(Flow):
+    r"""p(z): RealNVP over the code, starting as the standard normal.
+
+    .. math:: z = f_n(\ldots f_1(\epsilon)), \qquad \epsilon \sim N(0, I)
+
+    Shapes: ``forward()`` returns a distribution of ``event_shape`` (latent_dim,).
+
+    Args:
+        latent_dim: size of the code, at least 2.
+        couplings: number of couplings, whose masks alternate.
+        hidden: widths of the hidden layers of each coupling's network.
+        context: size of what the networks see beside the code, such as the number of classes.
+
+    Raises:
+        ValueError: if ``latent_dim`` is below 2 or ``couplings`` below 1.
+
+    Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017); as a prior,
+    Chen et al., "Variational lossy autoencoder" (2017), section 3.2.
+    """
+
+    def __init__(self, latent_dim: int, couplings: int = 6, hidden: Sequence[int] = (128,), context: int = 0) -> None:
+        def network() -> nn.Module:
+            net = MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
+            return WithContext(net, dim=-1) if context else net
+
+        masks = [alternating(latent_dim, odd=bool(i % 2)) for i in range(couplings)]
+        super().__init__([MaskedCoupling(mask, network()) for mask in masks], latent_dim, context)
+
+
+class ZukoPrior(nn.Module):
+    r"""p(z): one of zuko's flows, such as "NSF" (splines) or "MAF" (autoregressive affine maps).
+
+    Shapes: ``forward()`` returns a distribution of ``event_shape`` (latent_dim,).
+
+    Args:
+        latent_dim: size of the code.
+        flow: name of a class in ``zuko.flows``.
+        transforms: number of transforms in it.
+        hidden: widths of the hidden layers of each transform's network.
+
+    Its base is the standard normal.
+
+    Raises:
+        ValueError: if zuko has no such flow, or its base is another.
+
+    Source: Durkan et al., "Neural spline flows" (2019); Papamakarios, Pavlakou and Murray, "Masked
+    autoregressive flow" (2017); the flows are zuko's.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, latent_dim: int, flow: str = "NSF", transforms: int = 3, hidden: Sequence[int] = (64, 64)
+    ) -> None:
+        super().__init__()
+        import zuko  # here, for the sake of those who do without
+
+        make = getattr(zuko.flows, flow, None)
+        if not isinstance(make, type):
+            raise ValueError(f"zuko has no flow {flow!r}: expected one such as 'NSF' or 'MAF'")
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+        self.flow = make(latent_dim, transforms=transforms, hidden_features=list(hidden))
+        if not isinstance(self.flow().base, zuko.distributions.DiagNormal):
+            raise ValueError(f"zuko's {flow} is a flow of another base than the normal, for codes without bounds")
+
+    def forward(self) -> dist.TorchDistribution:
+        base = dist.Normal(self.loc, self.scale).to_event(1)
+        return FlowDistribution(base, [self.flow().transform.inv])

@@ -1,0 +1,51 @@
+"""The variational mixture of posteriors."""
+
+from typing import Protocol
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class HasPosterior(Protocol):
+    def posterior(self, x: Tensor) -> dist.TorchDistribution: ...
+
+
+class VampPrior(nn.Module):
+    r"""p(z): the guide's posteriors of learned pseudo-inputs, mixed.
+
+    .. math::
+        p(z) = \sum_k w_k\, q(z \mid u_k), \qquad u = (\mathrm{levels} - 1)\, \sigma(a), \quad w = \mathrm{softmax}(b)
+
+    Gradients reach the guide's own weights too.
+
+    Shapes: ``forward()`` returns a distribution with the guide's ``event_shape``.
+
+    Args:
+        guide: whose ``posterior(x)`` is q(z | x), such as an :class:`~pyro_models.guides.AmortizedGuide`.
+        image_shape: (C, H, W).
+        num_components: number of pseudo-inputs.
+        levels: number of values of a pixel.
+
+    Raises:
+        ValueError: if ``num_components`` is below 1.
+
+    Source: Tomczak and Welling, "VAE with a VampPrior" (2018), equation 9; weights as in their code.
+    """
+
+    def __init__(
+        self, guide: HasPosterior, image_shape: tuple[int, int, int], num_components: int = 50, levels: int = 2
+    ) -> None:
+        super().__init__()
+        if num_components < 1:
+            raise ValueError(f"num_components must be at least 1; got {num_components}")
+        if not hasattr(guide, "posterior"):
+            raise ValueError(f"this prior needs a guide with a posterior(x); a {type(guide).__name__} has none")
+        self._guide = (guide,)  # in a tuple: not a part of the prior, whose weights are its own
+        self.largest = levels - 1
+        self.pseudo = nn.Parameter(torch.randn(num_components, *image_shape) - 1)
+        self.logits = nn.Parameter(torch.zeros(num_components))
+
+    def forward(self) -> dist.TorchDistribution:
+        components = self._guide[0].posterior(self.largest * self.pseudo.sigmoid())
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
