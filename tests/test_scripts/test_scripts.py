@@ -254,7 +254,7 @@ def test_parts_swap_by_name_with_their_options(script, tmp_path):
     assert outcome.code == 0, outcome.err
     assert load(tmp_path / "run").model.prior.loc.shape == (4, 3)
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert config["objective"]["class_path"] .endswith(".TraceMeanField_ELBO")
+    assert config["objective"]["class_path"].endswith(".TraceMeanField_ELBO")
 
 
 MINE = '''
