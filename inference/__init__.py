@@ -4,6 +4,7 @@ from inference.build import build, import_object
 from inference.check import check_pair
 from inference.checkpoint import CheckpointError
 from inference.datasets import DATASETS, DataError, load_dataset
+from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.evaluate import Estimate, negative_bounds
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointError",
     "DReG",
     "DataError",
+    "Diagnosis",
     "Estimate",
     "ImageELBO",
     "Images",
@@ -41,7 +43,9 @@ __all__ = [
     "build",
     "check_pair",
     "describe_environment",
+    "diagnose",
     "draw_traces",
+    "effective_sample_size",
     "elbo_terms",
     "epoch_order",
     "fit",
@@ -53,5 +57,6 @@ __all__ = [
     "log_weights",
     "measure",
     "negative_bounds",
+    "pareto_k",
     "set_seed",
 ]

@@ -77,6 +77,16 @@ def against_normal(points: Tensor) -> Figure:
     return figure
 
 
+def bars(panels: dict[str, Sequence[float]], label: str) -> Figure:
+    """Numbers in falling order, one panel for each list of them."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.0), squeeze=False)
+        for axis, (name, values) in zip(axes[0], panels.items(), strict=True):
+            axis.bar(range(len(values)), sorted(values, reverse=True), color=_COLOURS["train"])
+            axis.set(xlabel=label, ylabel=name)
+    return figure
+
+
 def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
     """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names to write beside them."""
     import_torchvision()

@@ -1,0 +1,199 @@
+"""What a trained pair has learned: which coordinates of its latents are used, and how good its guide is."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro.ops.stats import fit_generalized_pareto
+from torch import Tensor, nn
+
+from inference.images import Images
+from inference.importance import iwae_bound, log_weights
+from inference.randomness import set_seed
+from inference.terms import divergences_by_dimension, draw_traces, sample_sites
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One latent over a set of images.
+
+    Args:
+        name: of its site.
+        divergence: KL(q || p) of each coordinate, a mean over images, in nats; one number where the
+            distributions do not factorise.
+        variance_of_means: variance over images of the posterior mean of each coordinate.
+        active: how many of these exceed 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2).
+        mutual_information: of latent and image, in nats; at most the log of the number of images.
+    """
+
+    name: str
+    divergence: list[float]
+    variance_of_means: list[float]
+    active: int
+    mutual_information: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A pair over a set of images.
+
+    Args:
+        latents: one by one.
+        num_images: behind the numbers of the latents.
+        negative_elbo: in nats per image, as all that follow.
+        negative_iwae: with ``num_samples`` samples.
+        gap: between the two: what the guide loses, or more.
+        num_samples: importance samples of each image.
+        num_weighted: images behind the weights.
+        effective_sample_size: the share of the samples that count, a mean over images.
+        pareto_k: of each image's weights, the median over images; above 0.7 they are not to be
+            trusted (Vehtari et al., 2015), which a large gap makes likely.
+    """
+
+    latents: list[Latent]
+    num_images: int
+    negative_elbo: float
+    negative_iwae: float
+    gap: float
+    num_samples: int
+    num_weighted: int
+    effective_sample_size: float
+    pareto_k: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def verdict(self) -> list[str]:
+        """In words: is a latent collapsed, and is the guide good enough."""
+        lines = []
+        for latent in self.latents:
+            total, used = len(latent.variance_of_means), latent.active
+            unused = [i for i, v in enumerate(latent.variance_of_means) if v <= ACTIVE]
+            state = "fully used" if used == total else "collapsed" if used == 0 else "partly collapsed"
+            which = f"; unused: {_ranges(unused)}" if 0 < len(unused) < total else ""
+            lines.append(f"{latent.name} is {state}: {used} of {total} coordinates are active{which}")
+        trust = "can" if self.pareto_k <= 0.7 else "cannot"
+        lines.append(
+            f"the guide loses up to {self.gap:.2f} nats an image; its weights {trust} be trusted at "
+            f"{self.num_samples} samples (Pareto k {self.pareto_k:.2f}, effective sample size "
+            f"{100 * self.effective_sample_size:.1f} %)"
+        )
+        return lines
+
+
+ACTIVE = 0.01
+
+
+@torch.no_grad()
+def diagnose(
+    model: Callable,
+    guide: Callable,
+    images: Images,
+    num_images: int = 1000,
+    num_weighted: int = 100,
+    num_samples: int = 5000,
+    seed: int = 0,
+) -> Diagnosis:
+    r"""The state of every latent and of the importance weights, on the first images.
+
+    .. math::
+        \mathrm{MI} = E\Big[\log q(z \mid x) - \log \frac1N \sum_n q(z \mid x_n)\Big], \qquad
+        \mathrm{ESS} = \frac{(\sum_s w_s)^2}{S \sum_s w_s^2}
+
+    Raises:
+        ValueError: if a number is below 1, or there are fewer than 20 samples.
+
+    Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
+    Hoffman and Johnson, "ELBO surgery" (2016), equation 7; Pareto k, Vehtari et al., "Pareto smoothed
+    importance sampling" (2015).
+    """
+    if min(num_images, num_weighted) < 1 or num_samples < 20:
+        raise ValueError(
+            "num_images and num_weighted must be at least 1 and num_samples at least 20; got "
+            f"{num_images}, {num_weighted} and {num_samples}"
+        )
+    for program in (model, guide):
+        if isinstance(program, nn.Module):
+            program.eval()
+    set_seed(seed)
+    with pyro.validation_enabled(False):
+        data = images.arguments(slice(num_images))
+        model_trace, guide_trace = draw_traces(model, guide, *data)
+        divergences = divergences_by_dimension(model_trace, guide_trace)
+        again = sample_sites(draw_traces(model, guide, *data)[1])
+        latents = [
+            _latent(name, site, again[name], divergences[name]) for name, site in sample_sites(guide_trace).items()
+        ]
+        x, *labels = images.arguments(slice(num_weighted))
+        log_w = log_weights(model, guide, x, num_samples, None, *labels)
+    elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
+    return Diagnosis(
+        latents=latents,
+        num_images=len(data[0]),
+        negative_elbo=-elbo,
+        negative_iwae=-iwae,
+        gap=iwae - elbo,
+        num_samples=num_samples,
+        num_weighted=len(x),
+        effective_sample_size=float(effective_sample_size(log_w).mean()),
+        pareto_k=float(pareto_k(log_w).median()),
+    )
+
+
+def effective_sample_size(log_w: Tensor) -> Tensor:
+    """The share of (num_samples, B) weighted samples that count, (B,), from 1 / num_samples to 1."""
+    log_w = log_w.double()
+    return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp() / len(log_w)
+
+
+def pareto_k(log_w: Tensor) -> Tensor:
+    """The shape of a generalised Pareto distribution fitted to each image's largest weights, (B,).
+
+    The tail is the largest fifth of the weights, at most 3 sqrt(num_samples) of them.
+
+    Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling" (2015).
+    """
+    size = len(log_w)
+    tail = int(min(0.2 * size, 3 * math.sqrt(size)))
+    weights = (log_w - log_w.amax(0)).double().exp().sort(0).values
+    cut = weights[-tail - 1]
+    return torch.tensor([float(fit_generalized_pareto(w - c)[0]) for w, c in zip(weights[-tail:].T, cut, strict=True)])
+
+
+def _latent(name: str, site: Any, again: Any, divergence: Tensor) -> Latent:
+    q, z = site["fn"], site["value"].flatten(1)
+    try:
+        means = q.mean.flatten(1)
+        variance = means.var(0) if len(means) > 1 else torch.zeros(means.shape[1])
+    except NotImplementedError:  # of two draws for each image: their covariance has the same mean
+        other = again["value"].flatten(1)
+        variance = ((z - z.mean(0)) * (other - other.mean(0))).sum(0) / max(1, len(z) - 1)
+    own = q.log_prob(site["value"])
+    mixed = torch.cat([_mixture_log_prob(q, part) for part in site["value"].split(100)])
+    return Latent(
+        name=name,
+        divergence=divergence.mean(0).tolist(),
+        variance_of_means=variance.tolist(),
+        active=int((variance > ACTIVE).sum()),
+        mutual_information=float((own - mixed).mean()),
+    )
+
+
+def _mixture_log_prob(q: Any, z: Tensor) -> Tensor:
+    """log of the mean over images of q(z | x_n), (M,) for M values."""
+    pairs = q.log_prob(z[:, None].expand(len(z), *q.batch_shape, *q.event_shape))
+    return pairs.logsumexp(1) - math.log(pairs.shape[1])
+
+
+def _ranges(numbers: list[int]) -> str:
+    """0, 1, 2, 5 as "0-2, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

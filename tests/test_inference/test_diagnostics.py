@@ -1,0 +1,132 @@
+"""Diagnostics of latents and weights, against cases whose answer is known."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inference import Images, diagnose, effective_sample_size, pareto_k
+from inference.diagnostics import _ranges
+from pyro_models import FlowGuide, MLPEncoder
+
+COUNT = 60
+
+
+class Known(nn.Module):
+    """z ~ N(0, I), x ~ N(z_1 + z_2, 1) in every pixel; the guide is told what to say."""
+
+    levels = 2
+
+    def __init__(self, slope: list[float], scale: list[float]) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope))
+        self.scale = torch.tensor(scale)
+
+    def forward(self, x: Tensor | None) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1)[..., None, None, None], 1.0).to_event(3), obs=x)
+
+    def guide(self) -> nn.Module:
+        class Guide(nn.Module):
+            def forward(guide, x: Tensor) -> None:  # noqa: N805
+                with pyro.plate("data", len(x)):
+                    loc = x.flatten(1).mean(1, keepdim=True) * self.slope
+                    pyro.sample("z", dist.Normal(loc, self.scale).to_event(1))
+
+        return Guide()
+
+
+def images() -> Images:
+    pixels = torch.zeros(COUNT, 1, 1, 1).byte()
+    pixels[::2] = 1
+    return Images("halves", pixels, torch.zeros(COUNT), 2)
+
+
+def run(slope: list[float], scale: list[float]):
+    model = Known(slope, scale)
+    return diagnose(model, model.guide(), images(), num_images=COUNT, num_weighted=5, num_samples=400)
+
+
+def test_divergence_and_variance_of_means_coordinate_by_coordinate():
+    slope, scale = [2.0, 0.0], [0.5, 1.0]
+    latent = run(slope, scale).latents[0]
+    x = images().observe().flatten()
+    means = x * slope[0]
+    expected = (0.5 * (means**2 + scale[0] ** 2 - 1) - math.log(scale[0])).mean()
+    assert latent.divergence == pytest.approx([float(expected), 0.0], abs=1e-6)
+    assert latent.variance_of_means == pytest.approx([float(means.var()), 0.0], abs=1e-6)
+    assert latent.active == 1
+
+
+def test_mutual_information_of_two_kinds_of_image_is_a_bit():
+    """Posteriors far apart, one for each of two equally frequent kinds of image: z tells which."""
+    assert run([50.0, 0.0], [0.1, 1.0]).latents[0].mutual_information == pytest.approx(math.log(2), abs=1e-3)
+    assert run([0.0, 0.0], [0.1, 1.0]).latents[0].mutual_information == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slope", "scale", "words"),
+    [
+        ([0.0, 0.0], [1.0, 1.0], "z is collapsed: 0 of 2"),
+        ([1.0, 0.0], [0.5, 1.0], "z is partly collapsed: 1 of 2 coordinates are active; unused: 1"),
+        ([1.0, -1.0], [0.5, 0.5], "z is fully used: 2 of 2"),
+    ],
+)
+def test_the_verdict_in_words(slope, scale, words):
+    lines = run(slope, scale).verdict()
+    assert lines[0].startswith(words)
+    assert "Pareto k" in lines[1]
+
+
+def test_a_guide_without_a_known_mean_is_measured_by_pairs_of_draws():
+    torch.manual_seed(0)
+    guide = FlowGuide(MLPEncoder((1, 1, 1), []), 2, couplings=1, hidden=[4])
+    with torch.no_grad():
+        guide.head.weight.copy_(torch.tensor([[3.0], [0.0], [0.0], [0.0]]))
+        guide.head.bias.copy_(torch.tensor([0.0, 0.0, -3.0, -3.0]))
+    few = images()
+    many = Images("many", few.pixels.repeat(100, 1, 1, 1), torch.zeros(100 * COUNT), 2)
+    latent = diagnose(Known([0.0, 0.0], [1.0, 1.0]), guide, many, 500, 2, 20).latents[0]
+    exact = (3 * (2 * many.observe(slice(500)).flatten() - 1)).var()
+    assert latent.variance_of_means[0] == pytest.approx(float(exact), rel=0.1)
+    assert abs(latent.variance_of_means[1]) < 0.02
+    assert latent.active in (1, 2)
+
+
+def test_effective_sample_size_of_equal_and_of_lone_weights():
+    assert effective_sample_size(torch.full((50, 3), -700.0)).tolist() == pytest.approx([1.0] * 3)
+    lone = torch.full((50, 1), -1000.0)
+    lone[7] = 0.0
+    assert float(effective_sample_size(lone)) == pytest.approx(1 / 50)
+    two = torch.tensor([[0.0], [0.0], [-1000.0], [-1000.0]])
+    assert float(effective_sample_size(two)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
+def test_pareto_k_of_pareto_weights(k):
+    """exp(k E) with E exponential has a Pareto tail of shape k."""
+    torch.manual_seed(0)
+    log_w = k * dist.Exponential(1.0).sample((20_000, 4)) + 300
+    assert pareto_k(log_w).mean().item() == pytest.approx(k, abs=0.1)
+
+
+def test_gap_is_the_difference_of_the_bounds():
+    diagnosis = run([1.0, 1.0], [0.3, 0.3])
+    assert diagnosis.gap == pytest.approx(diagnosis.negative_elbo - diagnosis.negative_iwae)
+    assert diagnosis.gap > 0
+    assert 0 < diagnosis.effective_sample_size < 1
+
+
+def test_ranges():
+    assert _ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+
+
+@pytest.mark.parametrize("bad", [{"num_images": 0}, {"num_weighted": 0}, {"num_samples": 19}])
+def test_bad_numbers_are_told(bad):
+    model = Known([1.0, 1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match="at least"):
+        diagnose(model, model.guide(), images(), **bad)
