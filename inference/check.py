@@ -65,6 +65,7 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             torch.random.fork_rng(),
             warnings.catch_warnings(),
         ):
+            warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # told in one line below
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
             loss, _ = Objective(objective, model, guide)(*(part.to(device) for part in images.arguments(slice(2))))

@@ -47,7 +47,7 @@ class ZukoPrior(nn.Module):
 
     Args:
         latent_dim: size of the code.
-        flow: name of a class in ``zuko.flows``.
+        kind: name of a class in ``zuko.flows``.
         transforms: number of transforms in it.
         hidden: widths of the hidden layers of each transform's network.
 
@@ -64,19 +64,19 @@ class ZukoPrior(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, latent_dim: int, flow: str = "NSF", transforms: int = 3, hidden: Sequence[int] = (64, 64)
+        self, latent_dim: int, kind: str = "NSF", transforms: int = 3, hidden: Sequence[int] = (64, 64)
     ) -> None:
         super().__init__()
         import zuko  # here, for the sake of those who do without
 
-        make = getattr(zuko.flows, flow, None)
+        make = getattr(zuko.flows, kind, None)
         if not isinstance(make, type):
-            raise ValueError(f"zuko has no flow {flow!r}: expected one such as 'NSF' or 'MAF'")
+            raise ValueError(f"zuko has no flow {kind!r}: expected one such as 'NSF' or 'MAF'")
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
         self.flow = make(latent_dim, transforms=transforms, hidden_features=list(hidden))
         if not isinstance(self.flow().base, zuko.distributions.DiagNormal):
-            raise ValueError(f"zuko's {flow} is a flow of another base than the normal, for codes without bounds")
+            raise ValueError(f"zuko's {kind} is a flow of another base than the normal, for codes without bounds")
 
     def forward(self) -> dist.TorchDistribution:
         base = dist.Normal(self.loc, self.scale).to_event(1)

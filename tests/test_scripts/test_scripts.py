@@ -160,6 +160,61 @@ def test_a_conditional_run_draws_evaluates_reports_and_resumes(runs, script, tmp
     assert Run.open(run).config["conditional"] is True
 
 
+COMBINATIONS = {
+    "vamp": ["--prior", "VampPrior", "--prior.num_components", 5],
+    "flow and iaf": ["--prior", "FlowPrior", "--guide", "IAFGuide", "--guide.hidden", "[8]", "--objective", "DReG"],
+    "spline and flow": ["--prior", "ZukoPrior", "--guide", "FlowGuide", "--objective", "STL"],
+    "semi-amortised": ["--guide", "SemiAmortizedGuide", "--guide.steps", 1],
+    "two layers": ["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--top_dim", 2, "--objective", "RenyiELBO"],
+    "grey": ["--binarisation", "none", "--likelihood", "LogisticPixels", "--decoder", "ConvDecoder"],
+    "conditional": ["--conditional", "--prior", "ClassNormal", "--encoder", "ConvEncoder", "--encoder.channels", 4],
+    "annealed": ["--objective", "BetaELBO", "--objective.warm_up", 0.5, "--objective.free_bits", 0.1],
+}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
+    run = tmp_path / "run"
+    parts = [*QUICK, "--latent_dim", 4, "--batch_size", 500, *COMBINATIONS[name]]
+    outcome = script("train_vae.py", *parts, "--out", run)
+    assert outcome.code == 0, outcome.err
+    outcome = script("evaluate.py", run, "--m", 2, "--repeats", 1, "--num_images", 20)
+    assert outcome.code == 0, outcome.err
+    outcome = script("diagnose.py", run, "--num_images", 30, "--num_weighted", 3, "--num_samples", 20)
+    assert outcome.code == 0, outcome.err
+    assert "coordinates are active" in outcome.out or "collapsed" in outcome.out
+    diagnosis = json.loads((run / "diagnosis.json").read_text())
+    assert len(diagnosis["latents"]) == (2 if name == "two layers" else 1)
+    assert script("sample.py", run, "--num_samples", 2).code == 0
+    outcome = script("train_vae.py", "--resume", "--out", run, "--epochs", 3)
+    assert outcome.code == 0, outcome.err
+    assert len(Run.open(run).metrics()) == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (["--prior", "VampPrior", "--guide", "SemiAmortizedGuide"], "each need the other"),
+        (["--guide", "TwoLevelGuide"], "must draw the same latents"),
+        (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "drawn anew"),
+        (["--prior", "ClassNormal"], "for conditional models"),
+        (["--binarisation", "none"], "binarise the images"),
+        (["--objective", "RenyiELBO", "--objective.num_particles", 0], "num_particles"),
+        (["--prior", "ZukoPrior", "--prior.kind", "Nonsense"], "zuko has no flow"),
+        (
+            ["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--objective", "TraceMeanField_ELBO"],
+            "mean field restriction",
+        ),
+    ],
+)
+def test_combinations_that_make_no_sense_are_told_in_one_line(script, tmp_path, parts, message):
+    outcome = script("train_vae.py", *QUICK, "--latent_dim", 4, *parts, "--out", tmp_path / "run")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("known", ["top", "left", "frame", "scattered"])
 def test_inpainting(runs, script, tmp_path, known):
     out = tmp_path / "inpainting.png"
