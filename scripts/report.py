@@ -40,7 +40,9 @@ def report() -> None:
 
 def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, Any]:
     """What the template needs of one run; its figures are saved, and numbered on from those before."""
-    from _sections import section  # brings matplotlib
+    import _flow_section  # noqa: F401  (these bring matplotlib, and say what is known of their models)
+    import _vae_section  # noqa: F401
+    from _sections import section
 
     run = Run.open(path)
     if not run.metrics():

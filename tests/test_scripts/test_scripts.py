@@ -172,6 +172,9 @@ COMBINATIONS = {
 }
 
 
+REPORTED = {"spline and flow", "two layers", "grey", "conditional"}  # one of each kind of picture
+
+
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
     run = tmp_path / "run"
@@ -186,6 +189,9 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
     diagnosis = json.loads((run / "diagnosis.json").read_text())
     assert len(diagnosis["latents"]) == (2 if name == "two layers" else 1)
     assert script("sample.py", run, "--num_samples", 2).code == 0
+    if name in REPORTED:
+        outcome = script("report.py", run, "--out", tmp_path / "report")
+        assert outcome.code == 0, outcome.err
     outcome = script("train_vae.py", "--resume", "--out", run, "--epochs", 3)
     assert outcome.code == 0, outcome.err
     assert len(Run.open(run).metrics()) == 3
