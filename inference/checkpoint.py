@@ -65,7 +65,8 @@ def load_checkpoint(
         if optimizer is not None:
             optimizer.load_state_dict(_optimizer_state(tensors, header))
     except (RuntimeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} was not made for this model: {' '.join(str(error).split())}") from error
+        first = " ".join(str(error).split())[:200]  # it may name every weight
+        raise CheckpointError(f"{path} was not made for this model: {first}") from error
     return header["progress"]
 
 

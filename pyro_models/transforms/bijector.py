@@ -80,9 +80,12 @@ def given(transform: Transform, context: Tensor) -> Transform:
 
 
 def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:
-    """The transforms that are modules, or inverses of modules, to be registered."""
-    both = ((transform, transform.inv) for transform in transforms)
-    return nn.ModuleList(part for pair in both for part in pair if isinstance(part, nn.Module))
+    """The transforms that are modules, or inverses of modules, each once, to be registered."""
+    found: list[nn.Module] = []
+    for part in (part for transform in transforms for part in (transform, transform.inv)):
+        if isinstance(part, nn.Module) and not any(part is module for module in found):
+            found.append(part)
+    return nn.ModuleList(found)
 
 
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:

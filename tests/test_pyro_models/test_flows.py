@@ -271,3 +271,10 @@ def test_log_determinants_keep_the_precision_of_the_data_under_autocast(make):
     assert log_det.dtype == torch.float32
     torch.testing.assert_close(back, y, rtol=0, atol=1e-4)
     assert not torch.equal(log_det, log_det.bfloat16().float())
+
+
+def test_a_transform_and_its_inverse_are_registered_once():
+    flow = FLOWS["image"]()
+    assert sum(isinstance(module, Squeeze) for module in flow.registered) == 1
+    coupling = AffineCoupling(torch.nn.Identity())
+    assert list(Flow([coupling.inv, Flip()], 4).registered)[0] is coupling
