@@ -277,4 +277,4 @@ def test_a_transform_and_its_inverse_are_registered_once():
     flow = FLOWS["image"]()
     assert sum(isinstance(module, Squeeze) for module in flow.registered) == 1
     coupling = AffineCoupling(torch.nn.Identity())
-    assert list(Flow([coupling.inv, Flip()], 4).registered)[0] is coupling
+    assert next(iter(Flow([coupling.inv, Flip()], 4).registered)) is coupling
