@@ -41,9 +41,24 @@ def table(results: Path) -> str:
         f"**{_over_images(flow['bits_per_dim']['8'])}** |"
         for flow in flows
     ]
+    bench = _read(results / "bench_flows.json")
+    group = bench["groups"][0]
+    lines += [
+        "",
+        f"One training step, {group['what']}: median milliseconds and ratio to the fastest other library in float32 "
+        f"({bench['machine']}):",
+        "",
+        "| | ms | ratio |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {entry['milliseconds']:.1f} | {entry['ratio']:.2f} |"
+        for name, entry in sorted(group["programs"].items(), key=lambda item: item[1]["milliseconds"])
+    ]
     lines += ["", "Commands:", "", "```bash"]
     for record in (vae, *flows):
         lines += record["command"].split(" && ")
+    lines.append(bench["command"])
     return "\n".join([*lines, "```"])
 
 
