@@ -104,7 +104,7 @@ def test_iwae_gradient_is_the_hand_written_one_and_that_of_finite_differences(pa
             values = []
             for sign in (1, -1):
                 flat[i] += sign * step
-                values.append(iwae_by_hand(model, guide, x, noise).item())
+                values.append(iwae_by_hand(model, guide, x, noise).detach().item())
                 flat[i] -= sign * step
             assert ours[name].view(-1)[i].item() == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-5)
 
