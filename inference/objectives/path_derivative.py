@@ -54,6 +54,7 @@ class PathDerivative(ImageELBO):
         for name, site in sample_sites(trace).items():
             if not site["fn"].has_rsample:
                 raise ValueError(f"latent {name!r} must be reparameterised for this objective")
+            site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
         with _held(list(module.parameters())):
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
         program = in_particles(model, self.num_particles)

@@ -47,6 +47,9 @@ class TwoLevelVAE(VAE):
         super().__init__(prior, decoder, likelihood, num_classes)
         self.down = MLP(top_dim or max(1, latent_dim // 2), (latent_dim, latent_dim), hidden, "Tanh")
 
+    def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        raise TypeError("a TwoLevelVAE has two codes; log p(x, z) of one of them is not known")
+
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         given = x if x is not None else labels
         with pyro.plate("data", batch if given is None else len(given)):

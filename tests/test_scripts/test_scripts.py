@@ -201,6 +201,8 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
     ("parts", "message"),
     [
         (["--prior", "VampPrior", "--guide", "SemiAmortizedGuide"], "each need the other"),
+        (["--prior", "VampPrior", "--conditional"], "takes labels"),
+        (["--model", "TwoLevelVAE", "--guide", "SemiAmortizedGuide"], "two codes"),
         (["--guide", "TwoLevelGuide"], "must draw the same latents"),
         (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "drawn anew"),
         (["--prior", "ClassNormal"], "for conditional models"),
