@@ -80,7 +80,7 @@ def fit(
     train, validation = _hold_out(train.to(accelerator.device), settings.num_validation, settings.seed)
     splits = {"test": test.to(accelerator.device)} | ({"validation": validation} if validation else {})
     module = Objective(objective, model, guide).to(accelerator.device)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     history = History(run)
     if resume:
         history.resume(model, guide, optimizer)

@@ -42,6 +42,10 @@ class AmortizedGuide(PyroModule):
         context = one_hot(labels, self.num_classes)
         return self.encoder(x) if context is None else self.encoder(x, context)
 
+    def numbers(self, features: Tensor) -> Tensor:
+        """What the head makes of features, in their precision, whatever autocast is on."""
+        return self.head(features).to(features.dtype)
+
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         """q(z | x), a distribution of batch shape (B,)."""
         raise NotImplementedError

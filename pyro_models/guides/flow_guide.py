@@ -29,7 +29,7 @@ class _BentNormal(AmortizedGuide):
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         features = self.features(x, labels)
-        loc, raw = self.head(features).chunk(2, dim=-1)
+        loc, raw = self.numbers(features).chunk(2, dim=-1)
         return FlowDistribution(dist.Normal(loc, scale_of(raw)).to_event(1), self.transforms(features))
 
 

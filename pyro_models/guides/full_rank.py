@@ -25,7 +25,9 @@ class FullRankGuide(AmortizedGuide):
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         size = self.latent_dim
-        loc, raw, below = self.head(self.features(x, labels)).split([size, size, self.head.out_features - 2 * size], -1)
+        loc, raw, below = self.numbers(self.features(x, labels)).split(
+            [size, size, self.head.out_features - 2 * size], -1
+        )
         row, column = torch.tril_indices(size, size, offset=-1, device=x.device)
         lower = torch.diag_embed(scale_of(raw))
         lower[..., row, column] = below

@@ -21,5 +21,5 @@ class MeanFieldGuide(AmortizedGuide):
         super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        loc, raw = self.head(self.features(x, labels)).chunk(2, dim=-1)
+        loc, raw = self.numbers(self.features(x, labels)).chunk(2, dim=-1)
         return dist.Normal(loc, scale_of(raw)).to_event(1)

@@ -60,7 +60,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         self.lr = lr
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        start = self.head(self.features(x, labels))
+        start = self.numbers(self.features(x, labels))
         loc, raw = (start + self._refinement(start.detach(), x, labels)).chunk(2, dim=-1)
         return dist.Normal(loc, scale_of(raw)).to_event(1)
 

@@ -100,7 +100,7 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         z = join(self.dropout(z), context)
-        y = self.net(z.reshape(-1, z.shape[-1]))
+        y = self.net(z.reshape(-1, z.shape[-1])).to(z.dtype)
         y = y.reshape(*z.shape[:-1], *y.shape[1:])
         if self.per_pixel == 1:
             return y

@@ -110,7 +110,7 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         maps = self.net(with_noise(2 * x / self.largest - 1, self.noise * self.training).reshape(-1, *x.shape[-3:]))
-        return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context)))
+        return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context))).to(x.dtype)
 
 
 def join(x: Tensor, context: Tensor | None) -> Tensor:

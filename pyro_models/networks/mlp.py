@@ -23,7 +23,8 @@ class MLP(nn.Module):
     .. math::
         h_0 = x, \qquad h_i = \mathrm{activation}(W_i h_{i-1} + b_i), \qquad y_k = V_k h_n + c_k
 
-    Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.
+    Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.  Under
+    autocast y still has the precision of x: sums of densities need it.
 
     Args:
         in_features: size of the input.
@@ -67,7 +68,7 @@ class MLP(nn.Module):
             nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        y = self.out(self.trunk(x))
+        y = self.out(self.trunk(x)).to(x.dtype)
         return y if self.one_output else y.split(self.heads, dim=-1)
 
 
