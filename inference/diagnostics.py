@@ -164,13 +164,13 @@ def pareto_k(log_w: Tensor) -> Tensor:
 
 
 def _latent(name: str, site: Any, again: Any, divergence: Tensor) -> Latent:
-    q, z = site["fn"], site["value"].flatten(1)
+    q = site["fn"]
     try:
-        means = q.mean.flatten(1)
-        variance = means.var(0) if len(means) > 1 else torch.zeros(means.shape[1])
-    except NotImplementedError:  # of two draws for each image: their covariance has the same mean
-        other = again["value"].flatten(1)
-        variance = ((z - z.mean(0)) * (other - other.mean(0))).sum(0) / max(1, len(z) - 1)
+        first, second = site["fn"].mean.flatten(1), again["fn"].mean.flatten(1)
+    except NotImplementedError:
+        first, second = site["value"].flatten(1), again["value"].flatten(1)
+    # E[z | x] varies as two draws of anything that is independent given x, but for x alone, vary together
+    variance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / max(1, len(first) - 1)
     own = q.log_prob(site["value"])
     mixed = torch.cat([_mixture_log_prob(q, part) for part in site["value"].split(100)])
     return Latent(

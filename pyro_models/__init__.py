@@ -10,6 +10,7 @@ from pyro_models.guides import (
     IAFGuide,
     MeanFieldGuide,
     SemiAmortizedGuide,
+    TopDownGuide,
     TwoLevelGuide,
     UniformDequantizer,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "Squash",
     "Squeeze",
     "StandardNormal",
+    "TopDownGuide",
     "TwoLevelGuide",
     "TwoLevelVAE",
     "UniformCell",

@@ -16,7 +16,7 @@ LIKELIHOOD = Choice(
 ENCODER = Choice("encoder", ("MLPEncoder", "ConvEncoder"), "network of q(z|x)")
 GUIDE = Choice(
     "guide",
-    ("MeanFieldGuide", "FullRankGuide", "FlowGuide", "IAFGuide", "SemiAmortizedGuide", "TwoLevelGuide"),
+    ("MeanFieldGuide", "FullRankGuide", "FlowGuide", "IAFGuide", "SemiAmortizedGuide", "TwoLevelGuide", "TopDownGuide"),
     "form of q(z|x)",
 )
 
@@ -46,7 +46,8 @@ def train_vae() -> None:
     layers = describe(options.model, **known)["init_args"]
     code = {**known, "latent_dim": layers.get("top_dim", options.latent_dim)}
     known |= {"prior": describe(options.prior, **code), "encoder": describe(options.encoder, **known)}
-    known |= {"decoder": describe(options.decoder, **known)}
+    seen = options.latent_dim + (top_dim if layers.get("skip") else 0)
+    known |= {"decoder": describe(options.decoder, **{**known, "latent_dim": seen})}
     pair = {"model": describe(options.model, **known), "guide": describe(options.guide, **known)}
     train_pair(parser, options, pair, train, test, show="negative_elbo")
 

@@ -21,5 +21,9 @@ class MeanFieldGuide(AmortizedGuide):
         super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        loc, raw = self.numbers(self.features(x, labels)).chunk(2, dim=-1)
+        return self.posterior_of(self.features(x, labels))
+
+    def posterior_of(self, features: Tensor) -> dist.TorchDistribution:
+        """q(z | x) from the encoder's features of x."""
+        loc, raw = self.numbers(features).chunk(2, dim=-1)
         return dist.Normal(loc, scale_of(raw)).to_event(1)

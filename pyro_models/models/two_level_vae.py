@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from pyro_models.models.vae import VAE
@@ -11,7 +12,7 @@ from pyro_models.networks import MLP, scale_of
 
 
 class TwoLevelVAE(VAE):
-    r"""p(x, z1, z2) = p(z2) p(z1 | z2) p(x | z1).
+    r"""p(x, z1, z2) = p(z2) p(z1 | z2) p(x | z1), or p(x | z1, z2) with a skip connection.
 
     .. math::
         z_2 \sim \mathrm{prior}, \qquad z_1 \sim N(\mathrm{loc}(z_2), \mathrm{diag}\,\mathrm{scale}(z_2)^2),
@@ -23,15 +24,17 @@ class TwoLevelVAE(VAE):
 
     Args:
         prior: module whose ``forward()`` returns the distribution of z2.
-        decoder: module from z1 to what the likelihood takes.
+        decoder: module from z1 to what the likelihood takes; with ``skip``, from z1 and z2 as one
+            vector of size latent_dim + top_dim.
         latent_dim: size of z1.
         top_dim: size of z2; half of latent_dim if not given.
         likelihood: as for :class:`VAE`.
         hidden: widths of the hidden layers between z2 and z1.
         num_classes: as for :class:`VAE`.
+        skip: show z2 to the decoder too.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), figure 1 and
-    appendix C.
+    appendix C; with the skip connection, Tomczak and Welling, "VAE with a VampPrior" (2018), section 4.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class TwoLevelVAE(VAE):
         likelihood: nn.Module | None = None,
         hidden: Sequence[int] = (100, 100),
         num_classes: int = 0,
+        skip: bool = False,
     ) -> None:
         super().__init__(prior, decoder, likelihood, num_classes)
+        self.skip = skip
         self.down = MLP(top_dim or max(1, latent_dim // 2), (latent_dim, latent_dim), hidden, "Tanh")
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -56,4 +61,5 @@ class TwoLevelVAE(VAE):
             z2 = pyro.sample("z2", self.code(labels))
             loc, raw = self.down(z2)
             z1 = pyro.sample("z1", dist.Normal(loc, scale_of(raw)).to_event(1))
-            return pyro.sample("x", self.image(z1, labels), obs=x)
+            code = torch.cat([z1, z2], dim=-1) if self.skip else z1
+            return pyro.sample("x", self.image(code, labels), obs=x)

@@ -97,6 +97,31 @@ def test_a_guide_without_a_known_mean_is_measured_by_pairs_of_draws():
     assert latent.active in (1, 2)
 
 
+class Upper(nn.Module):
+    """An upper latent that copies the lower one, which knows nothing of the image."""
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z1 = pyro.sample("z1", dist.Normal(torch.zeros(len(x), 1), 1.0).to_event(1))
+            pyro.sample("z2", dist.Normal(z1, 0.1).to_event(1))
+
+
+class Both(nn.Module):
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z2 = pyro.sample("z2", dist.Normal(torch.zeros(len(x), 1), 1.0).to_event(1))
+            pyro.sample("z1", dist.Normal(z2, 0.1).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=torch.zeros(x.shape)).to_event(3), obs=x)
+
+
+def test_noise_of_a_lower_latent_is_no_activity_of_the_upper_one():
+    few = images()
+    many = Images("many", few.pixels.repeat(1000, 1, 1, 1), torch.zeros(1000 * COUNT), 2)
+    upper = diagnose(Both(), Upper(), many, 2000, 2, 20).latents[1]
+    assert upper.name == "z2"
+    assert abs(upper.variance_of_means[0]) < 0.1  # the means of one draw alone vary by 1
+
+
 def test_effective_sample_size_of_equal_and_of_lone_weights():
     assert effective_sample_size(torch.full((50, 3), -700.0)).tolist() == pytest.approx([1.0] * 3)
     lone = torch.full((50, 1), -1000.0)
