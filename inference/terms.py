@@ -121,8 +121,9 @@ def _kl_by_dimension(guide_site: Any, model_site: Any, closed_form: bool) -> Ten
 
 def site_log_prob(site: Any) -> Tensor:
     """The log-density of a traced site at its value: masks count, ``poutine.scale`` does not."""
-    known = site.get("unscaled_log_prob")  # from an estimator that has computed it already
-    return scale_and_mask(site["fn"].log_prob(site["value"]) if known is None else known, mask=site["mask"])
+    if site.get("unscaled_log_prob") is None:  # kept there, where Pyro's estimators keep it too
+        site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
+    return scale_and_mask(site["unscaled_log_prob"], mask=site["mask"])
 
 
 def mean_terms(terms: Sequence[Terms]) -> Terms:

@@ -1,6 +1,12 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
-from pyro_models.distributions import DiscretizedLogistic, PixelCategorical, Quantized, UniformCell
+from pyro_models.distributions import (
+    AutoregressiveBernoulli,
+    DiscretizedLogistic,
+    PixelCategorical,
+    Quantized,
+    UniformCell,
+)
 from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
 from pyro_models.guides import (
     AmortizedGuide,
@@ -15,7 +21,7 @@ from pyro_models.guides import (
     UniformDequantizer,
 )
 from pyro_models.interpolation import great_circle, straight
-from pyro_models.likelihoods import BernoulliPixels, CategoricalPixels, LogisticPixels
+from pyro_models.likelihoods import AutoregressivePixels, BernoulliPixels, CategoricalPixels, LogisticPixels
 from pyro_models.models import VAE, FlowModel, Inpainting, TwoLevelVAE
 from pyro_models.networks import (
     MLP,
@@ -48,6 +54,8 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "AmortizedGuide",
+    "AutoregressiveBernoulli",
+    "AutoregressivePixels",
     "BernoulliPixels",
     "Bijector",
     "CategoricalPixels",

@@ -2,6 +2,7 @@
 
 import torch
 from pyro import poutine
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 
@@ -12,9 +13,17 @@ def to_unit(model: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(model: nn.Module, count: int, labels: Tensor | None = None) -> Tensor:
-    """Means of p(x | latent) for latents drawn from the model, given the labels if there are any."""
+    """p(x | latent), see :func:`shown`, for latents drawn from the model, given the labels if there are any."""
     data = (None,) if labels is None else (None, labels)
-    return poutine.trace(model).get_trace(*data, batch=count).nodes["x"]["fn"].mean
+    return shown(poutine.trace(model).get_trace(*data, batch=count).nodes["x"]["fn"])
+
+
+def shown(images: TorchDistribution) -> Tensor:
+    """The mean image, or a draw where the mean is not known."""
+    try:
+        return images.mean
+    except NotImplementedError:
+        return images.sample()
 
 
 def each_class(model: nn.Module, count: int) -> Tensor | None:

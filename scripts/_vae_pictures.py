@@ -1,6 +1,7 @@
 """Images made with a trained VAE."""
 
 import torch
+from _pictures import shown
 from pyro import poutine
 from torch import Tensor
 
@@ -10,23 +11,26 @@ from pyro_models import straight
 
 @torch.no_grad()
 def reconstruct(pair: Pair, *data: Tensor) -> Tensor:
-    """Means of p(x | latent) for latents drawn from the guide."""
+    """p(x | latent), see :func:`shown`, for latents drawn from the guide."""
     model_trace, _ = draw_traces(pair.model, pair.guide, *data)
-    return model_trace.nodes["x"]["fn"].mean
+    return shown(model_trace.nodes["x"]["fn"])
 
 
 @torch.no_grad()
 def codes(pair: Pair, *data: Tensor) -> Tensor:
-    """The guide's mean code of each image, or a draw where its mean is not known: (B, latent_dim).
+    """What the decoder takes for each image: the guide's mean code, or a draw where it is not known.
 
-    Of two layers, the code nearest to the image.
+    Of two layers, the code nearest to the image, and the other one beside it if the decoder sees both.
     """
     sites = poutine.trace(pair.guide).get_trace(*data).nodes
-    site = sites["z1" if "z1" in sites else "z"]
-    try:
-        return site["fn"].mean
-    except NotImplementedError:
-        return site["value"]
+    names = ["z1", "z2"][: 1 + getattr(pair.model, "skip", False)] if "z1" in sites else ["z"]
+    parts = []
+    for name in names:
+        try:
+            parts.append(sites[name]["fn"].mean)
+        except NotImplementedError:
+            parts.append(sites[name]["value"])
+    return torch.cat(parts, dim=-1)
 
 
 @torch.no_grad()
@@ -37,7 +41,7 @@ def between(pair: Pair, *data: Tensor, steps: int) -> Tensor:
     """
     start, end = codes(pair, *data).chunk(2)
     labels = [part[: len(start)] for part in data[1:]]
-    return torch.stack([pair.model.image(z, *labels).mean for z in straight(start, end, steps)])
+    return torch.stack([shown(pair.model.image(z, *labels)) for z in straight(start, end, steps)])
 
 
 @torch.no_grad()
@@ -54,5 +58,5 @@ def traverse(pair: Pair, *data: Tensor, num_dims: int, steps: int) -> tuple[Tens
     for dim in dims:
         z = means[:1].repeat(steps, 1)
         z[:, dim] = torch.linspace(-3, 3, steps)
-        rows.append(pair.model.image(z, *labels).mean)
+        rows.append(shown(pair.model.image(z, *labels)))
     return torch.stack(rows), dims

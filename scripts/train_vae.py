@@ -11,7 +11,9 @@ PRIOR = Choice(
 )
 DECODER = Choice("decoder", ("MLPDecoder", "ConvDecoder"), "network of p(x|z)")
 LIKELIHOOD = Choice(
-    "likelihood", ("BernoulliPixels", "CategoricalPixels", "LogisticPixels"), "form of p(x|z), pixel by pixel"
+    "likelihood",
+    ("BernoulliPixels", "AutoregressivePixels", "CategoricalPixels", "LogisticPixels"),
+    "form of p(x|z), pixel by pixel",
 )
 ENCODER = Choice("encoder", ("MLPEncoder", "ConvEncoder"), "network of q(z|x)")
 GUIDE = Choice(

@@ -4,12 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.distributions import Transform
 from torch.distributions.transforms import ReshapeTransform
 
 from pyro_models.flows.flow import Flow
-from pyro_models.networks import WithContext
 from pyro_models.transforms import Squash
 
 
@@ -26,11 +24,6 @@ def half_size(image_shape: Sequence[int]) -> int:
             "which is not an even number: crop or pad them"
         )
     return size // 2
-
-
-def seeing(context: int, network: nn.Module) -> nn.Module:
-    """The network of a coupling, which sees the context where there is one."""
-    return WithContext(network, dim=-1) if context else network
 
 
 def flat_flow(transforms: Sequence[Transform], image_shape: Sequence[int], alpha: float, context: int) -> Flow:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch.distributions import Transform
 
-from pyro_models.flows.flat import flat_flow, half_size, seeing
+from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
 from pyro_models.transforms import AffineCoupling, Flip
@@ -58,5 +58,5 @@ def flip_realnvp(
     transforms: list[Transform] = []
     for _ in range(pairs):
         conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
-        transforms += [AffineCoupling(seeing(context, conditioner), bound), Flip()]
+        transforms += [AffineCoupling(conditioner, bound), Flip()]
     return flat_flow(transforms, image_shape, alpha, context)

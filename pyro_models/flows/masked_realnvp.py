@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
-
-from pyro_models.flows.flat import flat_flow, half_size, seeing
+from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Parallel
 from pyro_models.transforms import AffineCoupling
@@ -49,7 +47,6 @@ def masked_realnvp(
         return MLP(half + context, half, hidden, activation, zero_init=True)
 
     def coupling(i: int) -> AffineCoupling:
-        conditioner = Parallel(nn.Sequential(network(), nn.Tanh()), network())
-        return AffineCoupling(seeing(context, conditioner), bound=None, swap=bool(i % 2))
+        return AffineCoupling(Parallel(network(), network()), bound=1.0, swap=bool(i % 2))
 
     return flat_flow([coupling(i) for i in range(layers)], image_shape, alpha, context)

@@ -12,7 +12,7 @@ from torch.distributions import Transform
 
 from pyro_models.flows import FlowDistribution
 from pyro_models.guides.amortized import AmortizedGuide
-from pyro_models.networks import MLP, WithContext, scale_of
+from pyro_models.networks import MLP, scale_of
 from pyro_models.transforms import Flip, MaskedCoupling, alternating
 
 
@@ -70,7 +70,7 @@ class FlowGuide(_BentNormal):
 
         def network() -> nn.Module:
             sizes = latent_dim + encoder.out_features, (latent_dim, latent_dim)  # type: ignore[operator]
-            return WithContext(MLP(*sizes, hidden, zero_init=True), dim=-1)  # type: ignore[arg-type]
+            return MLP(*sizes, hidden, zero_init=True)  # type: ignore[arg-type]
 
         self.couplings = nn.ModuleList(
             MaskedCoupling(alternating(latent_dim, odd=bool(i % 2)), network()) for i in range(couplings)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from pyro_models.guides.mean_field import MeanFieldGuide
@@ -53,6 +52,5 @@ class TopDownGuide(MeanFieldGuide):
         features = self.features(x, labels)
         with pyro.plate("data", len(x)):
             z2 = pyro.sample("z2", self.posterior_of(features))
-            seen = torch.cat([features.expand(*z2.shape[:-1], features.shape[-1]), z2], dim=-1)
-            loc, raw = self.down(seen)
+            loc, raw = self.down(z2, features)
             pyro.sample("z1", dist.Normal(loc, scale_of(raw)).to_event(1))

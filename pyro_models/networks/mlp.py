@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 
 def activation_class(name: str) -> type[nn.Module]:
@@ -25,6 +26,9 @@ class MLP(nn.Module):
 
     Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.  Under
     autocast y still has the precision of x: sums of densities need it.
+
+    With a context (\*, K) x is (\*, in_features - K), and the two are the input, side by side; leading
+    dimensions that the context lacks, such as particles, cost nothing.
 
     Args:
         in_features: size of the input.
@@ -67,17 +71,27 @@ class MLP(nn.Module):
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        y = self.out(self.trunk(x)).to(x.dtype)
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        first, *rest = [*self.trunk, self.out]
+        y = first(x) if context is None else self._side_by_side(first, x, context)  # type: ignore[arg-type]
+        for layer in rest:
+            y = layer(y)
+        y = y.to(x.dtype)
         return y if self.one_output else y.split(self.heads, dim=-1)
+
+    @staticmethod
+    def _side_by_side(layer: nn.Linear, x: Tensor, context: Tensor) -> Tensor:
+        """layer(cat([x, context])), without repeating the context."""
+        of_x, of_context = layer.weight.split([x.shape[-1], context.shape[-1]], dim=1)
+        return linear(x, of_x) + linear(context, of_context, layer.bias)
 
 
 class Parallel(nn.Module):
-    """Several networks on the same input; their outputs as a tuple, in order."""
+    """Several networks on the same input, and the same context if there is one; their outputs as a tuple."""
 
     def __init__(self, *networks: nn.Module) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(network(x) for network in self.networks)
+    def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, ...]:
+        return tuple(network(x, *context) for network in self.networks)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_models.flows import Flow, FlowDistribution
-from pyro_models.networks import MLP, WithContext
+from pyro_models.networks import MLP
 from pyro_models.transforms import MaskedCoupling, alternating
 
 
@@ -33,8 +33,7 @@ class FlowPrior(Flow):
 
     def __init__(self, latent_dim: int, couplings: int = 6, hidden: Sequence[int] = (128,), context: int = 0) -> None:
         def network() -> nn.Module:
-            net = MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
-            return WithContext(net, dim=-1) if context else net
+            return MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
 
         masks = [alternating(latent_dim, odd=bool(i % 2)) for i in range(couplings)]
         super().__init__([MaskedCoupling(mask, network()) for mask in masks], latent_dim, context)

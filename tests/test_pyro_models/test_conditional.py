@@ -20,7 +20,6 @@ from pyro_models import (
     Flow,
     FlowModel,
     UniformDequantizer,
-    WithContext,
     flip_realnvp,
     image_realnvp,
     masked_realnvp,
@@ -152,7 +151,7 @@ def test_draws_follow_their_labels():
     model = FlowModel(flip_realnvp((2,), hidden=[8], context=2), levels=256, num_classes=2)
     first = next(module for module in model.modules() if hasattr(module, "log_scale_and_shift"))
     with torch.no_grad():  # the shift is +-3, by class alone
-        net = first.conditioner.network
+        net = first.conditioner
         net.trunk[0].weight.zero_()[:, -2:] = torch.tensor([10.0, 0.0])
         net.trunk[0].bias.fill_(-5.0)
         net.out.weight.zero_()[1] = 3 / 8
@@ -177,7 +176,7 @@ def test_a_pair_given_labels_trains():
 
 
 def test_a_transform_used_the_other_way_round_sees_the_context_too():
-    coupling = AffineCoupling(WithContext(MLP(2 + CLASSES, (2, 2), [8]), dim=-1))
+    coupling = AffineCoupling(MLP(2 + CLASSES, (2, 2), [8]))
     flow = randomise(Flow([coupling.inv, Flip()], 4, CLASSES))
     assert len(list(flow.parameters())) == len(list(coupling.parameters())) > 0
     y = torch.randn(CLASSES, 4)

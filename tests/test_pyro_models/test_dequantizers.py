@@ -9,7 +9,7 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 
 from inference import iwae_bound, log_weights
-from pyro_models import MLP, AffineCoupling, FlowDequantizer, FlowModel, UniformDequantizer, WithContext, flip_realnvp
+from pyro_models import MLP, AffineCoupling, FlowDequantizer, FlowModel, UniformDequantizer, flip_realnvp
 
 SHAPE = (1, 2, 2)
 
@@ -94,7 +94,7 @@ def test_a_memory_of_a_draw_serves_only_that_draw():
 
 
 def test_a_context_reaches_the_network():
-    coupling = randomise(AffineCoupling(WithContext(MLP(2 + 3, (2, 2), [8]), dim=-1)))
+    coupling = randomise(AffineCoupling(MLP(2 + 3, (2, 2), [8])))
     x, context = torch.randn(7, 5, 4), torch.randn(5, 3)
     given = coupling.given(context)
     y, log_det = given.forward_and_log_det(x)

@@ -1,5 +1,7 @@
 """Likelihoods of integer pixels, and models that use them, with labels and without."""
 
+import itertools
+
 import pytest
 import torch
 from conftest import randomise
@@ -8,6 +10,7 @@ from pyro.infer import Predictive
 from inference import iwae_bound, log_weights
 from pyro_models import (
     VAE,
+    AutoregressivePixels,
     BernoulliPixels,
     CategoricalPixels,
     ClassNormal,
@@ -51,6 +54,38 @@ def test_probabilities_of_all_levels_sum_to_one(likelihood):
     assert p.event_shape == (1, 1, 1)
     total = sum(p.log_prob(torch.full((50, 1, 1, 1), float(level))).exp() for level in range(likelihood.levels))
     torch.testing.assert_close(total, torch.ones(50))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("options", [{}, {"sight": 2}, {"hidden": [12, 12]}, {"sight": 3, "hidden": [9]}])
+def test_pixels_see_those_before_them_and_draws_follow_the_density(options):
+    likelihood = AutoregressivePixels((1, 2, 3), **options).eval()
+    randomise(likelihood, 1.0)
+    p = likelihood(torch.randn(1, 2, 3))
+    assert (p.batch_shape, p.event_shape) == ((), (1, 2, 3))
+    images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6))).reshape(-1, 1, 2, 3)
+    probabilities = p.log_prob(images).exp()
+    torch.testing.assert_close(probabilities.sum(), torch.ones(()))
+
+    seen = torch.autograd.functional.jacobian(likelihood.logits, images[37]).reshape(6, 6) != 0
+    distance = torch.arange(6)[:, None] - torch.arange(6)
+    assert torch.equal(seen, (distance > 0) & (distance <= options.get("sight", 6)))
+
+    draws = p.sample(torch.Size([20_000])).flatten(1) @ 2.0 ** torch.arange(5, -1, -1)
+    frequency = torch.bincount(draws.long(), minlength=64) / len(draws)
+    torch.testing.assert_close(frequency, probabilities, rtol=0, atol=0.015)
+
+
+def test_an_autoregressive_pair():
+    model = randomise(VAE(StandardNormal(3), MLPDecoder(3, SHAPE, [8]), AutoregressivePixels(SHAPE, dropout=0.5)), 0.2)
+    guide = randomise(MeanFieldGuide(MLPEncoder(SHAPE, [8]), 3), 0.2)
+    x = torch.rand(6, *SHAPE).round()
+    assert model.train().image(torch.zeros(6, 3)).log_prob(x).shape == (6,)
+    log_w = log_weights(model.eval(), guide, x, 200)
+    assert iwae_bound(log_w, 1).mean() < iwae_bound(log_w, 30).mean() < 0
+    drawn = Predictive(model, num_samples=2)(None, batch=3)["x"]
+    assert drawn.shape == (2, 3, *SHAPE)
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.usefixtures("float64")

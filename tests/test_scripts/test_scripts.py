@@ -166,13 +166,15 @@ COMBINATIONS = {
     "spline and flow": ["--prior", "ZukoPrior", "--guide", "FlowGuide", "--objective", "STL"],
     "semi-amortised": ["--guide", "SemiAmortizedGuide", "--guide.steps", 1],
     "two layers": ["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--top_dim", 2, "--objective", "RenyiELBO"],
+    "top down": ["--model", "TwoLevelVAE", "--model.skip", "true", "--guide", "TopDownGuide", "--prior", "VampPrior"],
+    "autoregressive": ["--likelihood", "AutoregressivePixels", "--likelihood.sight", 8],
     "grey": ["--binarisation", "none", "--likelihood", "LogisticPixels", "--decoder", "ConvDecoder"],
     "conditional": ["--conditional", "--prior", "ClassNormal", "--encoder", "ConvEncoder", "--encoder.channels", 4],
     "annealed": ["--objective", "BetaELBO", "--objective.warm_up", 0.5, "--objective.free_bits", 0.1],
 }
 
 
-REPORTED = {"spline and flow", "two layers", "grey", "conditional"}  # one of each kind of picture
+REPORTED = {"spline and flow", "top down", "autoregressive", "grey", "conditional"}  # one of each kind of picture
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
@@ -187,7 +189,7 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
     assert outcome.code == 0, outcome.err
     assert "coordinates are active" in outcome.out or "collapsed" in outcome.out
     diagnosis = json.loads((run / "diagnosis.json").read_text())
-    assert len(diagnosis["latents"]) == (2 if name == "two layers" else 1)
+    assert len(diagnosis["latents"]) == (2 if name in ("two layers", "top down") else 1)
     assert script("sample.py", run, "--num_samples", 2).code == 0
     if name in REPORTED:
         outcome = script("report.py", run, "--out", tmp_path / "report")
@@ -203,6 +205,7 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
         (["--prior", "VampPrior", "--guide", "SemiAmortizedGuide"], "each need the other"),
         (["--prior", "VampPrior", "--conditional"], "takes labels"),
         (["--model", "TwoLevelVAE", "--guide", "SemiAmortizedGuide"], "two codes"),
+        (["--likelihood", "AutoregressivePixels", "--likelihood.sight", 0], "sight must be at least 1"),
         (["--guide", "TwoLevelGuide"], "must draw the same latents"),
         (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "drawn anew"),
         (["--prior", "ClassNormal"], "for conditional models"),
