@@ -3,6 +3,7 @@
 from inference.build import build, import_object
 from inference.check import check_pair
 from inference.checkpoint import CheckpointError
+from inference.collapse import collapse_threshold
 from inference.datasets import DATASETS, DataError, load_dataset
 from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.evaluate import Estimate, negative_bounds
@@ -42,6 +43,7 @@ __all__ = [
     "bits_per_dim",
     "build",
     "check_pair",
+    "collapse_threshold",
     "describe_environment",
     "diagnose",
     "draw_traces",

@@ -1,0 +1,73 @@
+"""When is it best to ignore the code?  An exact threshold for the weight of the divergence."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
+    r"""The weight of the divergence above which a decoder that ignores the code is at a stable optimum.
+
+    Let the decoder's output raw be the best constant, whatever z (one for each label, if there are
+    labels), and let q(z | x) = p(z).  Now let guide and decoder make z a little informative, in any
+    way: q = p(z) (1 + e h(x, z)), and raw + e g(z) of mean zero.  With the score
+    :math:`s(x) = \partial \log p(x) / \partial \mathrm{raw}` and the curvature
+    :math:`F = -E[\partial^2 \log p(x) / \partial \mathrm{raw}^2]`, a diagonal, to second order in e
+
+    .. math::
+        E[\log p(x \mid z)] - \beta\, KL = L_0 + e^2\, E\Big[h\, s^T g - \tfrac12\, g^T F g - \tfrac\beta2\, h^2\Big]
+        \le L_0 + \tfrac12 e^2\, E_p\Big[g^T \big(\tfrac1\beta E[s s^T] - F\big)\, g\Big]
+
+    with equality at :math:`h = s^T g / \beta`.  Every change is a loss if and only if
+
+    .. math:: \beta > \lambda_{\max}\big(F^{-1/2}\, E[s s^T]\, F^{-1/2}\big)
+
+    which is returned.  It depends on the likelihood and the images alone: not on the networks, the
+    prior, the guide or the size of the code.  For independent binary pixels it is the largest
+    eigenvalue of their correlation matrix.
+
+    Shapes: x is (B, \*image_shape), labels (B,).
+
+    Args:
+        likelihood: from raw, of the shape of x, to the distribution of an image; a copy is fitted to x.
+        x: observed images.
+        labels: classes, for a model that is given them.
+        steps: most steps of L-BFGS for the fit.
+
+    Raises:
+        ValueError: if the likelihood takes more than one number for each pixel.
+
+    Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
+    posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
+    """
+    if likelihood.per_pixel != 1:
+        raise ValueError(f"the likelihood must take one number for each pixel; this one takes {likelihood.per_pixel}")
+    classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
+    likelihood, constants = _without_code(likelihood, x.double(), classes, steps)
+    raw = constants[classes].requires_grad_()
+    log_prob = likelihood(raw).log_prob(x.double()).sum()
+    (score,) = torch.autograd.grad(log_prob, raw, create_graph=True)
+    (curvature,) = torch.autograd.grad(score.sum(), raw)
+    varying = -curvature.flatten(1).mean(0) > 1e-6  # pixels that are always black have none
+    scaled = score.detach().flatten(1)[:, varying] * (-curvature.flatten(1).mean(0)[varying]).rsqrt()
+    return float(torch.linalg.eigvalsh(scaled.T @ scaled / len(x))[-1])
+
+
+def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Any, Tensor]:
+    """The likelihood and the constants, (classes, *image_shape), that fit the images best without a code."""
+    likelihood = copy.deepcopy(likelihood).double()
+    constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
+    parameters = [constants, *likelihood.parameters()]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=steps, history_size=20, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        # a very wide normal prior on all weights: of pixels that never vary the best logit is infinite
+        value = 1e-5 * sum(p.square().sum() for p in parameters) - likelihood(constants[classes]).log_prob(x).mean()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return likelihood, constants.detach()

@@ -1,0 +1,78 @@
+"""The threshold of collapse, against the weighted bound itself, computed by quadrature."""
+
+import numpy as np
+import pytest
+import torch
+
+from inference import collapse_threshold
+from inference.collapse import _without_code
+from pyro_models import AutoregressivePixels, BernoulliPixels, LogisticPixels
+
+SHAPE = (1, 2, 3)
+LIKELIHOODS = {
+    "independent": BernoulliPixels,
+    "autoregressive": lambda: AutoregressivePixels(SHAPE, sight=1),
+}
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def correlated(count: int = 400) -> torch.Tensor:
+    torch.manual_seed(0)
+    common = torch.randn(count, 1)
+    return (common * torch.linspace(0.5, 3, 6) + torch.randn(count, 6) > 0.3).double().reshape(-1, *SHAPE)
+
+
+def test_of_independent_pixels_it_is_the_largest_eigenvalue_of_their_correlations():
+    x = correlated()
+    expected = np.linalg.eigvalsh(np.corrcoef(x.flatten(1).numpy().T))[-1]
+    assert collapse_threshold(BernoulliPixels(), x) == pytest.approx(expected, rel=1e-3)
+    labels = (x.flatten(1).sum(1) > 2).long()
+    within = torch.cat([(part - part.mean(0)).flatten(1) for part in (x[labels == 0], x[labels == 1])])
+    variance = within.square().mean(0)
+    expected = np.linalg.eigvalsh((within / variance.sqrt()).T @ (within / variance.sqrt()) / len(x))[-1]
+    assert collapse_threshold(BernoulliPixels(), x, labels) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_pixel_that_never_varies_is_left_out():
+    x = correlated()
+    wider = torch.cat([x, torch.zeros(len(x), 1, 2, 1)], dim=-1)
+    assert collapse_threshold(BernoulliPixels(), wider) == pytest.approx(
+        collapse_threshold(BernoulliPixels(), x), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_beyond_it_no_small_step_from_collapse_gains_and_before_it_one_does(name):
+    x, size = correlated(), 6
+    zeros = torch.zeros(len(x), dtype=torch.long)
+    threshold = collapse_threshold(LIKELIHOODS[name](), x)
+    assert threshold > 1
+    likelihood, constants = _without_code(LIKELIHOODS[name](), x, zeros, 500)
+    raw = constants.expand(len(x), *SHAPE).clone().requires_grad_()
+    (score,) = torch.autograd.grad(likelihood(raw).log_prob(x).sum(), raw)
+    score = score.flatten(1)
+    nodes, weights = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(30))
+    weights = weights / weights.sum()
+
+    @torch.no_grad()
+    def gain(direction: torch.Tensor, beta: float, step: float = 1e-2) -> float:
+        """The weighted bound for raw + step direction z and the best q = N(step mean(x), 1), less that of none."""
+        mean = step * score @ direction / beta
+        z = (mean[:, None] + nodes)[..., None] * step * direction
+        log_prob = likelihood(constants[0] + z.reshape(len(x), len(nodes), *SHAPE)).log_prob(x[:, None])
+        before = likelihood(constants.expand_as(x)).log_prob(x)
+        return float((log_prob @ weights - before - beta * mean.square() / 2).mean())
+
+    def weighted_bound_gains(beta: float) -> list[float]:
+        curvature = score.square().mean(0)
+        vectors = torch.linalg.eigh(score.T @ score / len(x) / (curvature[:, None] * curvature).sqrt())[1]
+        directions = [*(vectors / curvature.sqrt()[:, None]).T, *torch.randn(50, size)]
+        return [gain(direction / direction.norm(), beta) for direction in directions]
+
+    assert max(weighted_bound_gains(1.03 * threshold)) < 0
+    assert max(weighted_bound_gains(0.97 * threshold)) > 0
+
+
+def test_more_than_one_number_a_pixel_is_told():
+    with pytest.raises(ValueError, match="one number for each pixel"):
+        collapse_threshold(LogisticPixels(4), torch.zeros(3, *SHAPE))
