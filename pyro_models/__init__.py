@@ -2,6 +2,7 @@
 
 from pyro_models.distributions import (
     AutoregressiveBernoulli,
+    BernoulliImage,
     DiscretizedLogistic,
     PixelCategorical,
     Quantized,
@@ -56,6 +57,7 @@ __all__ = [
     "AmortizedGuide",
     "AutoregressiveBernoulli",
     "AutoregressivePixels",
+    "BernoulliImage",
     "BernoulliPixels",
     "Bijector",
     "CategoricalPixels",

@@ -8,7 +8,7 @@ one (\\*, C, H, W, P), to a distribution with ``event_shape`` (C, H, W).
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_models.distributions import DiscretizedLogistic, PixelCategorical
+from pyro_models.distributions import BernoulliImage, DiscretizedLogistic, PixelCategorical
 
 
 class BernoulliPixels(nn.Module):
@@ -23,7 +23,7 @@ class BernoulliPixels(nn.Module):
     per_pixel = 1
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        return dist.Bernoulli(logits=raw).to_event(3)
+        return BernoulliImage(raw)
 
 
 class CategoricalPixels(nn.Module):
