@@ -87,6 +87,23 @@ def bars(panels: dict[str, Sequence[float]], label: str) -> Figure:
     return figure
 
 
+def compare(curves: dict[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
+    """A curve over epochs for each of several runs, and one number for each as a bar of the same colour."""
+    with plt.rc_context(_STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2), width_ratios=(3, 2))
+        colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+        for (name, values), colour in zip(curves.items(), colours, strict=False):
+            left.plot(range(1, len(values) + 1), values, color=colour, label=name)
+        left.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+        right.barh(list(totals), list(totals.values()), color=colours[: len(totals)])
+        for i, value in enumerate(totals.values()):
+            right.text(value, i, f" {value:g}", va="center")
+        right.invert_yaxis()
+        right.grid(visible=False)
+        right.set(xlabel=total_label)
+    return figure
+
+
 def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
     """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names to write beside them."""
     import_torchvision()

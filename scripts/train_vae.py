@@ -1,9 +1,13 @@
 """Train a variational autoencoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from _cli import Choice, Parser, describe, main
 from _training import OBJECTIVE, add_training_options, labels_known, load_images, train_pair
+from jsonargparse import Namespace
 
-from inference import BINARISATIONS, build
+from inference import BINARISATIONS, Images, build
 
 MODEL = Choice("model", ("VAE", "TwoLevelVAE"), "form of p(x, z)")
 PRIOR = Choice(
@@ -23,7 +27,8 @@ GUIDE = Choice(
 )
 
 
-def train_vae() -> None:
+def prepare(argv: Sequence[str] | None = None) -> tuple[Parser, Namespace, dict[str, Any], Images, Images]:
+    """The parser, its options, the description of model and guide, and the images to train and to test on."""
     parser = Parser(description=__doc__)
     parser.add_choices(MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
     parser.add_argument(
@@ -35,9 +40,13 @@ def train_vae() -> None:
     )
     parser.add_argument("--conditional", action="store_true", help="a model of images given their labels")
     add_training_options(parser, epochs=150, lr=2e-3)
-    options = parser.parse()
-
+    options = parser.parse(argv)
     train, test = load_images(options)
+    return parser, options, describe_pair(options, train), train, test
+
+
+def describe_pair(options: Namespace, train: Images) -> dict[str, Any]:
+    """Every part with what it needs to know of the images and of the others."""
     levels = train.levels if train.binarisation == "none" else 2
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
     known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}
@@ -50,7 +59,11 @@ def train_vae() -> None:
     known |= {"prior": describe(options.prior, **code), "encoder": describe(options.encoder, **known)}
     seen = options.latent_dim + (top_dim if layers.get("skip") else 0)
     known |= {"decoder": describe(options.decoder, **{**known, "latent_dim": seen})}
-    pair = {"model": describe(options.model, **known), "guide": describe(options.guide, **known)}
+    return {"model": describe(options.model, **known), "guide": describe(options.guide, **known)}
+
+
+def train_vae() -> None:
+    parser, options, pair, train, test = prepare()
     train_pair(parser, options, pair, train, test, show="negative_elbo")
 
 

@@ -1,0 +1,81 @@
+"""A pair whose posterior provably collapses, then six cures one by one: which of them help, and why.
+
+Above a certain weight of the divergence, which the images and the likelihood decide, a decoder that
+ignores the code is a stable optimum (inference.collapse_threshold).  The pair is trained beyond it.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from _cli import Parser, main
+from _figures import compare, save
+from _rows import make_row, print_rows, read_rows, row_of, write_json
+from train_vae import prepare
+
+from inference import Run, build, collapse_threshold, set_seed
+
+ROWS = Path(__file__).parent / "configs" / "collapse.yaml"
+NETWORKS = "--encoder.hidden [200,200] --decoder.hidden [200,200] --latent_dim 20"
+COMMON = {
+    "digits": f"--dataset digits {NETWORKS} --likelihood AutoregressivePixels --batch_size 100 --epochs 80",
+    "mnist": f"--dataset mnist {NETWORKS} --likelihood AutoregressivePixels --likelihood.sight 112 --epochs 20",
+}
+
+
+def collapse_study() -> None:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--dataset", choices=list(COMMON), default="digits", help="images to study it on")
+    parser.add_argument("--common", type=str | None, default=None, help="options of train_vae.py for all rows")
+    parser.add_argument("--rows", type=str, nargs="+", default=None, help="make only these")
+    parser.add_argument(
+        "--margin", type=float, default=1.35, help="weight of the divergence, in thresholds of collapse"
+    )
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="folder of the runs; runs/collapse_DATASET if unset"
+    )
+    parser.add_argument("--result", type=str | None, default=None, help="JSON file for the table; its figure beside it")
+    parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets")
+    parser.add_argument("--num_samples", type=int, default=500, help="of the estimate of the log-likelihood")
+    parser.add_argument("--num_images", type=int, default=10_000, help="training images to find the threshold from")
+    options = parser.parse()
+    if not options.margin > 1:
+        raise ValueError(f"margin must be above 1, where collapse is stable; got {options.margin}")
+
+    out = Path(options.out or f"runs/collapse_{options.dataset}")
+    common = options.common or COMMON[options.dataset]
+    rows = read_rows(ROWS, options.rows)
+    thresholds: dict[str, float] = {}
+
+    def threshold_of(row: str) -> float:
+        _, chosen, pair, train, _ = prepare([*shlex.split(f"{common} {row}"), "--out", str(out / "none"), *data_root])
+        key = repr((pair["model"]["init_args"]["likelihood"], chosen.conditional))
+        if key not in thresholds:
+            set_seed(0)
+            x, *labels = train.arguments(slice(options.num_images))
+            thresholds[key] = collapse_threshold(build(pair, allow=None)["model"].likelihood, x, *labels)
+        return thresholds[key]
+
+    data_root = [] if options.data_root is None else ["--data_root", options.data_root]
+    weight = round(options.margin * threshold_of(""), 2)
+    print(f"collapse is stable above a weight of {threshold_of(''):.3f}: the weight is {weight}", flush=True)
+    common = f"{common} --objective BetaELBO --objective.beta {weight}"
+    table: list[dict[str, Any]] = []
+    curves: dict[str, list[float]] = {}
+    for name, row in rows.items():
+        path = out / name.replace(", ", " ").replace(" ", "_")
+        make_row(path, f"{common} {row}", options.data_root, options.num_samples)
+        made = row_of(path, options.num_samples) | {"name": name}
+        made["weight"] = Run.open(path).config["objective"]["init_args"]["beta"]
+        curves[name] = [epoch["test_kl"] for epoch in Run.open(path).metrics()]
+        made["weighted"] = made["negative_elbo"]["value"] + (made["weight"] - 1) * made["kl"]  # what was minimised
+        table.append(made | {"threshold": threshold_of(row)})
+    print_rows(table, options.num_samples, "threshold", "weight", "weighted")
+    write_json(table, options.result)
+    figure = Path(options.result).with_suffix(".png") if options.result else out / "collapse.png"
+    active = {row["name"]: sum(row["active_units"].values()) for row in table}
+    print(save(compare(curves, "KL on test images (nats)", active, "active coordinates"), figure))
+
+
+if __name__ == "__main__":
+    main(collapse_study)
