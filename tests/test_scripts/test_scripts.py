@@ -586,3 +586,66 @@ def test_demo_lists_scripts_that_exist():
     import demo
 
     assert all((SCRIPTS / command.split()[0]).is_file() for command in demo.COMMANDS)
+
+
+def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
+    rows = tmp_path / "rows.yaml"
+    rows.write_text("plain: ''\ntwo: --model TwoLevelVAE --guide TwoLevelGuide --objective DReG\n")
+    small = " ".join(SMALL_VAE)
+    asked = ["--list", rows, "--common", small, "--out", tmp_path / "zoo", "--num_samples", 30]
+    outcome = script("zoo.py", *asked, "--rows", "plain", "--result", tmp_path / "table.json")
+    assert outcome.code == 0, outcome.err
+    assert [row["name"] for row in json.loads((tmp_path / "table.json").read_text())] == ["plain"]
+    outcome = script("zoo.py", *asked, "--result", tmp_path / "table.json")
+    assert outcome.code == 0, outcome.err
+    assert "plain: made already" in outcome.out
+    plain, two = json.loads((tmp_path / "table.json").read_text())
+    assert (plain["layers"], two["layers"]) == (1, 2)
+    assert (two["guide"], two["objective"]) == ("TwoLevelGuide", "DReG")
+    for row in (plain, two):
+        assert row["nll_30"]["value"] < row["negative_elbo"]["value"]
+        evaluation = Run.open(tmp_path / "zoo" / row["name"]).evaluation()
+        assert row["nll_30"] == evaluation["negative_iwae"]["30"]
+        assert f"train_vae.py {small}" in row["command"]
+    assert two["latent_dims"] == {"z1": 3, "z2": 1}
+
+    outcome = script("zoo.py", *asked, "--rows", "three")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "unknown rows three: expected some of plain, two" in outcome.err
+    outcome = script("zoo.py", *asked[:2], "--common", f"{small} --lr 0.1", *asked[4:])
+    assert outcome.code == 1
+    assert "holds a row of other options" in outcome.err
+    rows.write_text("plain: 3")
+    assert "must map names of rows" in script("zoo.py", *asked).err
+
+
+def test_a_row_whose_training_was_interrupted_is_continued(script, tmp_path):
+    rows, run = tmp_path / "rows.yaml", tmp_path / "zoo" / "plain"
+    rows.write_text("plain: --lr 1e-3\n")
+    parts = [*SMALL_VAE, "--lr", "1e-3"]
+    assert script("train_vae.py", *parts, "--out", run).code == 0
+    before = (run / "metrics.csv").read_text()
+    outcome = script("zoo.py", "--list", rows, "--common", " ".join(SMALL_VAE), "--out", tmp_path / "zoo")
+    assert outcome.code == 0, outcome.err
+    assert (run / "metrics.csv").read_text() == before
+    assert "5000" in Run.open(run).evaluation()["negative_iwae"]
+
+
+def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
+    small = " ".join([*SMALL_VAE, "--likelihood", "AutoregressivePixels", "--likelihood.sight", "2"])
+    asked = ["--common", small, "--num_samples", 20, "--num_images", 200, "--out", tmp_path / "runs"]
+    chosen = ["collapsed", "1 balanced", "4 labels", "5 other decoder"]
+    outcome = script("collapse_study.py", *asked, "--rows", *chosen, "--result", tmp_path / "study.json")
+    assert outcome.code == 0, outcome.err
+    collapsed, balanced, labels, other = json.loads((tmp_path / "study.json").read_text())
+    assert [row["name"] for row in (collapsed, balanced, labels, other)] == chosen
+    assert collapsed["weight"] == pytest.approx(1.35 * collapsed["threshold"], abs=0.01)
+    assert balanced["weight"] == 1
+    assert labels["threshold"] < collapsed["threshold"] < other["threshold"]
+    assert other["likelihood"] == "BernoulliPixels"
+    assert balanced["weighted"] == pytest.approx(balanced["negative_elbo"]["value"])
+    with Image.open(tmp_path / "study.png") as picture:
+        assert min(picture.size) > 200
+    outcome = script("collapse_study.py", *asked, "--margin", 0.9)
+    assert outcome.code == 2
+    assert "margin must be above 1" in outcome.err
