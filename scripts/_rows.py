@@ -56,9 +56,9 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
 def run_script(name: str, *arguments: str) -> None:
     """Run a script in this process, as if it had been typed."""
     typed = sys.argv
-    sys.argv = [str(SCRIPTS / name), *arguments]
+    sys.argv = [str(SCRIPTS / name), *arguments]  # the first is put there by runpy too
     try:
-        runpy.run_path(str(Path(__file__).parent / name), run_name="__main__")
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
     except SystemExit as stop:
         if stop.code == 130:
             raise KeyboardInterrupt from stop
