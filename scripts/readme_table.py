@@ -1,6 +1,7 @@
 """Write the table of results into README.md from results/*.json."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,61 +9,117 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results: written by scripts/readme_table.py -->", "<!-- end of results -->"
 
 
+# tables that one script makes whole
+ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
+COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
+
+
 def table(results: Path) -> str:
     """The results as Markdown."""
     source, vae = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist"))
-    lines = [
-        f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
-        f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
-        f"({vae['machine']}):",
-        "",
-        "| | this project | source report |",
-        "|---|---|---|",
-        f"| negative ELBO | **{_with_error(vae['negative_elbo'], 3)}** | {source['negative_elbo']:.2f} |",
-    ]
-    lines += [
-        f"| negative IWAE, m = {m} | **{_with_error(vae['negative_iwae'][m], 3)}** | {source['negative_iwae'][m]:.2f} |"
-        for m in vae["negative_iwae"]
-    ]
+    zoo, collapse = (_read(results / f"{name}.json") for name in ("vae_zoo_mnist", "collapse_digits"))
     flows = [_read(file) for file in results.glob("realnvp_*_mnist.json")]
     flows.sort(key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
-    lines += [
-        "",
-        f"RealNVP on MNIST, bits per dimension, {flows[0]['num_test_images']:,} test images with 256 grey levels: the "
-        "importance-weighted bound with 1 and with 8 samples of the dequantisation noise, ± standard error over "
-        "images:",
-        "",
-        "| flow | dequantisation | minutes | 1 sample | 8 samples |",
-        "|---|---|---|---|---|",
+    bench = _read(results / "bench_flows.json")
+    commands = [command for record in (vae, *flows) for command in record["command"].split(" && ")]
+    tables = [vae_table(vae, source), zoo_table(zoo), collapse_table(collapse), flow_table(flows), bench_table(bench)]
+    return "\n\n".join(
+        [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, bench["command"], "```"])]
+    )
+
+
+def _markdown(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([caption, "", lines[0].replace("|  |", "| |"), "|---" * len(header) + "|", *lines[1:]])
+
+
+def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
+    caption = (
+        f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
+        f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
+        f"({vae['machine']}):"
+    )
+    bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
+    bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
+    rows = [(name, f"**{_with_error(ours, 3)}**", f"{theirs:.2f}") for name, (ours, theirs) in bounds.items()]
+    return _markdown(caption, ("", "this project", "source report"), rows)
+
+
+def zoo_table(zoo: list[dict[str, Any]]) -> str:
+    first = zoo[0]
+    caption = (
+        f"One part at a time from a smaller VAE (two hidden layers of 300, 60 epochs), then together: nats per image, "
+        f"{first['binarisation']} binarisation, {first['num_test_images']:,} test images, negative log-likelihood by "
+        f"5000 importance samples ± standard error over images; minutes of training ({first['machine']}, shared with "
+        "other work):"
+    )
+    header = ("prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
+    rows = [
+        (
+            *(f"`{row[part]}`" for part in ("prior", "guide", "objective")),
+            f"{row['epochs']}",
+            f"{row['minutes']:.0f}",
+            " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items()),
+            f"{row['negative_elbo']['value']:.2f}",
+            f"**{row['nll_5000']['value']:.2f}** ± {row['nll_5000']['standard_error_over_images']:.2f}",
+        )
+        for row in zoo
     ]
-    lines += [
-        f"| {_part(flow['pair']['model']['init_args']['flow'])} | {_part(flow['pair']['guide'])} | "
-        f"{flow['minutes']:.0f} ({flow['machine']}) | {_over_images(flow['bits_per_dim']['1'])} | "
-        f"**{_over_images(flow['bits_per_dim']['8'])}** |"
+    return _markdown(caption, header, rows)
+
+
+def collapse_table(study: list[dict[str, Any]]) -> str:
+    caption = (
+        f"Posterior collapse on the {study[0]['dataset']}, nats per image: beyond its threshold a weight of the "
+        "divergence makes it a stable optimum to ignore the code (`inference/collapse.py` has the proof); "
+        "then one cure at a time:"
+    )
+    header = ("", "threshold", "weight", "active", "KL", "negative ELBO", "NLL")
+    rows = [
+        (
+            row["name"],
+            *(f"{row[number]:.2f}" for number in ("threshold", "weight")),
+            " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items()),
+            f"{row['kl']:.2f}",
+            *(f"{row[bound]['value']:.2f}" for bound in ("negative_elbo", "nll_500")),
+        )
+        for row in study
+    ]
+    return _markdown(caption, header, rows)
+
+
+def flow_table(flows: list[dict[str, Any]]) -> str:
+    caption = (
+        f"RealNVP on MNIST, bits per dimension, {flows[0]['num_test_images']:,} test images with 256 grey levels: the "
+        "importance-weighted bound with 1 and with 8 samples of the dequantisation noise, ± standard error over images:"
+    )
+    rows = [
+        (
+            _part(flow["pair"]["model"]["init_args"]["flow"]),
+            _part(flow["pair"]["guide"]),
+            f"{flow['minutes']:.0f} ({flow['machine']})",
+            _over_images(flow["bits_per_dim"]["1"]),
+            f"**{_over_images(flow['bits_per_dim']['8'])}**",
+        )
         for flow in flows
     ]
-    bench = _read(results / "bench_flows.json")
+    return _markdown(caption, ("flow", "dequantisation", "minutes", "1 sample", "8 samples"), rows)
+
+
+def bench_table(bench: dict[str, Any]) -> str:
     group = bench["groups"][0]
-    lines += [
-        "",
+    caption = (
         f"One training step, {group['what']}: median milliseconds and ratio to the fastest other library in float32 "
-        f"({bench['machine']}):",
-        "",
-        "| | ms | ratio |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {entry['milliseconds']:.1f} | {entry['ratio']:.2f} |"
+        f"({bench['machine']}):"
+    )
+    rows = [
+        (name, f"{entry['milliseconds']:.1f}", f"{entry['ratio']:.2f}")
         for name, entry in sorted(group["programs"].items(), key=lambda item: item[1]["milliseconds"])
     ]
-    lines += ["", "Commands:", "", "```bash"]
-    for record in (vae, *flows):
-        lines += record["command"].split(" && ")
-    lines.append(bench["command"])
-    return "\n".join([*lines, "```"])
+    return _markdown(caption, ("", "ms", "ratio"), rows)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Any:
     return json.loads(file.read_text())
 
 

@@ -1,6 +1,7 @@
 """Distributions that Pyro does not have."""
 
 from pyro_models.distributions.bernoulli import AutoregressiveBernoulli, BernoulliImage
+from pyro_models.distributions.mixture import NormalMixture, mixture
 from pyro_models.distributions.pixels import DiscretizedLogistic, PixelCategorical
 from pyro_models.distributions.quantization import Quantized, UniformCell
 
@@ -8,7 +9,9 @@ __all__ = [
     "AutoregressiveBernoulli",
     "BernoulliImage",
     "DiscretizedLogistic",
+    "NormalMixture",
     "PixelCategorical",
     "Quantized",
     "UniformCell",
+    "mixture",
 ]

@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pyro_models.distributions import NormalMixture
+
 
 class GaussianMixture(nn.Module):
     r"""p(z) = sum_k w_k N(z; m_k, diag s_k^2), with learned weights, means and scales.
@@ -32,5 +34,4 @@ class GaussianMixture(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
 
     def forward(self) -> dist.TorchDistribution:
-        components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return NormalMixture(self.logits, self.loc, self.log_scale.exp())

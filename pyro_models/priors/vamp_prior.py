@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_models.distributions import mixture
+
 
 class HasPosterior(Protocol):
     def posterior(self, x: Tensor) -> dist.TorchDistribution: ...
@@ -48,4 +50,4 @@ class VampPrior(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         components = self._guide[0].posterior(self.largest * self.pseudo.sigmoid())
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return mixture(self.logits, components)

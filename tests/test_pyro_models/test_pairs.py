@@ -1,5 +1,6 @@
 """Every model with its guide: shapes, gradients, samples, and what bad arguments are told."""
 
+import pyro.distributions as dist
 import pytest
 import torch
 from conftest import randomise
@@ -15,6 +16,7 @@ from pyro_models import (
     MeanFieldGuide,
     MLPDecoder,
     MLPEncoder,
+    NormalMixture,
     StandardNormal,
     UniformDequantizer,
     flip_realnvp,
@@ -79,6 +81,19 @@ def test_sites_lie_in_the_batch_plate(pair):
 def test_names_of_model_and_guide_do_not_collide(pair):
     model, guide = ({name.split(".")[0] for name, _ in part.named_parameters()} for part in pair)
     assert not model & guide
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-2)])
+def test_a_normal_mixture_by_matrix_products_is_the_mixture(dtype, tolerance):
+    logits, loc = torch.randn(7, dtype=dtype), 3 * torch.randn(7, 5, dtype=dtype)
+    scale = 0.03 + torch.rand(7, 5, dtype=dtype)
+    ours = NormalMixture(logits, loc, scale)
+    plain = dist.MixtureSameFamily(dist.Categorical(logits=logits), dist.Normal(loc, scale).to_event(1))
+    z = torch.cat([plain.sample((2, 50)), 10 * torch.randn(2, 50, 5, dtype=dtype)], dim=1)
+    torch.testing.assert_close(ours.log_prob(z), plain.log_prob(z), rtol=1e-5, atol=tolerance)
+    torch.testing.assert_close(ours.mean, plain.mean)
+    assert ours.expand(torch.Size([3, 4])).log_prob(z[0, 0]).shape == (3, 4)
+    assert ours.expand(torch.Size([3, 4])).sample().shape == (3, 4, 5)
 
 
 def test_mixture_prior_integrates_to_one():
