@@ -74,13 +74,13 @@ def collapse_table(study: list[dict[str, Any]]) -> str:
         "divergence makes it a stable optimum to ignore the code (`inference/collapse.py` has the proof); "
         "then one cure at a time:"
     )
-    header = ("", "threshold", "weight", "active", "KL", "negative ELBO", "NLL")
+    header = ("", "threshold", "weight", "active", "KL", "weighted", "negative ELBO", "NLL")
     rows = [
         (
             row["name"],
             *(f"{row[number]:.2f}" for number in ("threshold", "weight")),
             " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items()),
-            f"{row['kl']:.2f}",
+            *(f"{row[number]:.2f}" for number in ("kl", "weighted")),
             *(f"{row[bound]['value']:.2f}" for bound in ("negative_elbo", "nll_500")),
         )
         for row in study

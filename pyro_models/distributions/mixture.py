@@ -11,11 +11,10 @@ class NormalMixture(dist.MixtureSameFamily):
     r"""A mixture of normal distributions of independent coordinates.
 
     .. math::
-        \log p(z) = \log \sum_k w_k\, e^{\ell_k(z)}, \qquad
-        \ell_k(z) = -\tfrac12 z^2 \cdot s_k^{-2} + z \cdot m_k s_k^{-2} - \tfrac12 \Big| \frac{m_k}{s_k} \Big|^2
-        - \sum_i \log s_{ki} - \tfrac{D}{2} \log 2 \pi
+        \log p(z) = \log \sum_k w_k\, e^{-\frac12 d_k^2} \prod_i \frac{1}{s_{ki} \sqrt{2 \pi}}, \qquad
+        d_k^2 = \Big| \frac{z - m_k}{s_k} \Big|^2 = z^2 \cdot s_k^{-2} - 2 z \cdot m_k s_k^{-2} + \Big| \frac{m_k}{s_k} \Big|^2
 
-    as matrix products, which hold no (\*, K, D) numbers.  Their rounding error is that of
+    the distances by matrix products, which hold no (\*, K, D) numbers.  Their rounding error is that of
     :math:`|z / s_k|^2`, in single precision some 1e-7 of it.
 
     Shapes: logits are (K,), loc and scale (K, D), ``event_shape`` is (D,).
@@ -38,9 +37,9 @@ class NormalMixture(dist.MixtureSameFamily):
         if self._validate_args:
             self._validate_sample(value)
         precision = self.scale**-2
-        constant = (self.loc**2 * precision).sum(-1) / -2 - self.scale.log().sum(-1)
-        constant = constant + self.mixture_distribution.logits - math.log(2 * math.pi) / 2 * self.loc.shape[-1]
-        return (value @ (self.loc * precision).T - value**2 @ (precision.T / 2) + constant).logsumexp(-1)
+        squares = value**2 @ precision.T - 2 * value @ (self.loc * precision).T + (self.loc**2 * precision).sum(-1)
+        peaks = self.mixture_distribution.logits - (self.scale * math.sqrt(2 * math.pi)).log().sum(-1)
+        return (peaks - squares.clamp(min=0) / 2).logsumexp(-1)  # rounding must not lift a density above its peak
 
 
 def mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDistribution:
