@@ -11,8 +11,9 @@ class NormalMixture(dist.MixtureSameFamily):
     r"""A mixture of normal distributions of independent coordinates.
 
     .. math::
-        \log p(z) = \log \sum_k w_k\, e^{-\frac12 d_k^2} \prod_i \frac{1}{s_{ki} \sqrt{2 \pi}}, \qquad
-        d_k^2 = \Big| \frac{z - m_k}{s_k} \Big|^2 = z^2 \cdot s_k^{-2} - 2 z \cdot m_k s_k^{-2} + \Big| \frac{m_k}{s_k} \Big|^2
+        \log p(z) = \log \sum_k w_k\, e^{-\frac12 d_k^2} \prod_i \frac{1}{s_{ki} \sqrt{2 \pi}}, \\
+        d_k^2 = \Big| \frac{z - m_k}{s_k} \Big|^2
+        = z^2 \cdot s_k^{-2} - 2 z \cdot m_k s_k^{-2} + \Big| \frac{m_k}{s_k} \Big|^2
 
     the distances by matrix products, which hold no (\*, K, D) numbers.  Their rounding error is that of
     :math:`|z / s_k|^2`, in single precision some 1e-7 of it.
