@@ -68,7 +68,7 @@ def collapse_study() -> None:
         made = row_of(path, options.num_samples) | {"name": name}
         made["weight"] = Run.open(path).config["objective"]["init_args"]["beta"]
         curves[name] = [epoch["test_kl"] for epoch in Run.open(path).metrics()]
-        made["weighted"] = made["negative_elbo"]["value"] + (made["weight"] - 1) * made["kl"]  # what was minimised
+        made["weighted"] = made["negative_elbo"]["value"] + (made["weight"] - 1) * made["kl"]
         table.append(made | {"threshold": threshold_of(row)})
     print_rows(table, options.num_samples, "threshold", "weight", "weighted")
     write_json(table, options.result)
