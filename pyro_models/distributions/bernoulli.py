@@ -46,7 +46,8 @@ class BernoulliImage(dist.TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         logits = self.logits(value)
-        chosen = torch.einsum("...d,...d->...", logits.flatten(-3), value.to(logits).flatten(-3))
+        with torch.autocast(logits.device.type, enabled=False):  # it would sum in half precision
+            chosen = torch.einsum("...d,...d->...", logits.flatten(-3), value.to(logits).flatten(-3))
         return chosen - softplus(logits).flatten(-3).sum(-1)
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:

@@ -34,4 +34,5 @@ class ClassNormal(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(context, latent_dim))
 
     def forward(self, context: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(context @ self.loc, (context @ self.log_scale).exp()).to_event(1)
+        loc, log_scale = ((context[..., None] * table).sum(-2) for table in (self.loc, self.log_scale))
+        return dist.Normal(loc, log_scale.exp()).to_event(1)  # products of matrices would round under autocast
