@@ -26,7 +26,12 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
 
     which is returned.  It depends on the likelihood and the images alone: not on the networks, the
     prior, the guide or the size of the code.  For independent binary pixels it is the largest
-    eigenvalue of their correlation matrix.
+    eigenvalue of their correlation matrix.  Given labels, g and h may differ from class to class, and
+    the largest threshold of all classes is returned.
+
+    Changes of the likelihood's own weights matter only at higher order, as h and g have mean zero
+    under p(z).  Where these weights have many optima (hidden layers) the threshold is that of the one
+    which is found.
 
     Shapes: x is (B, \*image_shape), labels (B,).
 
@@ -49,15 +54,21 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     raw = constants[classes].requires_grad_()
     log_prob = likelihood(raw).log_prob(x.double()).sum()
     (score,) = torch.autograd.grad(log_prob, raw, create_graph=True)
-    (curvature,) = torch.autograd.grad(score.sum(), raw)
-    varying = -curvature.flatten(1).mean(0) > 1e-6  # pixels that are always black have none
-    scaled = score.detach().flatten(1)[:, varying] * (-curvature.flatten(1).mean(0)[varying]).rsqrt()
-    return float(torch.linalg.eigvalsh(scaled.T @ scaled / len(x))[-1])
+    (minus_curvature,) = torch.autograd.grad(score.sum(), raw)
+    return max(
+        _largest_eigenvalue(score.detach()[classes == c].flatten(1), -minus_curvature[classes == c].flatten(1))
+        for c in classes.unique()
+    )
+
+
+def _largest_eigenvalue(score: Tensor, curvature: Tensor) -> float:
+    scaled = score / curvature.mean(0).clamp(min=1e-12).sqrt()  # pixels that never vary have neither
+    return float(torch.linalg.eigvalsh(scaled.T @ scaled / len(scaled))[-1])
 
 
 def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Any, Tensor]:
     """The likelihood and the constants, (classes, *image_shape), that fit the images best without a code."""
-    likelihood = copy.deepcopy(likelihood).double()
+    likelihood = copy.deepcopy(likelihood).double().eval()
     constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
     parameters = [constants, *likelihood.parameters()]
     optimizer = torch.optim.LBFGS(parameters, max_iter=steps, history_size=20, line_search_fn="strong_wolfe")

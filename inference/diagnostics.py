@@ -7,11 +7,13 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor, nn
 
 from inference.images import Images
 from inference.importance import iwae_bound, log_weights
+from inference.param_store import param_store_as_it_was
 from inference.randomness import set_seed
 from inference.terms import divergences_by_dimension, draw_traces, sample_sites
 
@@ -25,14 +27,18 @@ class Latent:
         divergence: KL(q || p) of each coordinate, a mean over images, in nats; one number where the
             distributions do not factorise.
         variance_of_means: variance over images of the posterior mean of each coordinate.
-        active: how many of these exceed 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2).
-        mutual_information: of latent and image, in nats; at most the log of the number of images.
+        active: how many of these exceed 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2), by
+            three standard errors where the posterior mean is itself estimated from draws.
+        unused: the numbers of the others.
+        mutual_information: of the latent and the image, in nats; at most the log of the number of
+            images.  Of a latent that the guide draws after others: of it and the image and the others.
     """
 
     name: str
     divergence: list[float]
     variance_of_means: list[float]
     active: int
+    unused: list[int]
     mutual_information: float
 
 
@@ -71,9 +77,8 @@ class Diagnosis:
         lines = []
         for latent in self.latents:
             total, used = len(latent.variance_of_means), latent.active
-            unused = [i for i, v in enumerate(latent.variance_of_means) if v <= ACTIVE]
             state = "fully used" if used == total else "collapsed" if used == 0 else "partly collapsed"
-            which = f"; unused: {_ranges(unused)}" if 0 < len(unused) < total else ""
+            which = f"; unused: {_ranges(latent.unused)}" if 0 < used < total else ""
             lines.append(f"{latent.name} is {state}: {used} of {total} coordinates are active{which}")
         trust = "can" if self.pareto_k <= 0.7 else "cannot"
         lines.append(
@@ -123,9 +128,10 @@ def diagnose(
         data = images.arguments(slice(num_images))
         model_trace, guide_trace = draw_traces(model, guide, *data)
         divergences = divergences_by_dimension(model_trace, guide_trace)
-        again = sample_sites(draw_traces(model, guide, *data)[1])
+        halves = _posterior_means(guide, data), _posterior_means(guide, data)
         latents = [
-            _latent(name, site, again[name], divergences[name]) for name, site in sample_sites(guide_trace).items()
+            _latent(name, site, halves[0][name], halves[1][name], divergences[name])
+            for name, site in sample_sites(guide_trace).items()
         ]
         x, *labels = images.arguments(slice(num_weighted))
         log_w = log_weights(model, guide, x, num_samples, None, *labels)
@@ -163,21 +169,35 @@ def pareto_k(log_w: Tensor) -> Tensor:
     return torch.tensor([float(fit_generalized_pareto(w - c)[0]) for w, c in zip(weights[-tail:].T, cut, strict=True)])
 
 
-def _latent(name: str, site: Any, again: Any, divergence: Tensor) -> Latent:
+def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16) -> dict[str, Tensor]:
+    """E[z | x] of every latent, (B, D), over several draws of all that it is drawn from."""
+    totals: dict[str, Tensor] = {}
+    for _ in range(draws):
+        with param_store_as_it_was():
+            sites = sample_sites(poutine.trace(guide).get_trace(*data))
+        for name, site in sites.items():
+            try:
+                value = site["fn"].mean
+            except NotImplementedError:
+                value = site["value"]
+            totals[name] = totals.get(name, 0.0) + value.flatten(1) / draws
+    return totals
+
+
+def _latent(name: str, site: Any, first: Tensor, second: Tensor, divergence: Tensor) -> Latent:
     q = site["fn"]
-    try:
-        first, second = site["fn"].mean.flatten(1), again["fn"].mean.flatten(1)
-    except NotImplementedError:
-        first, second = site["value"].flatten(1), again["value"].flatten(1)
-    # E[z | x] varies as two draws of anything that is independent given x, but for x alone, vary together
+    # what two independent estimates of E[z | x] have in common comes from x; for a known mean they are equal
     variance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / max(1, len(first) - 1)
+    error = (first - second).square().mean(0) / 2 / math.sqrt(len(first))
+    unused = (variance <= ACTIVE + 3 * error).nonzero().flatten().tolist()
     own = q.log_prob(site["value"])
     mixed = torch.cat([_mixture_log_prob(q, part) for part in site["value"].split(100)])
     return Latent(
         name=name,
         divergence=divergence.mean(0).tolist(),
         variance_of_means=variance.tolist(),
-        active=int((variance > ACTIVE).sum()),
+        active=len(variance) - len(unused),
+        unused=unused,
         mutual_information=float((own - mixed).mean()),
     )
 

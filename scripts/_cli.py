@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -91,6 +92,18 @@ class Parser(jsonargparse.ArgumentParser):
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # a user's own parts
         argv = self._resolve(list(sys.argv[1:] if argv is None else argv))
+        for role in self.choices:  # a part that is named begins with its own options, not with those of another
+            named = _value_of(f"--{role}", argv)
+            if named is not None and (own := _options_of(named)) is not None:
+                self.set_defaults({role: {"class_path": named}})
+                if "--config" in argv and "--resume" not in argv:
+                    whole = json.dumps({"class_path": named, "init_args": own})
+                    argv = [
+                        token.replace(named, whole)
+                        if before == f"--{role}" or token.startswith(f"--{role}=")
+                        else token
+                        for before, token in zip(["", *argv], argv, strict=False)
+                    ]
         out = _value_of("--out", argv)
         if "--resume" in argv and out is not None:
             config = Path(out) / "config.yaml"
@@ -100,7 +113,7 @@ class Parser(jsonargparse.ArgumentParser):
         return self.parse_args(argv)
 
     def _resolve(self, argv: list[str]) -> list[str]:
-        resolved = []
+        resolved: list[str] = []
         for token, before in zip(argv, ["", *argv], strict=False):
             option, equals, value = token.partition("=")
             role = option.removeprefix("--").removesuffix(".help")
@@ -138,6 +151,20 @@ class Parser(jsonargparse.ArgumentParser):
         if not self.exit_on_error:  # a parser within a parser: the outer one reports
             super().error(message, ex)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _options_of(path: str) -> dict[str, Any] | None:
+    """The options of a part with their defaults, those that can be written as JSON; None if there is no such part."""
+    try:
+        parameters = inspect.signature(import_object(path)).parameters
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return None  # the parser says why
+    plain = (str, int, float, bool, type(None), list, tuple)
+    return {
+        name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for name, p in parameters.items()
+        if name not in GIVEN and isinstance(p.default, plain)
+    }
 
 
 def _value_of(option: str, argv: list[str]) -> str | None:

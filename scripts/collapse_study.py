@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import torch
 from _cli import Parser, main
 from _figures import compare, save
 from _rows import make_row, print_rows, read_rows, row_of, write_json
@@ -37,7 +38,12 @@ def collapse_study() -> None:
     parser.add_argument("--result", type=str | None, default=None, help="JSON file for the table; its figure beside it")
     parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets")
     parser.add_argument("--num_samples", type=int, default=500, help="of the estimate of the log-likelihood")
-    parser.add_argument("--num_images", type=int, default=10_000, help="training images to find the threshold from")
+    parser.add_argument(
+        "--num_images",
+        type=int,
+        default=10_000,
+        help="training images to find the threshold from, binarised anew where there are fewer",
+    )
     options = parser.parse()
     if not options.margin > 1:
         raise ValueError(f"margin must be above 1, where collapse is stable; got {options.margin}")
@@ -52,8 +58,10 @@ def collapse_study() -> None:
         key = repr((pair["model"]["init_args"]["likelihood"], chosen.conditional))
         if key not in thresholds:
             set_seed(0)
-            x, *labels = train.arguments(slice(options.num_images))
-            thresholds[key] = collapse_threshold(build(pair, allow=None)["model"].likelihood, x, *labels)
+            images = train.take(slice(options.num_images))
+            draws = [images.arguments() for _ in range(max(1, options.num_images // len(images)))]
+            data = [torch.cat(part) for part in zip(*draws, strict=True)]
+            thresholds[key] = collapse_threshold(build(pair, allow=None)["model"].likelihood, *data)
         return thresholds[key]
 
     data_root = [] if options.data_root is None else ["--data_root", options.data_root]

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from pyro import poutine
 from torch import Tensor, nn
 
@@ -32,6 +33,22 @@ def _held(parameters: list[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
+def _generators(device: torch.device) -> list[Tensor]:
+    """The states of the random number generators that a draw on the device may use."""
+    own = [torch.get_device_module(device).get_rng_state(device)] if device.type != "cpu" else []
+    return [torch.get_rng_state(), *own]
+
+
+@contextmanager
+def _restored(states: list[Tensor], device: torch.device) -> Iterator[None]:
+    """Within, random numbers are those that followed the states; afterwards they go on as if nothing had been."""
+    with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
+        torch.set_rng_state(states[0])
+        for state in states[1:]:
+            torch.get_device_module(device).set_rng_state(state, device)
+        yield
+
+
 class PathDerivative(ImageELBO):
     """An objective whose densities q(z | x) are those of a guide that is held fixed, at draws that are not."""
 
@@ -50,12 +67,13 @@ class PathDerivative(ImageELBO):
                 f"the density of a {type(module).__name__} is drawn anew at each call, which this objective cannot "
                 "hold: choose another guide, or another objective"
             )
+        noise = _generators(data[0].device)  # of the encoder, say: the held density is to see the same
         trace = poutine.trace(in_particles(guide, self.num_particles)).get_trace(*data)
         for name, site in sample_sites(trace).items():
             if not site["fn"].has_rsample:
                 raise ValueError(f"latent {name!r} must be reparameterised for this objective")
             site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
-        with _held(list(module.parameters())):
+        with _held(list(module.parameters())), _restored(noise, data[0].device):
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
         program = in_particles(model, self.num_particles)
         joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)

@@ -26,14 +26,12 @@ class AutoregressivePixels(nn.Module):
         sight: number of pixels before its own that a pixel sees; all of them if not given.
         hidden: widths of the hidden layers of h, at least as wide as the number of pixels; none
             makes it affine.
-        dropout: probability with which a pixel is hidden from those after it in training.
 
     Raises:
         ValueError: if a number is out of its range.
 
     Source: Germain et al., "MADE: masked autoencoder for distribution estimation" (2015); beside a
-    code, Chen et al., "Variational lossy autoencoder" (2017), section 3.1; dropout of what is seen,
-    Bowman et al., "Generating sentences from a continuous space" (2016), section 3.1.
+    code, Chen et al., "Variational lossy autoencoder" (2017), section 3.1.
     """
 
     levels = 2
@@ -44,24 +42,22 @@ class AutoregressivePixels(nn.Module):
         image_shape: tuple[int, int, int],
         sight: int | None = None,
         hidden: Sequence[int] = (),
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         size = math.prod(image_shape)
-        if (sight is not None and sight < 1) or not 0 <= dropout < 1:
-            raise ValueError(f"sight must be at least 1 and dropout from 0 to below 1; got {sight} and {dropout}")
+        if sight is not None and sight < 1:
+            raise ValueError(f"sight must be at least 1; got {sight}")
         if any(width < size for width in hidden):
             raise ValueError(f"hidden layers must be as wide as the image, {size}; got {list(hidden)}")
         self.image_shape = tuple(image_shape)
         pixel = torch.arange(size)
         distance = pixel[:, None] - pixel
         seen = (distance > 0) & (distance <= (size if sight is None else sight))
-        self.dropout = nn.Dropout(dropout)
         self.net = zuko.nn.MaskedMLP(seen, hidden, nn.ELU)
 
     def logits(self, x: Tensor) -> Tensor:
         """h(x), (\\*, C, H, W)."""
-        return self.net(self.dropout(2 * x - 1).flatten(-3)).unflatten(-1, self.image_shape).to(x.dtype)
+        return self.net((2 * x - 1).flatten(-3)).unflatten(-1, self.image_shape).to(x.dtype)
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
         return AutoregressiveBernoulli(raw, self.logits)

@@ -82,19 +82,26 @@ def test_the_verdict_in_words(slope, scale, words):
     assert "Pareto k" in lines[1]
 
 
-def test_a_guide_without_a_known_mean_is_measured_by_pairs_of_draws():
-    torch.manual_seed(0)
+def flow_guide(slope: float) -> FlowGuide:
     guide = FlowGuide(MLPEncoder((1, 1, 1), []), 2, couplings=1, hidden=[4])
     with torch.no_grad():
-        guide.head.weight.copy_(torch.tensor([[3.0], [0.0], [0.0], [0.0]]))
-        guide.head.bias.copy_(torch.tensor([0.0, 0.0, -3.0, -3.0]))
+        guide.head.weight.copy_(torch.tensor([[slope], [0.0], [0.0], [0.0]]))
+        guide.head.bias.copy_(torch.tensor([0.0, 0.0, 0.54, 0.54]))  # scales of one
+    return guide
+
+
+@pytest.mark.parametrize("slope", [0.0, 3.0])
+def test_a_guide_without_a_known_mean_is_measured_by_draws(slope):
+    torch.manual_seed(0)
     few = images()
-    many = Images("many", few.pixels.repeat(100, 1, 1, 1), torch.zeros(100 * COUNT), 2)
-    latent = diagnose(Known([0.0, 0.0], [1.0, 1.0]), guide, many, 500, 2, 20).latents[0]
-    exact = (3 * (2 * many.observe(slice(500)).flatten() - 1)).var()
-    assert latent.variance_of_means[0] == pytest.approx(float(exact), rel=0.1)
-    assert abs(latent.variance_of_means[1]) < 0.02
-    assert latent.active in (1, 2)
+    many = Images("many", few.pixels.repeat(20, 1, 1, 1), torch.zeros(20 * COUNT), 2)
+    diagnosis = diagnose(Known([0.0, 0.0], [1.0, 1.0]), flow_guide(slope), many, 1000, 2, 20)
+    latent = diagnosis.latents[0]
+    exact = (slope * (2 * many.observe(slice(1000)).flatten() - 1)).var()
+    assert latent.variance_of_means == pytest.approx([float(exact), 0.0], rel=0.05, abs=0.02)
+    assert latent.unused == ([0, 1] if slope == 0 else [1])
+    assert latent.active == 2 - len(latent.unused)
+    assert ("is collapsed" in diagnosis.verdict()[0]) == (slope == 0)
 
 
 class Upper(nn.Module):

@@ -147,6 +147,21 @@ def test_value_is_that_of_the_plain_bound(pair, objective):
     torch.testing.assert_close(value, plain.bound(*pair, x))
 
 
+@pytest.mark.parametrize("objective", [STL(4), DReG(6)], ids=["STL", "DReG"])
+def test_the_held_density_sees_the_noise_of_the_draw(objective):
+    """A guide whose encoder adds noise in training is another distribution at each call."""
+    encoder = MLPEncoder((1, 2, 2), [8], noise=1.0)
+    model, guide = VAE(StandardNormal(2), MLPDecoder(2, (1, 2, 2), [8])), MeanFieldGuide(encoder, 2)
+    plain = RenyiELBO(1.0 if isinstance(objective, STL) else 0.0, objective.num_particles)
+    x, values, after = torch.rand(5, 1, 2, 2).round(), [], []
+    for bound in (objective, plain):
+        set_seed(5)
+        values.append(bound.bound(model.train(), guide.train(), x))
+        after.append(torch.rand(3))
+    torch.testing.assert_close(*values)
+    assert torch.equal(*after)  # the second call leaves no trace on what is drawn next
+
+
 def assert_same_mean(ours, plain, model, guide, x, repeats: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two estimators of one gradient; their standard errors are returned."""
     set_seed(0)

@@ -77,7 +77,7 @@ def test_pixels_see_those_before_them_and_draws_follow_the_density(options):
 
 
 def test_an_autoregressive_pair():
-    model = randomise(VAE(StandardNormal(3), MLPDecoder(3, SHAPE, [8]), AutoregressivePixels(SHAPE, dropout=0.5)), 0.2)
+    model = randomise(VAE(StandardNormal(3), MLPDecoder(3, SHAPE, [8]), AutoregressivePixels(SHAPE)), 0.2)
     guide = randomise(MeanFieldGuide(MLPEncoder(SHAPE, [8]), 3), 0.2)
     x = torch.rand(6, *SHAPE).round()
     assert model.train().image(torch.zeros(6, 3)).log_prob(x).shape == (6,)

@@ -174,6 +174,32 @@ COMBINATIONS = {
 }
 
 
+def test_a_part_that_is_named_has_its_own_defaults(script, tmp_path):
+    """The default objective has one particle: it must not hand that on to others."""
+    assert script("train_vae.py", *SMALL_VAE, "--objective", "DReG", "--out", tmp_path / "a").code == 0
+    assert Run.open(tmp_path / "a").config["objective"]["init_args"] == {"num_particles": 5}
+    before = ["--config", tmp_path / "a" / "config.yaml"]
+    asked = [
+        *before,
+        "--objective=RenyiELBO",
+        "--objective.alpha",
+        0.5,
+        "--prior",
+        "VampPrior",
+        "--out",
+        tmp_path / "b",
+    ]
+    outcome = script("train_vae.py", *asked)
+    assert outcome.code == 0, outcome.err
+    config = Run.open(tmp_path / "b").config
+    assert config["objective"]["init_args"] == {"alpha": 0.5, "num_particles": 5}
+    assert config["prior"]["init_args"] == {"num_components": 50}
+    assert config["latent_dim"] == 3
+    assert script("train_vae.py", *before, "--objective.num_particles", 2, "--out", tmp_path / "c").code == 0
+    assert script("train_vae.py", "--config", tmp_path / "c" / "config.yaml", "--out", tmp_path / "d").code == 0
+    assert Run.open(tmp_path / "d").config["objective"]["init_args"] == {"num_particles": 2}
+
+
 REPORTED = {"spline and flow", "top down", "autoregressive", "grey", "conditional"}  # one of each kind of picture
 
 
