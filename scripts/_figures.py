@@ -87,17 +87,18 @@ def bars(panels: dict[str, Sequence[float]], label: str) -> Figure:
     return figure
 
 
-def compare(curves: dict[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
+def compare(runs: dict[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
     """A curve over epochs for each of several runs, and one number for each as a bar of the same colour."""
     with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.2), width_ratios=(3, 2))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(3, 2))
         colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
-        for (name, values), colour in zip(curves.items(), colours, strict=False):
-            left.plot(range(1, len(values) + 1), values, color=colour, label=name)
-        left.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+        for values, colour in zip(runs.values(), colours, strict=False):
+            left.semilogy(range(1, len(values) + 1), values, color=colour)
+        left.set(xlabel="epoch", ylabel=label)
         right.barh(list(totals), list(totals.values()), color=colours[: len(totals)])
-        for i, value in enumerate(totals.values()):
+        for i, (value, tick) in enumerate(zip(totals.values(), right.get_yticklabels(), strict=True)):
             right.text(value, i, f" {value:g}", va="center")
+            tick.set_color(colours[i])  # where a bar is of length zero, its name is all there is to see
         right.invert_yaxis()
         right.grid(visible=False)
         right.set(xlabel=total_label)

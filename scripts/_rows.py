@@ -27,6 +27,9 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
         raise ValueError(f"{file} is not a YAML file: {error}") from error
     if not isinstance(rows, dict) or not all(isinstance(part, str) for row in rows.items() for part in row):
         raise ValueError(f"{file} must map names of rows to options of train_vae.py, each a text")
+    odd = [name for name in rows if Path(name).name != name or name.startswith(".")]
+    if odd:
+        raise ValueError(f"names of rows are names of folders: {', '.join(map(repr, odd))} cannot be one")
     unknown = sorted(set(chosen or ()) - rows.keys())
     if unknown:
         raise ValueError(f"unknown rows {', '.join(unknown)}: expected some of {', '.join(rows)}")
@@ -41,7 +44,7 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
     """
     command = [*shlex.split(options), "--out", str(path)]
     trained = (path / "checkpoints" / "last.safetensors").exists()
-    if trained and " ".join(command) not in Run.open(path).environment["command"]:
+    if trained and not is_of(Run.open(path).environment["command"], options, path):
         raise RuntimeError(f"{path} holds a row of other options: remove it, or choose another --out")
     if is_made(path, num_samples):
         print(f"{path.name}: made already", flush=True)
@@ -51,6 +54,12 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
     run_script("train_vae.py", *command, *data, *(["--resume"] if trained else []))
     run_script("diagnose.py", str(path), *data, "--num_samples", str(num_samples))
     run_script("evaluate.py", str(path), *data, "--m", str(num_samples), "--repeats", "1")
+
+
+def is_of(command: str, options: str, path: Path) -> bool:
+    """Whether a recorded command trained a run in this folder with just these options."""
+    wanted = " ".join([*shlex.split(options), "--out", str(path)])
+    return f"{command.partition('train_vae.py ')[2]} ".startswith(f"{wanted} ")
 
 
 def run_script(name: str, *arguments: str) -> None:
@@ -106,7 +115,24 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
         print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"{active:>11s}")
 
 
-def write_json(content: Any, file: str | None) -> None:
-    if file is not None:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_text(json.dumps(content, indent=2) + "\n")
+def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
+    """Write the table, in the place of rows of the same names; others that are there stay, behind."""
+    kept = [row for row in rows_in(file) if row["name"] not in {new["name"] for new in table}]
+    file.write_text(json.dumps([*table, *kept], indent=2) + "\n")
+
+
+def rows_in(file: Path) -> list[dict[str, Any]]:
+    """The rows of a table that is there already; none if it is not.
+
+    Raises:
+        ValueError: if the file is something else.
+    """
+    if not file.exists():
+        return []
+    try:
+        rows = json.loads(file.read_text())
+        if all("name" in row and "command" in row for row in rows):
+            return rows
+    except (UnicodeDecodeError, ValueError, TypeError):
+        pass
+    raise ValueError(f"{file} is there and is no table of rows: choose another file")

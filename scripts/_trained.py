@@ -1,6 +1,7 @@
 """What the scripts that use a trained run share."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,24 @@ def add_reading_options(parser: Parser) -> None:
 
 def load_pair(options: Any, device: torch.device | str = "cpu") -> Pair:
     return load(options.run, options.checkpoint, options.allow_import, device)
+
+
+def checked_result(file: str) -> Path:
+    """A JSON file to write a result to, in a folder that is made if need be.
+
+    Raises:
+        ValueError: if its name does not end in .json.
+        OSError: if it cannot be written: known before the work, not after it.
+    """
+    result = Path(file)
+    if result.suffix != ".json":
+        raise ValueError(f"--result must be the name of a JSON file, ending in .json; got {file}")
+    result.parent.mkdir(parents=True, exist_ok=True)
+    there = result.exists()
+    result.open("a").close()
+    if not there:
+        result.unlink()
+    return result
 
 
 def best_device(choice: str) -> torch.device:

@@ -20,7 +20,7 @@ from _sections import (
 from _vae_pictures import between, reconstruct, traverse
 
 from inference import Images, Pair, Run
-from pyro_models import VAE
+from pyro_models import VAE, AutoregressivePixels
 
 
 @section.register
@@ -35,7 +35,9 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
     moved, dims = traverse(pair, *test.arguments(slice(1000)), num_dims=6, steps=STEPS)
     labels = each_class(model, STEPS)
     given = " given the label" if model.num_classes else ""
-    shown = "pixel probabilities" if model.levels == 2 else "mean intensities"
+    shown, how_pixels = "pixel probabilities" if model.levels == 2 else "mean intensities", "independent given the code"
+    if isinstance(model.likelihood, AutoregressivePixels):
+        shown, how_pixels = "draws", "each drawn given the code and the pixels before it"
     blocks: list[Figure | Table] = [
         Figure(
             "vae_curves",
@@ -87,7 +89,7 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
         f"{type(pair.guide).__name__} over {pair.config['latent_dim']} latent dimensions, {trained(run, pair)}.",
         blocks,
         [
-            f"Pixels take {model.levels} values and are independent given the code.",
+            f"Pixels take {model.levels} values and are {how_pixels}.",
             *binarisation(how),
             "The negative ELBO is the KL term plus the reconstruction loss of one draw of the code; the KL term is in "
             "closed form where one is known.",

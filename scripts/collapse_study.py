@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from _cli import Parser, main
 from _figures import compare, save
-from _rows import make_row, print_rows, read_rows, row_of, write_json
+from _rows import make_row, print_rows, read_rows, row_of, write_rows
+from _trained import checked_result
 from train_vae import prepare
 
 from inference import Run, build, collapse_threshold, set_seed
@@ -48,6 +49,7 @@ def collapse_study() -> None:
     if not options.margin > 1:
         raise ValueError(f"margin must be above 1, where collapse is stable; got {options.margin}")
 
+    result = checked_result(options.result) if options.result else None
     out = Path(options.out or f"runs/collapse_{options.dataset}")
     common = options.common or COMMON[options.dataset]
     rows = read_rows(ROWS, options.rows)
@@ -79,8 +81,9 @@ def collapse_study() -> None:
         made["weighted"] = made["negative_elbo"]["value"] + (made["weight"] - 1) * made["kl"]
         table.append(made | {"threshold": threshold_of(row)})
     print_rows(table, options.num_samples, "threshold", "weight", "weighted")
-    write_json(table, options.result)
-    figure = Path(options.result).with_suffix(".png") if options.result else out / "collapse.png"
+    if result:
+        write_rows(table, result)
+    figure = result.with_suffix(".png") if result else out / "collapse.png"
     active = {row["name"]: sum(row["active_units"].values()) for row in table}
     print(save(compare(curves, "KL on test images (nats)", active, "active coordinates"), figure))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _trained import add_run_options, best_device, images_of, load_pair
+from _trained import add_run_options, best_device, checked_result, images_of, load_pair
 
 from inference import Estimate, Run, bits_per_dim, describe_environment, negative_bounds
 
@@ -40,15 +40,10 @@ def evaluate() -> None:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")
         test = test.take(slice(options.num_images))
     if options.result is not None:  # a place that cannot be written is known before the work
-        result = Path(options.result)
+        result = checked_result(options.result)
         ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
         if ours and result.exists():
             raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
-        result.parent.mkdir(parents=True, exist_ok=True)
-        there = result.exists()
-        result.open("a").close()
-        if not there:
-            result.unlink()
     ms, repeats = INTEGER if test.binarisation == "none" else BINARY
     ms, repeats = sorted(set(options.m or ms)), repeats if options.repeats is None else options.repeats
     common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}

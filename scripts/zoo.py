@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from _cli import Parser, main
-from _rows import is_made, make_row, print_rows, read_rows, row_of, write_json
+from _rows import is_made, is_of, make_row, print_rows, read_rows, row_of, rows_in, write_rows
+from _trained import checked_result
 
 ROWS = Path(__file__).parent / "configs" / "zoo.yaml"
 COMMON = "--encoder.hidden [300,300] --decoder.hidden [300,300] --epochs 60"
@@ -21,12 +22,22 @@ def zoo() -> None:
     options = parser.parse()
 
     out = Path(options.out)
-    for name, row in read_rows(Path(options.list), options.rows).items():
-        make_row(out / name, f"{options.common} {row}", options.data_root, options.num_samples)
-    made = [name for name in read_rows(Path(options.list)) if is_made(out / name, options.num_samples)]
-    table = [row_of(out / name, options.num_samples) for name in made]
-    print_rows(table, options.num_samples, "minutes")
-    write_json(table, options.result)
+    result = checked_result(options.result) if options.result else None
+    rows = read_rows(Path(options.list))
+    table = {row["name"]: row for row in rows_in(result) if f"nll_{options.num_samples}" in row} if result else {}
+    for name in read_rows(Path(options.list), options.rows):
+        asked = f"{options.common} {rows[name]}"
+        if name in table and is_of(table[name]["command"], asked, out / name):
+            print(f"{name}: in {result} already", flush=True)
+        else:
+            make_row(out / name, asked, options.data_root, options.num_samples)
+    table |= {
+        name: row_of(out / name, options.num_samples) for name in rows if is_made(out / name, options.num_samples)
+    }
+    in_order = [table[name] for name in rows if name in table]
+    print_rows(in_order, options.num_samples, "minutes")
+    if result:
+        write_rows(in_order, result)
 
 
 if __name__ == "__main__":
