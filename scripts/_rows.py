@@ -112,7 +112,7 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
         active = " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items())
         values = [row[name] for name in more]
         values += [row["negative_elbo"]["value"], row[f"nll_{num_samples}"]["value"], row["kl"]]
-        print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"{active:>11s}")
+        print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"  {active:>9s}")
 
 
 def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
