@@ -87,7 +87,7 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
     run = Run.open(path)
     evaluation = run.evaluation() or {}
     diagnosis = json.loads((path / "diagnosis.json").read_text())
-    last = run.metrics()[-1]
+    last = next(row for row in run.metrics() if row["epoch"] == evaluation["epochs"])  # whose weights these are
     parts = ("model", "prior", "guide", "decoder", "likelihood", "objective")
     return {
         "name": path.name,

@@ -30,9 +30,7 @@ def collapse_study() -> None:
     parser.add_argument("--dataset", choices=list(COMMON), default="digits", help="images to study it on")
     parser.add_argument("--common", type=str | None, default=None, help="options of train_vae.py for all rows")
     parser.add_argument("--rows", type=str, nargs="+", default=None, help="make only these")
-    parser.add_argument(
-        "--margin", type=float, default=1.35, help="weight of the divergence, in thresholds of collapse"
-    )
+    parser.add_argument("--margin", type=float, default=1.5, help="weight of the divergence, in thresholds of collapse")
     parser.add_argument(
         "--out", type=str | None, default=None, help="folder of the runs; runs/collapse_DATASET if unset"
     )

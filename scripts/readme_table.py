@@ -71,8 +71,7 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
 def collapse_table(study: list[dict[str, Any]]) -> str:
     caption = (
         f"Posterior collapse on the {study[0]['dataset']}, nats per image: beyond its threshold a weight of the "
-        "divergence makes it a stable optimum to ignore the code (`inference/collapse.py` has the proof); "
-        "then one cure at a time:"
+        "divergence makes it a stable optimum to ignore the code; weighted is the negative ELBO with that weight:"
     )
     header = ("", "threshold", "weight", "active", "KL", "weighted", "negative ELBO", "NLL")
     rows = [

@@ -41,7 +41,7 @@ class BetaELBO(ImageELBO):
 
     def __init__(self, beta: float = 1.0, warm_up: float = 0.0, cycles: int = 1, free_bits: float = 0.0) -> None:
         super().__init__(1)
-        if not (beta >= 0 and math.isfinite(beta)) or not 0 <= warm_up <= 1 or not free_bits >= 0:
+        if not (beta >= 0 and math.isfinite(beta)) or not 0 <= warm_up <= 1 or not 0 <= free_bits < math.inf:
             raise ValueError(
                 "beta and free_bits must be at least 0, warm_up from 0 to 1; got "
                 f"beta {beta}, warm_up {warm_up} and free_bits {free_bits}"

@@ -692,7 +692,7 @@ def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
     assert outcome.code == 0, outcome.err
     collapsed, balanced, labels, other = json.loads((tmp_path / "study.json").read_text())
     assert [row["name"] for row in (collapsed, balanced, labels, other)] == chosen
-    assert collapsed["weight"] == pytest.approx(1.35 * collapsed["threshold"], abs=0.01)
+    assert collapsed["weight"] == pytest.approx(1.5 * collapsed["threshold"], abs=0.01)
     assert balanced["weight"] == 1
     assert collapsed["threshold"] < min(labels["threshold"], other["threshold"])  # of few images of a class
     assert other["likelihood"] == "BernoulliPixels"
