@@ -4,6 +4,7 @@ import argparse
 import difflib
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -92,18 +93,6 @@ class Parser(jsonargparse.ArgumentParser):
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # a user's own parts
         argv = self._resolve(list(sys.argv[1:] if argv is None else argv))
-        for role in self.choices:  # a part that is named begins with its own options, not with those of another
-            named = _value_of(f"--{role}", argv)
-            if named is not None and (own := _options_of(named)) is not None:
-                self.set_defaults({role: {"class_path": named}})
-                if "--config" in argv and "--resume" not in argv:
-                    whole = json.dumps({"class_path": named, "init_args": own})
-                    argv = [
-                        token.replace(named, whole)
-                        if before == f"--{role}" or token.startswith(f"--{role}=")
-                        else token
-                        for before, token in zip(["", *argv], argv, strict=False)
-                    ]
         out = _value_of("--out", argv)
         if "--resume" in argv and out is not None:
             config = Path(out) / "config.yaml"
@@ -113,17 +102,20 @@ class Parser(jsonargparse.ArgumentParser):
         return self.parse_args(argv)
 
     def _resolve(self, argv: list[str]) -> list[str]:
+        """Names of parts as import paths, each with its own defaults: none is to inherit those of another part."""
+        whole = str if "--resume" in argv else _with_defaults
         resolved: list[str] = []
         for token, before in zip(argv, ["", *argv], strict=False):
             option, equals, value = token.partition("=")
             role = option.removeprefix("--").removesuffix(".help")
             if equals and role in self.choices and option.startswith("--"):
-                token = f"{option}={self._path(role, value)}"
+                token = f"{option}={whole(self._path(role, value))}"
             elif before.startswith("--") and before[2:].removesuffix(".help") in self.choices:
                 role = before[2:].removesuffix(".help")
-                token = self._path(role, token)
+                path = self._path(role, token)
                 if before.endswith(".help"):
-                    self._print_part_help(role, token)
+                    self._print_part_help(role, path)
+                token = whole(path)
             resolved.append(token)
         return resolved
 
@@ -153,18 +145,19 @@ class Parser(jsonargparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
-def _options_of(path: str) -> dict[str, Any] | None:
-    """The options of a part with their defaults, those that can be written as JSON; None if there is no such part."""
+def _with_defaults(path: str) -> str:
+    """A part and its defaults, those that JSON can hold, as the parser reads it; the path if there is no such part."""
     try:
         parameters = inspect.signature(import_object(path)).parameters
     except (ImportError, AttributeError, TypeError, ValueError):
-        return None  # the parser says why
-    plain = (str, int, float, bool, type(None), list, tuple)
-    return {
-        name: list(p.default) if isinstance(p.default, tuple) else p.default
-        for name, p in parameters.items()
-        if name not in GIVEN and isinstance(p.default, plain)
-    }
+        return path  # the parser says why
+    own = {name: p.default for name, p in parameters.items() if name not in GIVEN and _is_plain(p.default)}
+    return json.dumps({"class_path": path, "init_args": own})
+
+
+def _is_plain(value: Any) -> bool:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return finite and isinstance(value, (str, int, float, bool, type(None), list, tuple))
 
 
 def _value_of(option: str, argv: list[str]) -> str | None:
