@@ -48,14 +48,14 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
 def zoo_table(zoo: list[dict[str, Any]]) -> str:
     first = zoo[0]
     caption = (
-        f"One part at a time from a smaller VAE (two hidden layers of 300, 60 epochs), then together: nats per image, "
-        f"{first['binarisation']} binarisation, {first['num_test_images']:,} test images, negative log-likelihood by "
-        f"5000 importance samples ± standard error over images; minutes of training ({first['machine']}, shared with "
-        "other work):"
+        f"VAEs of two hidden layers of 300 units, one part at a time: nats per image, {first['binarisation']} "
+        f"binarisation, {first['num_test_images']:,} test images, negative log-likelihood by 5000 importance samples ± "
+        f"standard error over images; minutes of training ({first['machine']}):"
     )
-    header = ("prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
+    header = ("", "prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
     rows = [
         (
+            row["name"].replace("_", " "),
             *(f"`{row[part]}`" for part in ("prior", "guide", "objective")),
             f"{row['epochs']}",
             f"{row['minutes']:.0f}",
