@@ -221,3 +221,15 @@ def test_probabilities_of_all_images_sum_to_one_with_two_layers(two_layers):
     error = total.std() / len(total) ** 0.5
     assert error < 0.1
     assert abs(total.mean() - 1) < 4 * error
+
+
+def test_with_a_skip_connection_the_image_depends_on_both_codes_and_the_lower_code_on_the_upper():
+    model, guide = (randomise(half) for half in top_down())
+    x = data()
+    model_trace, guide_trace = draw_traces(model, guide, x)
+    upper, lower = (guide_trace.nodes[name]["value"] for name in ("z2", "z1"))
+    raw = model_trace.nodes["x"]["fn"].raw
+    assert torch.autograd.grad(lower.sum(), upper, retain_graph=True)[0].abs().min() > 0
+    held = torch.autograd.grad(raw.sum(), [lower, upper], retain_graph=True)
+    through = torch.autograd.grad(lower, upper, held[0], retain_graph=True)[0]
+    assert (held[1] - through).abs().amax(0).min() > 1e-3  # beyond what reaches the image through the lower code

@@ -12,6 +12,7 @@ from pyro_models import (
     VAE,
     BernoulliPixels,
     ClassNormal,
+    ConvDecoder,
     ConvEncoder,
     FlowModel,
     FullRankGuide,
@@ -116,6 +117,21 @@ def test_densities_are_not_summed_in_half_precision(make):
     with torch.autocast("cpu", torch.bfloat16):
         rounded = p.log_prob(value)
     torch.testing.assert_close(rounded, p.log_prob(value), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (MLP(4, 2), (4,)),
+        (MLPEncoder(SHAPE, [8]), SHAPE),
+        (ConvEncoder(SHAPE, 4), SHAPE),
+        (MLPDecoder(4, SHAPE, [8]), (4,)),
+        (ConvDecoder(4, SHAPE, 4), (4,)),
+    ],
+)
+def test_networks_give_back_the_precision_of_their_input_under_autocast(network, shape):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(torch.rand(3, *shape)).dtype == torch.float32
 
 
 def test_parameters_of_a_class_are_not_rounded_under_autocast():
