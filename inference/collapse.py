@@ -39,7 +39,7 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
         likelihood: from raw, of the shape of x, to the distribution of an image; a copy is fitted to x.
         x: observed images.
         labels: classes, for a model that is given them.
-        steps: most steps of L-BFGS for the fit.
+        steps: most steps of L-BFGS for the fit, whose accuracy is that of the result.
 
     Raises:
         ValueError: if the likelihood takes more than one number for each pixel.

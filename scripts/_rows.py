@@ -12,8 +12,6 @@ import yaml
 
 from inference import Run
 
-SCRIPTS = Path(sys.argv[0]).parent  # as typed, for the record
-
 
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
     """Names and options of train_vae.py, in the order of the file; only those chosen, if any are.
@@ -42,6 +40,8 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
     Raises:
         RuntimeError: if one of these fails, or the run is there with other options.
     """
+    if num_samples < 20:  # what the diagnosis needs: known before the training
+        raise ValueError(f"num_samples must be at least 20; got {num_samples}")
     command = [*shlex.split(options), "--out", str(path)]
     trained = (path / "checkpoints" / "last.safetensors").exists()
     if trained and not is_of(Run.open(path).environment["command"], options, path):
@@ -65,9 +65,10 @@ def is_of(command: str, options: str, path: Path) -> bool:
 def run_script(name: str, *arguments: str) -> None:
     """Run a script in this process, as if it had been typed."""
     typed = sys.argv
-    sys.argv = [str(SCRIPTS / name), *arguments]  # the first is put there by runpy too
+    script = str(Path(typed[0]).parent / name)  # as typed, for the record
+    sys.argv = [script, *arguments]
     try:
-        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        runpy.run_path(script, run_name="__main__")
     except SystemExit as stop:
         if stop.code == 130:
             raise KeyboardInterrupt from stop
@@ -105,28 +106,39 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
     }
 
 
+def active_of(row: dict[str, Any]) -> str:
+    """Active coordinates of all, of one latent or of two."""
+    return " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items())
+
+
 def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) -> None:
     """The table, and columns of numbers that are in its rows under the names of ``more``."""
     print(f"{'row':20s}" + "".join(f"{name:>11s}" for name in (*more, "-ELBO", f"NLL {num_samples}", "KL", "active")))
     for row in table:
-        active = " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items())
         values = [row[name] for name in more]
         values += [row["negative_elbo"]["value"], row[f"nll_{num_samples}"]["value"], row["kl"]]
-        print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"  {active:>9s}")
+        print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"  {active_of(row):>9s}")
 
 
 def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
     """Write the table, in the place of rows of the same names; others that are there stay, behind."""
-    kept = [row for row in rows_in(file) if row["name"] not in {new["name"] for new in table}]
+    kept = [row for row in _read_table(file) if row["name"] not in {new["name"] for new in table}]
     file.write_text(json.dumps([*table, *kept], indent=2) + "\n")
 
 
-def rows_in(file: Path) -> list[dict[str, Any]]:
+def rows_in(file: Path, num_samples: int) -> list[dict[str, Any]]:
     """The rows of a table that is there already; none if it is not.
 
     Raises:
-        ValueError: if the file is something else.
+        ValueError: if the file is something else, or its rows are by another number of samples.
     """
+    rows = _read_table(file)
+    if not all(f"nll_{num_samples}" in row for row in rows):
+        raise ValueError(f"{file} holds rows by another number of samples than {num_samples}: choose another file")
+    return rows
+
+
+def _read_table(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     try:

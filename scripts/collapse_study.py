@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from _cli import Parser, main
 from _figures import compare, save
-from _rows import make_row, print_rows, read_rows, row_of, write_rows
+from _rows import make_row, print_rows, read_rows, row_of, rows_in, write_rows
 from _trained import checked_result
 from train_vae import prepare
 
@@ -46,8 +46,12 @@ def collapse_study() -> None:
     options = parser.parse()
     if not options.margin > 1:
         raise ValueError(f"margin must be above 1, where collapse is stable; got {options.margin}")
+    if options.num_images < 1:
+        raise ValueError(f"num_images must be at least 1; got {options.num_images}")
 
     result = checked_result(options.result) if options.result else None
+    if result:
+        rows_in(result, options.num_samples)  # something else there is known before the work
     out = Path(options.out or f"runs/collapse_{options.dataset}")
     common = options.common or COMMON[options.dataset]
     rows = read_rows(ROWS, options.rows)

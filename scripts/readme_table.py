@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from _rows import active_of
+
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results: written by scripts/readme_table.py -->", "<!-- end of results -->"
 
@@ -59,7 +61,7 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
             *(f"`{row[part]}`" for part in ("prior", "guide", "objective")),
             f"{row['epochs']}",
             f"{row['minutes']:.0f}",
-            " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items()),
+            active_of(row),
             f"{row['negative_elbo']['value']:.2f}",
             f"**{row['nll_5000']['value']:.2f}** ± {row['nll_5000']['standard_error_over_images']:.2f}",
         )
@@ -78,7 +80,7 @@ def collapse_table(study: list[dict[str, Any]]) -> str:
         (
             row["name"],
             *(f"{row[number]:.2f}" for number in ("threshold", "weight")),
-            " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items()),
+            active_of(row),
             *(f"{row[number]:.2f}" for number in ("kl", "weighted")),
             *(f"{row[bound]['value']:.2f}" for bound in ("negative_elbo", "nll_500")),
         )

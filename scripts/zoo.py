@@ -24,7 +24,7 @@ def zoo() -> None:
     out = Path(options.out)
     result = checked_result(options.result) if options.result else None
     rows = read_rows(Path(options.list))
-    table = {row["name"]: row for row in rows_in(result) if f"nll_{options.num_samples}" in row} if result else {}
+    table = {row["name"]: row for row in rows_in(result, options.num_samples)} if result else {}
     for name in read_rows(Path(options.list), options.rows):
         asked = f"{options.common} {rows[name]}"
         if name in table and is_of(table[name]["command"], asked, out / name):

@@ -642,6 +642,8 @@ def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
     outcome = script("zoo.py", *asked, "--result", tmp_path / "table.json")
     assert outcome.code == 0, outcome.err
     assert [row["name"] for row in json.loads((tmp_path / "table.json").read_text())] == ["plain", "two"]
+    outcome = script("zoo.py", *asked[:-1], 40, "--result", tmp_path / "table.json")
+    assert "another number of samples than 40" in outcome.err
     (tmp_path / "other.json").write_text("{}[")
     for file, message in (
         ("other.json", "is no table of rows"),
@@ -699,6 +701,10 @@ def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
     assert balanced["weighted"] == pytest.approx(balanced["negative_elbo"]["value"])
     with Image.open(tmp_path / "study.png") as picture:
         assert min(picture.size) > 200
+    (tmp_path / "other.json").write_text("[3]")
+    outcome = script("collapse_study.py", *asked, "--result", tmp_path / "other.json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "is no table of rows" in outcome.err
     outcome = script("collapse_study.py", *asked, "--margin", 0.9)
     assert outcome.code == 2
     assert "margin must be above 1" in outcome.err
