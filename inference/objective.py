@@ -5,6 +5,7 @@ from pyro import poutine
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
+from inference.param_store import param_store_as_it_was
 from inference.terms import Terms, check_sites, elbo_terms
 
 
@@ -31,7 +32,8 @@ class Objective(nn.Module):
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
-        loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])  # type: ignore[attr-defined]
+        with param_store_as_it_was():
+            loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])  # type: ignore[attr-defined]
         check_sites(model.trace, guide.trace)
         with torch.no_grad():
             terms = elbo_terms(model.trace, guide.trace)

@@ -13,6 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.check import check_levels, check_pair
+from inference.compiled import CompiledObjective
 from inference.history import History, columns
 from inference.images import Images
 from inference.objective import Objective
@@ -79,14 +80,15 @@ def fit(
 
     train, validation = _hold_out(train.to(accelerator.device), settings.num_validation, settings.seed)
     splits = {"test": test.to(accelerator.device)} | ({"validation": validation} if validation else {})
-    module = Objective(objective, model, guide).to(accelerator.device)
+    steps = math.ceil(len(train) // world_size / settings.batch_size)
+    module = CompiledObjective(Objective(objective, model, guide)).to(accelerator.device)
+    compiles = settings.compiles(settings.epochs * steps)
     optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     history = History(run)
     if resume:
         history.resume(model, guide, optimizer)
     step_module, stepper = accelerator.prepare(module, optimizer)
 
-    steps = math.ceil(len(train) // world_size / settings.batch_size)
     bar = tqdm(
         total=settings.epochs * steps,
         initial=history.epoch * steps,
@@ -109,6 +111,7 @@ def fit(
                 group["lr"] = settings.lr_at(progress)
             if hasattr(objective, "progress"):
                 objective.progress = progress
+            module.enabled = compiles and progress > 0  # what initialises itself by data does so in the first step
             stepper.zero_grad(set_to_none=True)
             loss, step_terms = step_module(*data)
             accelerator.backward(loss)

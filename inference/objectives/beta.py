@@ -54,11 +54,13 @@ class BetaELBO(ImageELBO):
         self.free_bits = free_bits
         self.progress = 1.0  # t, set by the training loop before each step
 
-    def weight(self, progress: float) -> float:
+    def weight(self, progress: float | Tensor) -> Tensor:
         """beta(t)."""
-        if not self.warm_up or progress >= 1:
-            return self.beta
-        return self.beta * min(1.0, (progress * self.cycles) % 1 / self.warm_up)
+        t = torch.as_tensor(progress, dtype=torch.float64)
+        if not self.warm_up:
+            return torch.full_like(t, self.beta)
+        risen = ((t * self.cycles) % 1 / self.warm_up).clamp(max=1)
+        return self.beta * torch.where(t < 1, risen, 1.0)
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
         traces = draw_traces(model, guide, *data)
