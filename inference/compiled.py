@@ -73,8 +73,7 @@ class CompiledObjective(nn.Module):
                 self._run(data)
             return self._graph
         except Exception as error:  # whatever a program, or a compiler, does
-            first = (str(error).strip().splitlines() or [""])[0]
-            warnings.warn(f"training runs without compilation: {type(error).__name__}: {first}", stacklevel=2)
+            warnings.warn(f"training runs without compilation: {_cause(error)}", stacklevel=2)
             return None
 
     def _inputs(
@@ -91,6 +90,13 @@ class CompiledObjective(nn.Module):
             torch.compiler.cudagraph_mark_step_begin()
             loss, kl, reconstruction, gradients = self._graph(*self._inputs(data))
             return loss.clone(), kl.clone(), reconstruction.clone(), gradients  # the next replay writes over them
+
+
+def _cause(error: Exception) -> str:
+    if "DataDependent" in type(error).__name__:
+        return "a branch of model, guide or objective depends on the data"
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def inputs_among_buffers(module: nn.Module) -> dict[str, Tensor]:

@@ -130,6 +130,7 @@ def fit(
         started = time.perf_counter()
         with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line below
+            warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
             terms = train_epoch()
         _check_finite(terms, history)
         if settings.full_train_pass:

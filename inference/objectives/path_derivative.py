@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inference.importance import in_particles, log_joint
 from inference.objectives.bound import ImageELBO
+from inference.randomness import draws_recorded
 from inference.terms import check_sites, sample_sites
 
 
@@ -58,6 +59,7 @@ class PathDerivative(ImageELBO):
         Raises:
             TypeError: if the guide is no module, whose parameters could be held.
             ValueError: if a latent is not reparameterised, or the guide's density is itself drawn anew.
+            NotImplementedError: if a graph is recorded and the guide draws more than its latents.
         """
         module = getattr(guide, "fn", guide)  # within a handler that traces it
         if not isinstance(module, nn.Module):
@@ -73,8 +75,11 @@ class PathDerivative(ImageELBO):
             if not site["fn"].has_rsample:
                 raise ValueError(f"latent {name!r} must be reparameterised for this objective")
             site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
+        drawn = draws_recorded()
         with _held(list(module.parameters())), _restored(noise, data[0].device):
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
+        if draws_recorded() != drawn:
+            raise NotImplementedError("the guide draws noise of its own, which a graph cannot draw twice alike")
         program = in_particles(model, self.num_particles)
         joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)
         check_sites(joint, trace)

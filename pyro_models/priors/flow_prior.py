@@ -23,20 +23,29 @@ class FlowPrior(Flow):
         couplings: number of couplings, whose masks alternate.
         hidden: widths of the hidden layers of each coupling's network.
         context: size of what the networks see beside the code, such as the number of classes.
+        bound: of each coupling's log-scales, see :class:`~pyro_models.transforms.AffineCoupling`; a
+            small one keeps the density of codes that the guide draws far out from falling off steeply.
 
     Raises:
-        ValueError: if ``latent_dim`` is below 2 or ``couplings`` below 1.
+        ValueError: if ``latent_dim`` is below 2, ``couplings`` below 1 or ``bound`` not positive.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017); as a prior,
     Chen et al., "Variational lossy autoencoder" (2017), section 3.2.
     """
 
-    def __init__(self, latent_dim: int, couplings: int = 6, hidden: Sequence[int] = (128,), context: int = 0) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        couplings: int = 6,
+        hidden: Sequence[int] = (128,),
+        context: int = 0,
+        bound: float | None = 2.0,
+    ) -> None:
         def network() -> nn.Module:
             return MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
 
         masks = [alternating(latent_dim, odd=bool(i % 2)) for i in range(couplings)]
-        super().__init__([MaskedCoupling(mask, network()) for mask in masks], latent_dim, context)
+        super().__init__([MaskedCoupling(mask, network(), bound) for mask in masks], latent_dim, context)
 
 
 class ZukoPrior(nn.Module):

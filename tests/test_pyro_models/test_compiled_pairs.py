@@ -1,0 +1,93 @@
+"""Every pair of this project as a recorded graph: the loss and the gradients that it has without."""
+
+import itertools
+
+import pyro
+import pytest
+import torch
+from conftest import randomise
+from test_combinations import GUIDES, NOT_HELD, OBJECTIVES, PAIRS, SHAPE, make_pair
+
+from inference import Objective, Trace_ELBO, set_seed
+from inference.compiled import CompiledObjective
+from pyro_models import (
+    VAE,
+    AutoregressivePixels,
+    ConvDecoder,
+    ConvEncoder,
+    FlowDequantizer,
+    FlowModel,
+    MeanFieldGuide,
+    MLPDecoder,
+    MLPEncoder,
+    StandardNormal,
+    TopDownGuide,
+    TwoLevelVAE,
+    UniformDequantizer,
+    flip_realnvp,
+    image_realnvp,
+    masked_realnvp,
+    multiscale_realnvp,
+)
+
+FLOWS = {
+    "flip": ((1, 4, 4), lambda shape: flip_realnvp(shape, 2, [8])),
+    "masked": ((1, 4, 4), lambda shape: masked_realnvp(shape, 2, [8])),
+    "image": ((1, 4, 4), lambda shape: image_realnvp(shape, 2, 1)),
+    "multi-scale": ((1, 8, 8), lambda shape: multiscale_realnvp(shape, 2, 2, 1)),
+}
+DEQUANTIZERS = {
+    "uniform": lambda shape: UniformDequantizer(4),
+    "flow": lambda shape: FlowDequantizer(shape, 4, 2, 2, 1),
+}
+# each pair with one objective, each objective with several pairs
+CASES = [
+    (*pair, name)
+    for pair, name in zip(PAIRS, itertools.cycle(OBJECTIVES), strict=False)
+    if (pair[1], name) not in NOT_HELD
+]
+
+
+def assert_alike(objective: Objective, *data: torch.Tensor) -> None:
+    compiled = CompiledObjective(objective, backend="eager").train()
+    results = []
+    with pyro.validation_enabled(False):
+        objective(*data)  # what initialises itself by data does so here
+        for module in (compiled, objective):
+            set_seed(1)
+            module.zero_grad()
+            loss, terms = module(*data)
+            loss.backward()
+            results.append((loss, tuple(terms), {name: p.grad for name, p in objective.named_parameters()}))
+    assert compiled._graph is not None
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize(("prior", "guide", "objective"), CASES, ids=[", ".join(names) for names in CASES])
+def test_priors_and_guides(float64, prior, guide, objective):
+    assert_alike(Objective(OBJECTIVES[objective](), *make_pair(prior, guide)), torch.rand(6, *SHAPE).round())
+
+
+def test_the_cases_cover_every_guide_and_objective():
+    assert {case[1] for case in CASES} == GUIDES.keys()
+    assert {case[2] for case in CASES} == OBJECTIVES.keys()
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("dequantizer", DEQUANTIZERS)
+def test_flows(float64, flow, dequantizer):
+    shape, make = FLOWS[flow]
+    model, guide = FlowModel(make(shape), 4), DEQUANTIZERS[dequantizer](shape)
+    pair = Objective(Trace_ELBO(), randomise(model, 0.1), randomise(guide, 0.1))
+    assert_alike(pair, torch.randint(0, 4, (5, *shape)).double())
+
+
+def test_two_levels_convolutions_labels_and_pixels_in_order(float64):
+    shape = (1, 4, 4)
+    two = TwoLevelVAE(StandardNormal(2), MLPDecoder(5, shape, [8]), 3, 2, hidden=[8], skip=True)
+    guide = TopDownGuide(MLPEncoder(shape, [8]), 3, 2)
+    assert_alike(Objective(Trace_ELBO(), randomise(two), randomise(guide)), torch.rand(6, *shape).round())
+    given = VAE(StandardNormal(2), ConvDecoder(2, shape, 2, context=3), AutoregressivePixels(shape), num_classes=3)
+    of_labels = MeanFieldGuide(ConvEncoder(shape, 2, context=3), 2, num_classes=3)
+    labels = torch.arange(6) % 3
+    assert_alike(Objective(Trace_ELBO(), randomise(given), randomise(of_labels)), torch.rand(6, *shape).round(), labels)
