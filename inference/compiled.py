@@ -62,14 +62,14 @@ class CompiledObjective(nn.Module):
         try:
             cpu = data[0].device.type == "cpu"
             options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
-            self._graph = torch.compile(
-                record(self.objective, *self._inputs(data)),
-                fullgraph=True,
-                dynamic=False,
-                backend=self.backend,
-                options=options if self.backend == "inductor" else None,
-            )
             with torch.random.fork_rng([] if cpu else [data[0].device]):
+                self._graph = torch.compile(
+                    record(self.objective, *self._inputs(data)),
+                    fullgraph=True,
+                    dynamic=False,
+                    backend=self.backend,
+                    options=options if self.backend == "inductor" else None,
+                )
                 self._run(data)
             return self._graph
         except Exception as error:  # whatever a program, or a compiler, does
@@ -100,8 +100,8 @@ def _cause(error: Exception) -> str:
 
 
 def inputs_among_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Buffers of numbers; those of truth values are switches, which a program may branch on."""
-    return {name: buffer for name, buffer in module.named_buffers() if buffer.dtype != torch.bool}
+    """The floats; whole numbers and truth values are read once: a program may index by them, or branch."""
+    return {name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()}
 
 
 def record(
@@ -130,8 +130,8 @@ def record(
         gradients = [next(found) if leaf.requires_grad else None for leaf in leaves.values()]
         return loss.detach(), terms.kl.detach(), terms.reconstruction.detach(), gradients
 
-    trace = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)
-    return trace(parameters, buffers, data, progress)
+    make = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)  # nothing is computed yet
+    return make(parameters, buffers, data, progress)
 
 
 @contextmanager
