@@ -10,7 +10,7 @@ help:
 	@echo "make install   set up .venv"
 	@echo "make test      ruff, mypy and pytest"
 	@echo "make demo      train, evaluate and report on scikit-learn's digits"
-	@echo "make bench     time this project beside others, into results/bench_*.json"
+	@echo "make bench     time this project beside others, into results/bench.json"
 
 install: $(STAMP)
 
@@ -35,7 +35,7 @@ demo: install
 # the others are installed where they can be; what is missing is left out, with a word
 bench: install
 	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(RUN) benchmarks/flows.py
+	$(RUN) benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

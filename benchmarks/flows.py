@@ -1,15 +1,25 @@
 """One training step of flows, here and in other libraries: same shapes, same networks, one run."""
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import flow_peers
+import pyro
 import torch
-from timing import group_record, print_group, save, side_by_side
+from pyro.infer import Trace_ELBO
+from timing import Group, Program, side_by_side
 from torch import Tensor, nn
 
-from pyro_models import MLP, Parallel, ResNet, image_realnvp, multiscale_realnvp
+from inference import Objective
+from inference.compiled import CompiledObjective
+from pyro_models import (
+    MLP,
+    FlowModel,
+    Parallel,
+    ResNet,
+    UniformDequantizer,
+    flip_realnvp,
+    image_realnvp,
+)
 
 THIS = "this project"
 LIBRARIES = {
@@ -50,14 +60,14 @@ GROUPS: dict[str, tuple[tuple[int, ...], int, Callable[[], list[nn.Module]]]] = 
         lambda: [ResNet(2, 4, 32, 2) for _ in range(6)],
     ),
 }
-# flows that the others do not have, for the record
+# whole models of this project, for what compilation gains
 OWN = {
+    "flip_realnvp": lambda: flip_realnvp((1, 28, 28)),
     "image_realnvp, 16 channels, 2 blocks": lambda: image_realnvp((1, 28, 28), 16, 2),
-    "multiscale_realnvp, 3 scales, 16 channels, 2 blocks": lambda: multiscale_realnvp((1, 28, 28), 3, 16, 2),
 }
 
 
-def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Callable[[], object]:
+def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Program:
     optimizer = torch.optim.Adam(density.parameters(), 1e-4)
 
     def step() -> None:
@@ -70,14 +80,14 @@ def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Callable
     return step
 
 
-def products_alone(networks: list[nn.Module], batch: int, width: int) -> Callable[[], object]:
+def products_alone(networks: list[nn.Module], batch: int, width: int) -> Program:
     """The networks without a flow around them: forward, backward and Adam, the floor for everyone."""
     held = nn.ModuleList(networks)
     x = torch.randn(batch, width, requires_grad=True)
     return training_step(flow_peers.Density(lambda x: sum(n(x) for n in held), held), x)
 
 
-def compare(name: str, repeats: int) -> dict[str, object]:
+def compare(name: str, repeats: int) -> Group:
     shape, batch, networks = GROUPS[name]
     x = torch.rand(batch, *shape)
     programs = {}
@@ -92,35 +102,34 @@ def compare(name: str, repeats: int) -> dict[str, object]:
             print(f"without {library}: {error}")
     if len(shape) == 1:
         programs["the networks alone"] = products_alone(networks(), batch, shape[0] // 2)
-    times = side_by_side(programs, repeats)
-    peers = [library for library in times if library in LIBRARIES and library != THIS]
-    fastest = min(peers, key=lambda library: times[library].median)
-    return group_record(f"{name}; batch {batch}", times, reference=fastest)
+    group = Group(f"step of a flow: {name}; batch {batch}", side_by_side(programs, repeats))
+    peers = [library for library in group.times if library in LIBRARIES and library != THIS]
+    fastest = min(peers, key=lambda library: group.times[library].median)
+    return group.compare(THIS, fastest, goal=0.70).compare(f"{THIS}, bf16", fastest)
 
 
-def own(repeats: int) -> dict[str, object]:
-    x = torch.rand(64, 1, 28, 28)
-    flows = {name: make() for name, make in OWN.items()}
-    densities = {name: flow_peers.Density(lambda x, f=flow: f().log_prob(x), flow) for name, flow in flows.items()}
-    times = side_by_side({name: training_step(d, x) for name, d in densities.items()}, repeats)
-    return group_record("flows of this project alone; batch 64", times, reference=next(iter(times)))
+def own(name: str, repeats: int) -> Group:
+    """A step as ``fit`` takes it, without and with compilation."""
+    x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
+    objective = Objective(Trace_ELBO(), model, UniformDequantizer(256))
+    with pyro.validation_enabled(False):
+        objective.train()(x)  # initialises itself by the data
+    modules = {THIS: objective, f"{THIS}, compiled": CompiledObjective(objective).train()}
+    times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, repeats)
+    return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15, help="timed steps of each program")
-    parser.add_argument("--out", type=Path, default=Path("results/bench_flows.json"), help="file for the record")
-    options = parser.parse_args()
-    if options.repeats < 2:
-        parser.error(f"--repeats must be at least 2; got {options.repeats}")
-    groups = []
-    for name in GROUPS:
-        groups.append(compare(name, options.repeats))
-        print_group(groups[-1])
-    groups.append(own(max(2, options.repeats // 3)))
-    print_group(groups[-1])
-    save(options.out, groups, repeats=options.repeats)
+def loss_step(module: nn.Module, x: Tensor) -> Program:
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-4, weight_decay=0.0, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with pyro.validation_enabled(False):
+            module(x)[0].backward()
+        optimizer.step()
+
+    return step
 
 
-if __name__ == "__main__":
-    main()
+def measure(repeats: int) -> list[Group]:
+    return [*(compare(name, repeats) for name in GROUPS), *(own(name, max(2, repeats // 3)) for name in OWN)]

@@ -1,32 +1,33 @@
 """Times of several programs side by side: interleaved, so that what slows the machine slows them all."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
-from inference import describe_environment
+Program = Callable[[], float | None]  # a program whose set-up is not to count returns its seconds itself
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one call: the median over repeats and the quartiles."""
+    """Seconds of every call of one program."""
 
-    median: float
-    low: float
-    high: float
+    seconds: list[float]
 
-    @classmethod
-    def of(cls, seconds: list[float]) -> "Times":
-        low, median, high = statistics.quantiles(seconds, n=4)
-        return cls(median, low, high)
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return low, high
 
 
-def side_by_side(programs: dict[str, Callable[[], object]], repeats: int, warm_up: int = 2) -> dict[str, Times]:
+def side_by_side(programs: dict[str, Program], repeats: int, warm_up: int = 2) -> dict[str, Times]:
     """Times of each program, called by turns: every repeat calls each once, in turning order.
 
     Raises:
@@ -39,39 +40,59 @@ def side_by_side(programs: dict[str, Callable[[], object]], repeats: int, warm_u
     for repeat in tqdm(range(-warm_up, repeats), disable=None, leave=False):
         for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
             started = time.perf_counter()
-            programs[name]()
+            own = programs[name]()
             if repeat >= 0:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: Times.of(values) for name, values in seconds.items()}
+                seconds[name].append(own if own is not None else time.perf_counter() - started)
+    return {name: Times(values) for name, values in seconds.items()}
 
 
-def group_record(what: str, times: dict[str, Times], reference: str) -> dict[str, object]:
-    """One group as it is saved: milliseconds, and the ratio to a reference program of the same run."""
-    return {
-        "what": what,
-        "reference": reference,
-        "programs": {
-            name: {
-                "milliseconds": round(1000 * t.median, 3),
-                "quartiles": [round(1000 * t.low, 3), round(1000 * t.high, 3)],
-                "ratio": round(t.median / times[reference].median, 3),
-            }
-            for name, t in times.items()
-        },
-    }
+@dataclass(frozen=True)
+class Group:
+    """Programs that did the same work, and the comparisons drawn from them.
 
+    Args:
+        what: the work.
+        times: of the programs.
+        steps: how many steps one call was.
+    """
 
-def print_group(record: dict) -> None:
-    print(f"\n{record['what']}")
-    for name, entry in sorted(record["programs"].items(), key=lambda item: item[1]["milliseconds"]):
-        low, high = entry["quartiles"]
-        print(f"  {name:32s} {entry['milliseconds']:9.2f} ms  [{low:.2f}, {high:.2f}]  {entry['ratio']:6.3f}")
+    what: str
+    times: dict[str, Times]
+    steps: int = 1
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
+    def compare(self, ours: str, other: str, goal: float | None = None) -> "Group":
+        """Add the ratio of two programs' medians; its spread is the quartiles of the repeats' ratios."""
+        if ours in self.times and other in self.times:
+            a, b = self.times[ours], self.times[other]
+            paired = Times([x / y for x, y in zip(a.seconds, b.seconds, strict=True)])
+            self.rows.append(
+                {
+                    "name": self.what,
+                    "ours": ours,
+                    "other": other,
+                    "ours_seconds": round(a.median / self.steps, 6),
+                    "other_seconds": round(b.median / self.steps, 6),
+                    "ratio": round(a.median / b.median, 3),
+                    "ratio_quartiles": [round(value, 3) for value in paired.quartiles],
+                    "goal": goal,
+                }
+            )
+        return self
 
-def save(path: Path, groups: list[dict], **more: object) -> None:
-    """Write the groups with command, commit, machine and versions."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    environment = describe_environment()
-    kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform")}
-    path.write_text(json.dumps({**kept, **more, "groups": groups}, indent=2) + "\n")
-    print(f"\n{path}")
+    def record(self) -> dict[str, Any]:
+        """Milliseconds of every program, as they are saved."""
+        programs = {}
+        for name, times in sorted(self.times.items(), key=lambda item: item[1].median):
+            low, high = (round(1000 * value / self.steps, 3) for value in times.quartiles)
+            programs[name] = {"milliseconds": round(1000 * times.median / self.steps, 3), "quartiles": [low, high]}
+        return {"what": self.what, "repeats": len(next(iter(self.times.values())).seconds), "programs": programs}
+
+    def show(self) -> None:
+        print(f"\n{self.what}")
+        for name, entry in self.record()["programs"].items():
+            low, high = entry["quartiles"]
+            print(f"  {name:40s} {entry['milliseconds']:10.2f} ms  [{low:.2f}, {high:.2f}]")
+        for row in self.rows:
+            goal = "" if row["goal"] is None else f" (goal {row['goal']:.2f})"
+            print(f"  {row['ours']} / {row['other']}: {row['ratio']:.3f}{goal}")

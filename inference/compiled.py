@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from inference.objective import Objective
 from inference.terms import Terms
 
+Named = dict[str, Tensor]
+
 
 class CompiledObjective(nn.Module):
     r"""An :class:`Objective` whose loss and gradient come from one graph, recorded once and compiled.
@@ -44,6 +46,8 @@ class CompiledObjective(nn.Module):
         self.enabled = True
         self._form: Any = None  # of the data that the graph is for
         self._graph: Any = None
+        self._weights: Named = {}
+        self._owners: dict[str, nn.Module] = {}
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         form = [(part.shape, part.dtype, part.device) for part in data]
@@ -53,42 +57,43 @@ class CompiledObjective(nn.Module):
             self._form, self._graph = form, self._compiled(data)
         if self._graph is None:
             return self.objective(*data)
-        parameters = list(self.objective.parameters())
-        loss, kl, reconstruction = _Step.apply(lambda: self._run(data), *parameters)
+        loss, kl, reconstruction = _Step.apply(lambda: self._run(*self._inputs(data)), *self._weights.values())
         return loss, Terms(kl, reconstruction)
 
     def _compiled(self, data: tuple[Tensor, ...]) -> Any:
         """The graph after its first run, or None where there cannot be one."""
+        self._weights = dict(self.objective.named_parameters())
+        self._owners = dict(owners_of_buffers(self.objective))
+        cpu = data[0].device.type == "cpu"
+        options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
         try:
-            cpu = data[0].device.type == "cpu"
-            options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
             with torch.random.fork_rng([] if cpu else [data[0].device]):
+                weights, buffers, _, progress = self._inputs(data)
                 self._graph = torch.compile(
-                    record(self.objective, *self._inputs(data)),
+                    record(self.objective, weights, buffers, data, progress),
                     fullgraph=True,
                     dynamic=False,
                     backend=self.backend,
                     options=options if self.backend == "inductor" else None,
                 )
-                self._run(data)
+                self._run(weights, {name: buffer.clone() for name, buffer in buffers.items()}, data, progress)
             return self._graph
         except Exception as error:  # whatever a program, or a compiler, does
             warnings.warn(f"training runs without compilation: {_cause(error)}", stacklevel=2)
             return None
 
-    def _inputs(
-        self, data: tuple[Tensor, ...]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Tensor, ...], Tensor]:
+    def _inputs(self, data: tuple[Tensor, ...]) -> tuple[Named, Named, tuple[Tensor, ...], Tensor]:
         progress = torch.tensor(float(getattr(self.objective.elbo, "progress", 1.0)), device=data[0].device)
-        return dict(self.objective.named_parameters()), inputs_among_buffers(self.objective), data, progress
+        buffers = {name: getattr(owner, name.rpartition(".")[2]) for name, owner in self._owners.items()}
+        return self._weights, buffers, data, progress
 
-    def _run(self, data: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, list[Tensor | None]]:
-        device = data[0].device.type
+    def _run(self, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor | None]]:
+        device = inputs[-1].device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):  # casts are in the graph
             if device == "cpu":
-                return self._graph(*self._inputs(data))
+                return self._graph(*inputs)
             torch.compiler.cudagraph_mark_step_begin()
-            loss, kl, reconstruction, gradients = self._graph(*self._inputs(data))
+            loss, kl, reconstruction, gradients = self._graph(*inputs)
             return loss.clone(), kl.clone(), reconstruction.clone(), gradients  # the next replay writes over them
 
 
@@ -99,15 +104,17 @@ def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def inputs_among_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """The floats; whole numbers and truth values are read once: a program may index by them, or branch."""
-    return {name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()}
+def owners_of_buffers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The module of every buffer of floats; others are read once: a program may index by them, or branch."""
+    for name, buffer in module.named_buffers():
+        if buffer.is_floating_point():
+            yield name, module.get_submodule(name.rpartition(".")[0])
 
 
 def record(
     objective: Objective,
-    parameters: dict[str, Tensor],
-    buffers: dict[str, Tensor],
+    parameters: Named,
+    buffers: Named,
     data: tuple[Tensor, ...],
     progress: Tensor,
 ) -> torch.fx.GraphModule:

@@ -96,10 +96,10 @@ def test_a_graph_draws_what_the_objective_draws(float64, elbo):
 def test_parameters_and_buffers_are_inputs():
     module, x = make(), torch.randn(7, 3)
     model = module.objective.model
-    step(module, x)
-    seen = float(model.seen)
-    step(module, x)
-    assert float(model.seen) == seen + 1
+    for count in (1, 2, 3):
+        step(module, x)
+        assert float(model.seen) == count
+    assert dict(module.named_parameters()).keys() == {f"objective.{n}" for n, _ in module.objective.named_parameters()}
     with torch.no_grad():
         model.net.weight.mul_(2)
         model.net.bias.mul_(3)

@@ -1,0 +1,50 @@
+"""The table of importance-weighted bounds, m = 5, 50 and 150: each on its own, and all from one set of draws."""
+
+import math
+
+import torch
+from timing import Group, side_by_side
+from torch import Tensor
+from torch.distributions import Normal
+from torch.nn.functional import binary_cross_entropy_with_logits
+from vae_peers import HIDDEN, LATENT, PIXELS, Handwritten
+
+from inference import Images, negative_bounds
+from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+
+MS, IMAGES, BATCH = (5, 50, 150), 500, 100
+
+
+@torch.no_grad()
+def one_by_one(model: Handwritten, pixels: Tensor) -> list[float]:
+    """For every m: copies of each image through encoder and decoder, and the log-mean-exp of their weights."""
+    table = []
+    for m in MS:
+        bounds = []
+        for grey in pixels.split(BATCH):
+            x = torch.bernoulli(grey).repeat_interleave(m, dim=0)
+            mean, log_variance = model.encoder(x).chunk(2, dim=-1)
+            posterior = Normal(mean, (0.5 * log_variance).exp())
+            z = posterior.rsample()
+            log_x = -binary_cross_entropy_with_logits(model.decoder(z), x, reduction="none").sum(-1)
+            log_w = log_x + Normal(0.0, 1.0).log_prob(z).sum(-1) - posterior.log_prob(z).sum(-1)
+            bounds.append(log_w.unflatten(0, (-1, m)).logsumexp(1) - math.log(m))
+        table.append(float(torch.cat(bounds).mean()))
+    return table
+
+
+def measure(repeats: int) -> list[Group]:
+    shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
+    model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
+    guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
+    grey = torch.rand(IMAGES, PIXELS) * (torch.rand(IMAGES, PIXELS) < 0.2)
+    pixels = (255 * grey).round().byte().unflatten(1, shape)
+    images = Images("random pixels", pixels, torch.zeros(IMAGES).long(), 256, "dynamic")
+    by_hand = Handwritten()
+    programs = {
+        "each m on its own, images repeated": lambda: one_by_one(by_hand, pixels.flatten(1) / 255) and None,
+        "this project": lambda: negative_bounds(model, guide, images, MS, repeats=1) and None,
+    }
+    times = side_by_side(programs, max(2, repeats // 3), warm_up=1)
+    group = Group(f"bounds for m = {', '.join(map(str, MS))} of {IMAGES} images, one repeat", times)
+    return [group.compare("this project", "each m on its own, images repeated", goal=0.20)]
