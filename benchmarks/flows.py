@@ -9,8 +9,7 @@ from pyro.infer import Trace_ELBO
 from timing import Group, Program, side_by_side
 from torch import Tensor, nn
 
-from inference import Objective
-from inference.compiled import CompiledObjective
+from inference import CompiledObjective, Objective
 from pyro_models import (
     MLP,
     FlowModel,

@@ -15,8 +15,7 @@ from pyro.infer.elbo import ELBO
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from inference import Objective
-from inference.compiled import CompiledObjective
+from inference import CompiledObjective, Objective
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 PIXELS, HIDDEN, LATENT, LR = 784, 300, 10, 1e-3

@@ -4,6 +4,7 @@ from inference.build import build, import_object
 from inference.check import check_pair
 from inference.checkpoint import CheckpointError
 from inference.collapse import collapse_threshold
+from inference.compiled import CompiledObjective
 from inference.datasets import DATASETS, DataError, load_dataset
 from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.evaluate import Estimate, negative_bounds
@@ -11,6 +12,7 @@ from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
 from inference.objective import Objective
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from inference.processes import join_processes, of_every_process
 from inference.randomness import epoch_order, set_seed
 from inference.run import Pair, Run, RunError, describe_environment, load
 from inference.settings import Settings
@@ -24,6 +26,7 @@ __all__ = [
     "STL",
     "BetaELBO",
     "CheckpointError",
+    "CompiledObjective",
     "DReG",
     "DataError",
     "Diagnosis",
@@ -54,11 +57,13 @@ __all__ = [
     "import_object",
     "import_torchvision",
     "iwae_bound",
+    "join_processes",
     "load",
     "load_dataset",
     "log_weights",
     "measure",
     "negative_bounds",
+    "of_every_process",
     "pareto_k",
     "set_seed",
 ]

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from inference.check import check_levels
 from inference.images import Images
 from inference.importance import iwae_bound, log_weights
+from inference.processes import rank_and_size, share_of, shares_joined
 from inference.randomness import set_seed
 
 
@@ -53,7 +54,8 @@ def negative_bounds(
 
     Each repeat observes the images anew (a fresh draw under dynamic binarisation) and draws
     max(ms) latents for each; all m share them in disjoint groups.  m = 1 is the negative ELBO with
-    the sampled divergence.
+    the sampled divergence.  Of several processes each measures its share of the images, and all
+    return the same.
 
     Raises:
         ValueError: if an m or a number is below 1, or the images are not the model's.
@@ -68,23 +70,27 @@ def negative_bounds(
         if isinstance(program, nn.Module):
             program.eval()
     ms = sorted(set(ms))
+    share, (rank, _) = share_of(len(images)), rank_and_size()
     totals = {m: torch.zeros(len(images), dtype=torch.float64) for m in ms}
     means: dict[int, list[float]] = {m: [] for m in ms}
-    batches = math.ceil(len(images) / batch_size)
+    batches = math.ceil(len(share) / batch_size)
     with tqdm(
-        total=repeats * batches, desc=f"bounds, m = {', '.join(map(str, ms))}", unit="batch", disable=None
+        total=repeats * batches,
+        desc=f"bounds, m = {', '.join(map(str, ms))}",
+        unit="batch",
+        disable=True if rank else None,
     ) as bar:
         for repeat in range(repeats):
-            set_seed(seed, repeat)
+            set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for data in images.batches(batch_size):
+            for data in images.batches(batch_size, share):
                 with pyro.validation_enabled(False):
                     log_w = log_weights(model, guide, data[0], max(ms), chunk_size, *data[1:])
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).double().cpu())
                 bar.update()
             for m in ms:
-                per_image = torch.cat(bounds[m])
+                per_image = shares_joined(torch.cat(bounds[m]))
                 totals[m] += per_image / repeats
                 means[m].append(float(per_image.mean()))
     return {m: _estimate(totals[m], means[m], m) for m in ms}

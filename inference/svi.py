@@ -18,6 +18,7 @@ from inference.history import History, columns
 from inference.images import Images
 from inference.objective import Objective
 from inference.param_store import param_store_as_it_was
+from inference.processes import batches_joined, share_of
 from inference.randomness import epoch_order, set_seed
 from inference.run import Run
 from inference.settings import Settings
@@ -131,7 +132,7 @@ def fit(
         with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line below
             warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
-            terms = train_epoch()
+            terms = batches_joined(train_epoch())
         _check_finite(terms, history)
         if settings.full_train_pass:
             terms = measure(model, guide, train, settings.batch_size, place("train_pass"))
@@ -144,7 +145,8 @@ def fit(
             _report(history, settings, show, quiet=not bar.disable)
         accelerator.log(row, step=history.epoch)
     bar.close()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:
+        tracker.finish()
     return history.rows
 
 
@@ -154,7 +156,8 @@ def measure(
 ) -> list[Terms]:
     """The terms of the negative ELBO on every batch, one draw of the latents for each image.
 
-    Modules are put into evaluation mode; ``place`` seeds the draws.
+    Modules are put into evaluation mode; ``place`` seeds the draws.  Of several processes each
+    measures its share of the images, and all return the terms of all.
     """
     check_levels(model, images)
     for program in (model, guide):
@@ -162,7 +165,8 @@ def measure(
             program.eval()
     set_seed(*place)
     with pyro.validation_enabled(False):
-        return [elbo_terms(*draw_traces(model, guide, *data)) for data in images.batches(batch_size)]
+        batches = images.batches(batch_size, share_of(len(images)))
+        return batches_joined([elbo_terms(*draw_traces(model, guide, *data)) for data in batches])
 
 
 def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:

@@ -9,7 +9,18 @@ from _trained import images_of
 from jsonargparse import Namespace
 from pyro.infer import ELBO
 
-from inference import DATASETS, Images, Run, Settings, build, check_pair, fit, set_seed
+from inference import (
+    DATASETS,
+    Images,
+    Run,
+    Settings,
+    build,
+    check_pair,
+    fit,
+    join_processes,
+    of_every_process,
+    set_seed,
+)
 
 OBJECTIVE = Choice(
     "objective",
@@ -61,6 +72,7 @@ def train_pair(
     config = yaml.safe_load(parser.dump(options))
     for once in ("resume", "overwrite"):  # asked for this time; --config must not ask for them again
         config.pop(once, None)
+    rank, _ = join_processes(cpu=settings.device == "cpu")
     set_seed(settings.seed)
     programs = build(pair, allow=None)  # the parts were named by the person who runs this
     objective = build(options.objective.as_dict(), allow=None)
@@ -74,11 +86,15 @@ def train_pair(
         done = len(run.metrics())
         if settings.epochs < done:
             raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
-        run.write_config(config)
-    else:
-        run = Run.create(options.out, config, pair, options.overwrite)
+        if rank == 0:
+            run.write_config(config)
+    elif rank == 0:
+        Run.create(options.out, config, pair, options.overwrite)
+    of_every_process(rank)  # by now the folder is there
+    run = Run.open(options.out)
     fit(model, guide, train, test, settings, objective, run, options.resume, show)
-    print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+    if rank == 0:
+        print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
 
 
 # what a continuation may change and still be the same run, longer or elsewhere

@@ -8,7 +8,7 @@ from typing import Any
 from _cli import Parser, main
 from _trained import add_run_options, best_device, checked_result, images_of, load_pair
 
-from inference import Estimate, Run, bits_per_dim, describe_environment, negative_bounds
+from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds
 
 # numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
 BINARY = ([5, 50, 150], 50)
@@ -32,6 +32,7 @@ def evaluate() -> None:
     options = parser.parse()
 
     run = Run.open(options.run)
+    rank, _ = join_processes(cpu=options.device == "cpu")
     device = best_device(options.device)
     pair = load_pair(options, device)
     test = images_of(pair.config, options.data_root)[1].to(device)
@@ -79,6 +80,8 @@ def evaluate() -> None:
         }
     record["evaluation_minutes"] = round((time.perf_counter() - started) / 60, 1)
 
+    if rank:  # the first of several processes tells
+        return
     text = json.dumps(record, indent=2) + "\n"
     part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
     (run.path / f"evaluation{part}.json").write_text(text)

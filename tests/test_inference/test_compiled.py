@@ -12,8 +12,19 @@ from pyro.nn import PyroModule
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from inference import STL, BetaELBO, DReG, Images, Objective, RenyiELBO, Settings, Trace_ELBO, fit, set_seed
-from inference.compiled import CompiledObjective
+from inference import (
+    STL,
+    BetaELBO,
+    CompiledObjective,
+    DReG,
+    Images,
+    Objective,
+    RenyiELBO,
+    Settings,
+    Trace_ELBO,
+    fit,
+    set_seed,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was not registered in the param store")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

@@ -8,8 +8,7 @@ import torch
 from conftest import randomise
 from test_combinations import GUIDES, NOT_HELD, OBJECTIVES, PAIRS, SHAPE, make_pair
 
-from inference import Objective, Trace_ELBO, set_seed
-from inference.compiled import CompiledObjective
+from inference import CompiledObjective, Objective, Trace_ELBO, set_seed
 from pyro_models import (
     VAE,
     AutoregressivePixels,

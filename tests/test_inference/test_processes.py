@@ -1,0 +1,129 @@
+"""Two processes on a CPU do what one does on the same images."""
+
+import os
+import socket
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from inference import Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
+from inference.processes import batches_joined, of_every_process, share_of, shares_joined
+from inference.terms import Terms
+
+SHAPE = (1, 2, 2)
+
+
+class Model(nn.Module):
+    """Keeps a sum of its weights at every call: what the process held at that step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(2, 4)
+        self.held: list[float] = []
+
+    def forward(self, x):
+        if not torch.fx.experimental.proxy_tensor.get_proxy_mode():
+            self.held.append(self.net.weight.double().sum().item())
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=self.net(z).unflatten(-1, SHAPE)).to_event(3), obs=x)
+
+
+class Guide(nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.net = nn.Linear(4, 2)
+        self.scale = scale
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.net(x.flatten(1)), self.scale).to_event(1))
+
+
+def images(count: int) -> Images:
+    pixels = torch.randint(0, 2, (count, *SHAPE), generator=torch.Generator().manual_seed(count)).byte()
+    return Images("test", pixels, torch.zeros(count).long(), 2, "static")
+
+
+def trained(batch_size: int, compile: str, scale: float = 1e-6):
+    """A pair after three epochs of 24 images; so narrow a guide leaves nothing to chance."""
+    set_seed(1)
+    model, guide = Model(), Guide(scale)
+    settings = Settings(epochs=3, batch_size=batch_size, lr=0.01, device="cpu", compile=compile)
+    return model, guide, fit(model, guide, images(24), images(8), settings, TraceMeanField_ELBO())
+
+
+def one_of_two(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    found = {}
+    for compile in ("off", "on"):
+        model, guide, rows = trained(4, compile)
+        weights = {**model.state_dict(), **{f"guide.{k}": v for k, v in guide.state_dict().items()}}
+        found[compile] = {"held": model.held, "weights": weights, "rows": rows}
+    guide.scale = 0.5
+    found["bound"] = negative_bounds(model, guide, images(8), [5], repeats=40)[5].as_dict()
+    found["share"] = shares_joined(10.0 * share_of(5))
+    terms = [Terms(torch.full((2,), float(rank)), torch.zeros(2))] * (2 - rank)  # the second has one batch less
+    found["joined"] = [t.kl for t in batches_joined(terms)]
+    found["all"] = of_every_process(rank)
+    torch.save(found, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two, (port, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_weights_are_the_same_in_both_after_every_step(both, compile):
+    first, second = (found[compile] for found in both)
+    assert len(set(first["held"])) > 3
+    assert first["held"] == second["held"]
+    torch.testing.assert_close(first["weights"], second["weights"], rtol=0, atol=0)
+    without_time = [[{k: v for k, v in row.items() if k != "seconds"} for row in r["rows"]] for r in (first, second)]
+    assert without_time[0] == without_time[1]
+
+
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_two_train_as_one_does_with_twice_the_batch(both, compile):
+    model, guide, rows = trained(8, "off")
+    weights = {**model.state_dict(), **{f"guide.{k}": v for k, v in guide.state_dict().items()}}
+    torch.testing.assert_close(both[0][compile]["weights"], weights, rtol=1e-3, atol=1e-4)
+    for ours, alone in zip(both[0][compile]["rows"], rows, strict=True):
+        for split in ("train", "test"):
+            for name in ("reconstruction", "last_batch_reconstruction"):
+                if (split, name) != ("test", "last_batch_reconstruction"):  # batches of 4 and 4, not of 8
+                    assert ours[f"{split}_{name}"] == pytest.approx(alone[f"{split}_{name}"], rel=1e-3)
+
+
+def test_bounds_are_measured_together(both):
+    assert both[0]["bound"] == both[1]["bound"]
+    model, guide, _ = trained(8, "off")
+    guide.scale = 0.5
+    alone = negative_bounds(model, guide, images(8), [5], repeats=40)[5]
+    error = (alone.standard_error**2 + both[0]["bound"]["standard_error"] ** 2) ** 0.5
+    assert abs(alone.value - both[0]["bound"]["value"]) < 4 * error + 1e-3
+
+
+def test_values_are_joined_in_order(both):
+    for found in both:
+        assert found["share"].tolist() == [0, 10, 20, 30, 40]
+        assert [kl.tolist() for kl in found["joined"]] == [[0, 0, 1, 1], [0, 0]]
+        assert found["all"] == [0, 1]
+
+
+def test_one_process_alone():
+    assert of_every_process("x") == ["x"]
+    assert share_of(3).tolist() == [0, 1, 2]
+    assert shares_joined(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
