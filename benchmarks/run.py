@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inference import describe_environment
 
-MODULES = ("vae_step", "epoch", "bounds", "flows", "startup")
+MODULES = ("vae_step", "epoch", "bounds", "flows", "startup", "scaling")
 
 
 def main() -> None:

@@ -54,12 +54,15 @@ class Group:
         what: the work.
         times: of the programs.
         steps: how many steps one call was.
+        rows: the comparisons.
+        notes: what else was measured, for the record.
     """
 
     what: str
     times: dict[str, Times]
     steps: int = 1
     rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def compare(self, ours: str, other: str, goal: float | None = None) -> "Group":
         """Add the ratio of two programs' medians; its spread is the quartiles of the repeats' ratios."""
@@ -86,7 +89,8 @@ class Group:
         for name, times in sorted(self.times.items(), key=lambda item: item[1].median):
             low, high = (round(1000 * value / self.steps, 3) for value in times.quartiles)
             programs[name] = {"milliseconds": round(1000 * times.median / self.steps, 3), "quartiles": [low, high]}
-        return {"what": self.what, "repeats": len(next(iter(self.times.values())).seconds), "programs": programs}
+        repeats = len(next(iter(self.times.values())).seconds)
+        return {"what": self.what, "repeats": repeats, "programs": programs, **self.notes}
 
     def show(self) -> None:
         print(f"\n{self.what}")
@@ -96,3 +100,5 @@ class Group:
         for row in self.rows:
             goal = "" if row["goal"] is None else f" (goal {row['goal']:.2f})"
             print(f"  {row['ours']} / {row['other']}: {row['ratio']:.3f}{goal}")
+        for name, value in self.notes.items():
+            print(f"  {name}: {value}")

@@ -1,4 +1,4 @@
-"""Write the table of results into README.md from results/*.json."""
+"""Write the tables of results into README.md and docs/scaling.md from results/*.json."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def table(results: Path) -> str:
     zoo, collapse = (_read(results / f"{name}.json") for name in ("vae_zoo_mnist", "collapse_digits"))
     flows = [_read(file) for file in results.glob("realnvp_*_mnist.json")]
     flows.sort(key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
-    bench = _read(results / "bench_flows.json")
+    bench = _read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in record["command"].split(" && ")]
     tables = [vae_table(vae, source), zoo_table(zoo), collapse_table(collapse), flow_table(flows), bench_table(bench)]
     return "\n\n".join(
@@ -108,16 +108,47 @@ def flow_table(flows: list[dict[str, Any]]) -> str:
 
 
 def bench_table(bench: dict[str, Any]) -> str:
-    group = bench["groups"][0]
     caption = (
-        f"One training step, {group['what']}: median milliseconds and ratio to the fastest other library in float32 "
-        f"({bench['machine']}):"
+        "Time of this project as a share of another program's on the same work, side by side in one run: medians, and "
+        f"the quartiles of the repeats' ratios ({bench['machine']}):"
     )
+    header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
     rows = [
-        (name, f"{entry['milliseconds']:.1f}", f"{entry['ratio']:.2f}")
-        for name, entry in sorted(group["programs"].items(), key=lambda item: item[1]["milliseconds"])
+        (
+            row["name"],
+            row["ours"],
+            row["other"],
+            *(f"{1000 * row[seconds]:,.1f}" for seconds in ("ours_seconds", "other_seconds")),
+            f"**{row['ratio']:.2f}** ({' to '.join(f'{value:.2f}' for value in row['ratio_quartiles'])})",
+            "" if row["goal"] is None else f"{row['goal']:.2f}",
+        )
+        for row in bench["rows"]
     ]
-    return _markdown(caption, ("", "ms", "ratio"), rows)
+    return _markdown(caption, header, rows)
+
+
+def scaling_table(bench: dict[str, Any]) -> str:
+    """What several processes were measured to do, and what that predicts for more."""
+    group = next(group for group in bench["groups"] if "predictions" in group)
+    seconds = {name: entry["milliseconds"] / 1000 for name, entry in group["programs"].items()}
+    alone = seconds["1 process"]
+    measured = [(name, f"{value:.2f}", f"{alone / value:.2f}") for name, value in sorted(seconds.items())]
+    predicted = [
+        (name, step, *(f"{entry[key]}" for key in ("step_ms", "all_reduce_ms", "speed_up")))
+        for name, steps in group["predictions"].items()
+        for step, entry in steps.items()
+    ]
+    step = (
+        f"A step takes {group['step_ms']:.1f} ms in one process; two sum their {group['parameters']:,} gradients in "
+        f"{group['all_reduce_ms']:.1f} ms."
+    )
+    header = ("processes", "a step", "step, ms", "all-reduce, ms", "speed-up")
+    parts = (
+        _markdown(f"Measured, {group['what']} ({bench['machine']}):", ("", "seconds", "speed-up"), measured),
+        step,
+        _markdown("Computed, for a step as fast as the measured one and for faster ones:", header, predicted),
+    )
+    return "\n\n".join(parts)
 
 
 def _read(file: Path) -> Any:
@@ -142,13 +173,20 @@ def _over_images(entry: dict[str, Any]) -> str:
     return f"{entry['value']:.3f} ± {entry['standard_error_over_images']:.3f}"
 
 
-def with_table(readme: str, text: str) -> str:
-    """The README with its results replaced."""
-    before, rest = readme.split(BEGIN)
+def with_table(page: str, text: str) -> str:
+    """A page with its results replaced."""
+    before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
+def pages() -> dict[Path, str]:
+    """The pages that hold results, as they should be."""
+    results = ROOT / "results"
+    texts = {"README.md": table(results), "docs/scaling.md": scaling_table(_read(results / "bench.json"))}
+    return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
+
+
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(), table(ROOT / "results")))
+    for page, content in pages().items():
+        page.write_text(content)

@@ -1,0 +1,119 @@
+"""An epoch in one and in two processes on this CPU, and from there what more machines would do.
+
+Run by ``torchrun`` it is one of the processes: it trains, and prints what it measured as JSON.
+"""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed
+from timing import Group, Times
+
+IMAGES, BATCH, EPOCHS = 20_000, 100, 4
+# links between processes, as their makers state them: bytes a second each way, and seconds before the first byte
+LINKS = {
+    "8 GPUs of one node (NVLink, 450 GB/s)": (8, 450e9, 10e-6),
+    "64 GPUs, 8 nodes (50 GB/s each)": (64, 50e9, 30e-6),
+}
+
+
+def worker() -> None:
+    from vae_peers import HIDDEN, LATENT
+
+    from inference import Images, Settings, fit, join_processes
+    from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+
+    rank, size = join_processes(cpu=True)
+    shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
+    pixels = (torch.rand(IMAGES, *shape) < 0.15).byte()
+    train = Images("random", pixels, torch.zeros(IMAGES).long(), 2, "static")
+    model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
+    guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
+    settings = Settings(epochs=EPOCHS, batch_size=BATCH, device="cpu", compile="on")
+    rows = fit(model, guide, train, train.take(slice(BATCH)), settings)
+    numbers = sum(p.numel() for half in (model, guide) for p in half.parameters())
+    found = {
+        "epochs": [row["seconds"] for row in rows[1:]],
+        "parameters": numbers,
+        "all_reduce": _all_reduce(numbers, size),
+    }
+    if rank == 0:
+        print(json.dumps(found))
+
+
+def _all_reduce(numbers: int, size: int) -> float:
+    """Seconds in which the processes sum one gradient."""
+    if size == 1:
+        return 0.0
+    gradient, seconds = torch.randn(numbers), []
+    for _ in range(20):
+        torch.distributed.barrier()
+        started = time.perf_counter()
+        torch.distributed.all_reduce(gradient)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def launched(processes: int) -> dict:
+    """What a run in so many processes, of one thread each, measured."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc_per_node={processes}",
+        "--master_port=0",
+        __file__,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
+
+
+def predicted(step: float, numbers: int, processes: int, bandwidth: float, latency: float) -> dict:
+    """Throughput of so many processes, as a multiple of one, if nothing overlaps: a ring's all-reduce after every step.
+
+    .. math:: t = t_1 + 2 (n - 1) \\Big(\\frac{4 P}{n\\, b} + l\\Big)
+    """
+    reduce = 2 * (processes - 1) * (4 * numbers / (processes * bandwidth) + latency)
+    return {
+        "step_ms": round(1000 * step, 3),
+        "all_reduce_ms": round(1000 * reduce, 3),
+        "speed_up": round(processes * step / (step + reduce), 2),
+    }
+
+
+def measure(repeats: int) -> list[Group]:
+    runs: dict[int, list[dict]] = {1: [], 2: []}
+    for _ in range(max(2, repeats // 7)):
+        for processes in runs:
+            runs[processes].append(launched(processes))
+    times = {
+        f"{processes} process{'es' * (processes > 1)}": Times([second for run in found for second in run["epochs"]])
+        for processes, found in runs.items()
+    }
+    group = Group(f"epoch of {IMAGES:,} images, {BATCH} a step in each process of one thread", times)
+    group.compare("2 processes", "1 process")
+    numbers = runs[2][0]["parameters"]
+    step = times["1 process"].median / math.ceil(IMAGES / BATCH)
+    group.notes.update(
+        parameters=numbers,
+        all_reduce_ms=round(1000 * statistics.median(run["all_reduce"] for run in runs[2]), 3),
+        step_ms=round(1000 * step, 3),
+        # a GPU's step is not known here: shown for this CPU's, and for one a hundred times as fast
+        predictions={
+            name: {f"step {factor} times as fast": predicted(step / factor, numbers, *link) for factor in (1, 100)}
+            for name, link in LINKS.items()
+        },
+    )
+    return [group]
+
+
+if __name__ == "__main__":
+    worker()
