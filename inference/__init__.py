@@ -8,6 +8,7 @@ from inference.compiled import CompiledObjective
 from inference.datasets import DATASETS, DataError, load_dataset
 from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.evaluate import Estimate, negative_bounds
+from inference.graph import CompiledGraph
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
 from inference.objective import Objective
@@ -26,6 +27,7 @@ __all__ = [
     "STL",
     "BetaELBO",
     "CheckpointError",
+    "CompiledGraph",
     "CompiledObjective",
     "DReG",
     "DataError",

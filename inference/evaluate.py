@@ -14,6 +14,7 @@ from inference.images import Images
 from inference.importance import iwae_bound, log_weights
 from inference.processes import rank_and_size, share_of, shares_joined
 from inference.randomness import set_seed
+from inference.weigher import Weigher
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def negative_bounds(
     totals = {m: torch.zeros(len(images), dtype=torch.float64) for m in ms}
     means: dict[int, list[float]] = {m: [] for m in ms}
     batches = math.ceil(len(share) / batch_size)
+    weigh = Weigher(model, guide, pairs=repeats * len(share) * max(ms))
     with tqdm(
         total=repeats * batches,
         desc=f"bounds, m = {', '.join(map(str, ms))}",
@@ -83,9 +85,10 @@ def negative_bounds(
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for data in images.batches(batch_size, share):
+            for x, *given in images.batches(batch_size, share):
+                labels = given[0] if given else None
                 with pyro.validation_enabled(False):
-                    log_w = log_weights(model, guide, data[0], max(ms), chunk_size, *data[1:])
+                    log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, weigh)
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).double().cpu())
                 bar.update()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pyro
 import torch
@@ -22,6 +23,7 @@ def log_weights(
     num_samples: int,
     chunk_size: int | None = None,
     labels: Tensor | None = None,
+    weigh: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     r"""Log importance weights of draws from the guide.
 
@@ -42,6 +44,8 @@ def log_weights(
         num_samples: draws for each image.
         chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
         labels: (B,), where model and guide are conditional: the weights are then those of p(x | label).
+        weigh: what computes the weights (count, b) of a count and a block of the data, if not the
+            pair itself, such as a :class:`~inference.weigher.Weigher` of it.
 
     Raises:
         TypeError: if x is not a tensor of floats.
@@ -68,11 +72,12 @@ def log_weights(
 
     samples_at_once = min(num_samples, chunk_size)
     images_at_once = max(1, chunk_size // samples_at_once)
+    weigh = weigh or partial(log_weights_with_gradients, model, guide)
     blocks = []
     data = (x,) if labels is None else (x, labels)
     for block in zip(*(part.split(images_at_once) for part in data), strict=True):
         counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
-        blocks.append(torch.cat([log_weights_with_gradients(model, guide, count, *block) for count in counts]))
+        blocks.append(torch.cat([weigh(count, *block) for count in counts]))
     return torch.cat(blocks, dim=1)
 
 

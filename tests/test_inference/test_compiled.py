@@ -23,8 +23,10 @@ from inference import (
     Settings,
     Trace_ELBO,
     fit,
+    log_weights,
     set_seed,
 )
+from inference.weigher import Weigher
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was not registered in the param store")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -143,13 +145,16 @@ def test_progress_is_an_input():
 def test_other_batches_run_as_they_are():
     module, x = make(), torch.randn(7, 3)
     step(module, x)
-    module._run = None  # not to be called
+    module._graph._graph = None  # not to be called
     step(module, x[:2])
     module.eval()
     step(module, x)
     module.train()
     module.enabled = False
     step(module, x)
+    module.enabled = True
+    with pytest.raises(TypeError, match="not callable"):
+        step(module, x)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +225,37 @@ def test_runs_that_are_long_enough_are_compiled():
     assert not Settings(compile="on", mixed_precision="fp16").compiles(100_000)
     with pytest.raises(ValueError, match="compile must be one of auto, on, off"):
         Settings(compile="yes")
+
+
+@pytest.mark.parametrize("labels", [(), (torch.arange(7) % 3,)], ids=["images", "labels"])
+def test_importance_weights_are_those_of_the_pair(float64, labels):
+    model, guide = Prior(), randomise(Guide())
+    if labels:  # takes and ignores them
+        model, guide = (Labelled(program) for program in (model, guide))
+    x = torch.randn(7, 3)
+    weigher = Weigher(model.eval(), guide.eval(), pairs=10**9, backend="eager")
+    for seed, chunk_size in ((1, None), (2, None), (3, 40)):  # a chunk of another form is not for the graph
+        results = []
+        for weigh in (None, weigher):
+            set_seed(seed)
+            with pyro.validation_enabled(False):
+                results.append(log_weights(model, guide, x, 11, chunk_size, *labels or [None], weigh))
+        torch.testing.assert_close(*results)
+    assert weigher._graph is not None
+    assert Weigher(model, guide, pairs=10)._tried
+
+
+def test_weights_that_cannot_be_compiled_are_computed_after_one_warning():
+    model, guide = Prior(branch=True), randomise(Guide())
+    weigher = Weigher(model, guide, pairs=10**9, backend="eager")
+    with pytest.warns(UserWarning, match="importance weights run without compilation: a branch"):
+        assert weigher(5, torch.randn(7, 3)).shape == (5, 7)
+
+
+class Labelled(nn.Module):
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, x, labels):
+        return self.program(x + labels.to(x)[:, None])
