@@ -133,8 +133,8 @@ def diagnose(
             _latent(name, site, halves[0][name], halves[1][name], divergences[name])
             for name, site in sample_sites(guide_trace).items()
         ]
-        x, *labels = images.arguments(slice(num_weighted))
-        log_w = log_weights(model, guide, x, num_samples, None, *labels)
+        x, *given = images.arguments(slice(num_weighted))
+        log_w = log_weights(model, guide, x, num_samples, labels=given[0] if given else None)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
     return Diagnosis(
         latents=latents,

@@ -708,3 +708,26 @@ def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
     outcome = script("collapse_study.py", *asked, "--margin", 0.9)
     assert outcome.code == 2
     assert "margin must be above 1" in outcome.err
+
+
+def test_two_processes_make_one_run(tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    out = tmp_path / "run"
+    small = ("--encoder.hidden", "[16]", "--decoder.hidden", "[16]", "--device", "cpu")
+    commands = (
+        ["train_vae.py", "--dataset", "digits", "--epochs", "1", "--out", str(out), *small],
+        ["evaluate.py", str(out), "--m", "5", "--repeats", "2", "--num_images", "31", "--device", "cpu"],
+    )
+    printed = []
+    for name, *arguments in commands:
+        command = [*launcher, str(ROOT / "scripts" / name), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed[0].count("run written to") == 1
+    assert printed[1].count("negative ELBO") == 1
+    assert len(Run.open(out).metrics()) == 1
+    record = json.loads((out / "evaluation_first_31.json").read_text())
+    assert record["num_test_images"] == 31
+    assert record["negative_iwae"]["5"]["value"] < record["negative_elbo"]["value"]
