@@ -33,6 +33,7 @@ class Settings:
         mixed_precision: arithmetic of the forward pass.
         compile: run the steps as one compiled graph; "auto" does in runs long enough to earn back the
             time that it takes to compile.
+        tf32: let NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
         tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
 
     Raises:
@@ -52,6 +53,7 @@ class Settings:
     device: Literal["auto", "cpu"] = "auto"
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     compile: Literal["auto", "on", "off"] = "auto"
+    tf32: bool = False
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

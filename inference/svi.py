@@ -77,6 +77,7 @@ def fit(
     )
     if settings.tensorboard:
         accelerator.init_trackers("tensorboard")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
     rank, world_size, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
 
     train, validation = _hold_out(train.to(accelerator.device), settings.num_validation, settings.seed)
