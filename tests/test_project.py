@@ -96,8 +96,11 @@ def test_minimal_svi_fits_on_a_page():
 def test_python_in_the_readme_runs():
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {}
     exec(blocks[0], names)
     assert names["Laplace"](3, 0.7)().event_shape == (3,)
     exec(blocks[1].replace("epochs=20", "epochs=1"), names)
+    before = [p.clone() for p in names["model"].parameters()]
+    exec(blocks[2].replace("guide))", 'guide), backend="eager")'), names)
+    assert all((a != b).any() for a, b in zip(before, names["model"].parameters(), strict=True))
