@@ -5,6 +5,8 @@ import importlib
 import json
 from pathlib import Path
 
+from timing import Group
+
 from inference import describe_environment
 
 MODULES = ("vae_step", "epoch", "bounds", "flows", "startup", "scaling")
@@ -21,15 +23,16 @@ def main() -> None:
     if options.out.is_dir():
         parser.error(f"--out must be a file; {options.out} is a folder")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    groups = []
+    environment = describe_environment()
+    kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform", "versions")}
+    groups: list[Group] = []
     for name in options.only:
         for group in importlib.import_module(name).measure(options.repeats):
             group.show()
             groups.append(group)
-    environment = describe_environment()
-    kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform", "versions")}
-    rows = [row for group in groups for row in group.rows]
-    options.out.write_text(json.dumps({**kept, "rows": rows, "groups": [g.record() for g in groups]}, indent=2) + "\n")
+        rows = [row for group in groups for row in group.rows]
+        record = {**kept, "rows": rows, "groups": [group.record() for group in groups]}
+        options.out.write_text(json.dumps(record, indent=2) + "\n")  # after each: a later one may fail
     print(f"\n{options.out}")
 
 

@@ -63,16 +63,10 @@ def _all_reduce(numbers: int, size: int) -> float:
 
 def launched(processes: int) -> dict:
     """What a run in so many processes, of one thread each, measured."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc_per_node={processes}",
-        "--master_port=0",
-        __file__,
-    ]
+    launcher = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
+    command = [sys.executable, "-m", *launcher, __file__]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
     return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
 
 
