@@ -234,12 +234,14 @@ def test_importance_weights_are_those_of_the_pair(float64, labels):
         model, guide = (Labelled(program) for program in (model, guide))
     x = torch.randn(7, 3)
     weigher = Weigher(model.eval(), guide.eval(), pairs=10**9, backend="eager")
-    for seed, chunk_size in ((1, None), (2, None), (3, 40)):  # a chunk of another form is not for the graph
+    # one image and 11 samples first; other samples, or other images, are not for that graph
+    for seed, images, chunk_size in ((1, 1, None), (2, 1, None), (3, 1, 4), (4, 7, None)):
         results = []
         for weigh in (None, weigher):
             set_seed(seed)
             with pyro.validation_enabled(False):
-                results.append(log_weights(model, guide, x, 11, chunk_size, *labels or [None], weigh))
+                given = [part[:images] for part in labels] or [None]
+                results.append(log_weights(model, guide, x[:images], 11, chunk_size, *given, weigh))
         torch.testing.assert_close(*results)
     assert weigher._graph is not None
     assert Weigher(model, guide, pairs=10)._tried

@@ -1,6 +1,8 @@
 """Every pair of this project as a recorded graph: the loss and the gradients that it has without."""
 
 import itertools
+import warnings
+from functools import partial
 
 import pyro
 import pytest
@@ -8,9 +10,10 @@ import torch
 from conftest import randomise
 from test_combinations import GUIDES, NOT_HELD, OBJECTIVES, PAIRS, SHAPE, make_pair
 
-from inference import CompiledObjective, Objective, Trace_ELBO, set_seed
+from inference import CompiledObjective, Images, Objective, Settings, Trace_ELBO, fit, set_seed
 from pyro_models import (
     VAE,
+    ActNorm,
     AutoregressivePixels,
     ConvDecoder,
     ConvEncoder,
@@ -92,3 +95,21 @@ def test_two_levels_convolutions_labels_and_pixels_in_order(float64):
     of_labels = MeanFieldGuide(ConvEncoder(shape, 2, context=3), 2, num_classes=3)
     labels = torch.arange(6) % 3
     assert_alike(Objective(Trace_ELBO(), randomise(given), randomise(of_labels)), torch.rand(6, *shape).round(), labels)
+
+
+def test_what_initialises_itself_by_data_does_so_before_it_is_compiled(monkeypatch):
+    monkeypatch.setattr("inference.svi.CompiledObjective", partial(CompiledObjective, backend="eager"))
+    pixels = torch.randint(0, 4, (12, 1, 4, 4)).byte()
+    images, rows = Images("test", pixels, torch.zeros(12).long(), 4), {}
+    for how in ("on", "off"):
+        set_seed(0)
+        model = FlowModel(image_realnvp((1, 4, 4), 2, 1, 1, 2, 1), 4)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "training runs without")
+            settings = Settings(epochs=2, batch_size=4, compile=how, device="cpu")
+            rows[how] = fit(model, UniformDequantizer(4), images, images, settings)
+        norms = [part for part in model.modules() if isinstance(part, ActNorm)]
+        assert norms
+        assert all(bool(norm.initialised) for norm in norms)
+    for on, off in zip(rows["on"], rows["off"], strict=True):
+        assert on["test_negative_elbo"] == pytest.approx(off["test_negative_elbo"], rel=1e-4)
