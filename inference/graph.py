@@ -23,7 +23,7 @@ class CompiledGraph:
     Args:
         module: its parameters and its buffers of floats are read at every call; other buffers were
             read once, since a program may index by them, or branch.
-        function: of (weights, buffers, *tensors), the first two by name; of tensors alone otherwise.
+        function: of weights and buffers, both by name, and the tensors.
         tensors: of the form that the graph is for.
         backend: of ``torch.compile``.
 

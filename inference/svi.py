@@ -113,7 +113,8 @@ def fit(
                 group["lr"] = settings.lr_at(progress)
             if hasattr(objective, "progress"):
                 objective.progress = progress
-            module.enabled = compiles and progress > 0  # what initialises itself by data does so in the first step
+            # full batches alone, and not the first step, in which what initialises itself by data does so
+            module.enabled = compiles and progress > 0 and len(data[0]) == min(settings.batch_size, len(order))
             stepper.zero_grad(set_to_none=True)
             loss, step_terms = step_module(*data)
             accelerator.backward(loss)

@@ -217,6 +217,15 @@ def test_a_fit_is_the_same_with_and_without():
             assert on[name] == pytest.approx(off[name], rel=1e-5), name
 
 
+def test_a_short_last_batch_is_not_what_is_compiled(monkeypatch):
+    recorded = []
+    monkeypatch.setattr(CompiledObjective, "_recorded", lambda self, data: recorded.append(len(data[0])))
+    pixels = torch.randint(0, 2, (12, 1, 1, 3)).byte()
+    images = Images("test", pixels, torch.zeros(12).long(), 2, "static")
+    fit(OfImages(Prior()), OfImages(Guide()), images, images, Settings(epochs=2, batch_size=8, compile="on"))
+    assert recorded == [8]  # the second step of the run has 4
+
+
 def test_runs_that_are_long_enough_are_compiled():
     assert Settings(compile="auto").compiles(100_000)
     assert not Settings(compile="auto").compiles(10)
