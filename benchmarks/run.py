@@ -3,9 +3,11 @@
 import argparse
 import importlib
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-
-from timing import Group
+from typing import Any
 
 from inference import describe_environment
 
@@ -25,15 +27,29 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     environment = describe_environment()
     kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform", "versions")}
-    groups: list[Group] = []
+    found: dict[str, list[Any]] = {"rows": [], "groups": []}
     for name in options.only:
-        for group in importlib.import_module(name).measure(options.repeats):
-            group.show()
-            groups.append(group)
-        rows = [row for group in groups for row in group.rows]
-        record = {**kept, "rows": rows, "groups": [group.record() for group in groups]}
-        options.out.write_text(json.dumps(record, indent=2) + "\n")  # after each: a later one may fail
+        part = measured(name, options.repeats) if len(options.only) == 1 else measured_apart(name, options.repeats)
+        found = {key: found[key] + part[key] for key in found}
+        options.out.write_text(json.dumps({**kept, **found}, indent=2) + "\n")  # after each: a later one may fail
     print(f"\n{options.out}")
+
+
+def measured(name: str, repeats: int) -> dict[str, list[Any]]:
+    """The comparisons of one module, printed and as they are recorded."""
+    groups = importlib.import_module(name).measure(repeats)
+    for group in groups:
+        group.show()
+    return {"rows": [row for group in groups for row in group.rows], "groups": [group.record() for group in groups]}
+
+
+def measured_apart(name: str, repeats: int) -> dict[str, list[Any]]:
+    """The same, in a process of its own: what one module's libraries leave behind does not slow the next."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "part.json")
+        command = [sys.executable, __file__, "--only", name, "--repeats", str(repeats), "--out", str(out)]
+        subprocess.run(command, check=True)
+        return json.loads(out.read_text())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms
 from inference.torchvision_ops import import_torchvision
+from inference.weigher import Weigher
 
 __all__ = [
     "BINARISATIONS",
@@ -44,6 +45,7 @@ __all__ = [
     "Terms",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
+    "Weigher",
     "binarise",
     "bits_per_dim",
     "build",

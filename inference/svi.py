@@ -24,6 +24,7 @@ from inference.run import Run
 from inference.settings import Settings
 from inference.terms import Terms, draw_traces, elbo_terms, mean_terms
 
+_MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
 _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of random numbers in an epoch
 
 
@@ -102,6 +103,9 @@ def fit(
     def place(stream: str) -> tuple[int, ...]:
         return settings.seed, history.epoch, rank, _STREAMS[stream]
 
+    def measured(images: Images, stream: str) -> list[Terms]:
+        return measure(model, guide, images, _MEASURED_AT_ONCE * settings.batch_size, place(stream))
+
     def train_epoch() -> list[Terms]:
         set_seed(*place("train"))
         module.train()
@@ -137,10 +141,10 @@ def fit(
             terms = batches_joined(train_epoch())
         _check_finite(terms, history)
         if settings.full_train_pass:
-            terms = measure(model, guide, train, settings.batch_size, place("train_pass"))
+            terms = measured(train, "train_pass")
         row = {"lr": optimizer.param_groups[0]["lr"], **columns("train", terms, train.image_shape)}
         for name, images in splits.items():
-            row |= columns(name, measure(model, guide, images, settings.batch_size, place(name)), images.image_shape)
+            row |= columns(name, measured(images, name), images.image_shape)
         history.add(row | {"seconds": time.perf_counter() - started})
         if main:
             history.save(model, guide, optimizer)
