@@ -5,17 +5,19 @@ from inference.check import check_pair
 from inference.checkpoint import CheckpointError
 from inference.collapse import collapse_threshold
 from inference.compiled import CompiledObjective
-from inference.datasets import DATASETS, DataError, load_dataset
+from inference.datasets import DATASETS, DataError, is_there, load_dataset
 from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
+from inference.environment import describe_environment
 from inference.evaluate import Estimate, negative_bounds
 from inference.graph import CompiledGraph
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
+from inference.interrupts import Interrupted
 from inference.objective import Objective
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.processes import join_processes, of_every_process
 from inference.randomness import epoch_order, set_seed
-from inference.run import Pair, Run, RunError, describe_environment, load
+from inference.run import Pair, Run, RunError, load
 from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms
@@ -36,6 +38,7 @@ __all__ = [
     "Estimate",
     "ImageELBO",
     "Images",
+    "Interrupted",
     "Objective",
     "Pair",
     "RenyiELBO",
@@ -60,6 +63,7 @@ __all__ = [
     "fit",
     "import_object",
     "import_torchvision",
+    "is_there",
     "iwae_bound",
     "join_processes",
     "load",

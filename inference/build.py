@@ -12,7 +12,7 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
 
     Args:
         path: such as ``"pyro_models.priors.GaussianMixture"``.
-        allow: packages from which it may come; any, if not given.
+        allow: packages or modules from which it may come; any, if not given.
 
     Raises:
         ValueError: if there is no such object, or its package is not allowed.
@@ -28,11 +28,16 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
 
 
 def _check_allowed(path: str, origin: str, allow: Sequence[str] | None) -> None:
-    if allow is not None and origin.split(".")[0] not in allow:
+    if allow is not None and not is_within(origin, allow):
         raise ValueError(
             f"refused to import {path!r}: it is not part of this project; if you trust that code, "
             f"allow it with --allow_import {path.split('.')[0]}"
         )
+
+
+def is_within(path: str, packages: Sequence[str]) -> bool:
+    """Whether a dotted path leads into one of some packages or modules."""
+    return any(f"{path}.".startswith(f"{package}.") for package in packages)
 
 
 def build(spec: Any, allow: Sequence[str] | None = PROJECT) -> Any:

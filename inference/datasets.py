@@ -1,7 +1,9 @@
 """MNIST, FashionMNIST and scikit-learn's digits, checked as they are loaded."""
 
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,20 +81,40 @@ DATASETS: dict[str, Callable[[Path], tuple[Images, Images]]] = {
 }
 
 
+def is_there(name: str, root: Path | str) -> bool:
+    """Whether a data set is in a folder, so that nothing has to be downloaded."""
+    folder = Path(root).expanduser() / {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}.get(name, "") / "raw"
+    return name == "digits" or all((folder / file).is_file() for file in _MNIST_MD5)
+
+
 def _from_torchvision(class_name: str, root: Path, md5: dict[str, str]) -> tuple[Images, Images]:
     import_torchvision()
     import torchvision.datasets
 
-    dataset_class = getattr(torchvision.datasets, class_name)
+    # not those that earlier releases left in "processed", which torchvision would unpickle
+    plain = {"_check_legacy_exist": lambda _: False}
+    dataset_class = type(class_name, (getattr(torchvision.datasets, class_name),), plain)
     folder = root / class_name / "raw"
     _download_if_missing(dataset_class, root, folder)
-    for file_name, expected in md5.items():
-        if hashlib.md5((folder / file_name).read_bytes()).hexdigest() != expected:
+    for file_name in _MNIST_MD5:
+        if not _is_whole(folder / file_name, md5.get(file_name)):
             raise DataError(
                 f"{folder / file_name} is damaged: its checksum is not that of {class_name}; "
                 "remove it and run again to download it anew"
             )
     return _split(dataset_class, root, folder, train=True), _split(dataset_class, root, folder, train=False)
+
+
+def _is_whole(file: Path, md5: str | None) -> bool:
+    """Whether a file has its checksum, or where none is known is what the archive beside it holds."""
+    content = file.read_bytes()
+    if md5 is not None:
+        return hashlib.md5(content).hexdigest() == md5
+    archive = file.with_name(f"{file.name}.gz")  # torchvision has verified it, and keeps it
+    try:
+        return not archive.is_file() or gzip.decompress(archive.read_bytes()) == content
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:

@@ -1,16 +1,40 @@
 """What a run has measured so far, epoch by epoch, and its checkpoints."""
 
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from inference.checkpoint import load_checkpoint, save_checkpoint
+from inference.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from inference.importance import bits_per_dim
 from inference.run import Run, RunError
 from inference.terms import Terms, mean_terms
+
+
+class Begun(NamedTuple):
+    """An epoch that was interrupted: its steps and seconds so far, the terms, and the random number generators."""
+
+    step: int
+    seconds: float
+    terms: list[Terms]
+    generators: dict[str, Tensor]
+
+    def as_progress(self) -> Progress:
+        tensors = {f"generator.{device}": state for device, state in self.generators.items()}
+        for index, terms in enumerate(self.terms):
+            tensors |= {f"{name}.{index}": value for name, value in terms._asdict().items()}
+        return Progress({"step": self.step, "seconds": self.seconds}, tensors)
+
+    @classmethod
+    def of(cls, progress: Progress) -> "Begun":
+        named = progress.tensors
+        generators = {key.partition(".")[2]: state for key, state in named.items() if key.startswith("generator.")}
+        count = sum(key.startswith("kl.") for key in named)
+        terms = [Terms(*(named[f"{name}.{index}"] for name in Terms._fields)) for index in range(count)]
+        return cls(progress.values["step"], progress.values["seconds"], terms, generators)
 
 
 class History:
@@ -28,6 +52,7 @@ class History:
         self.rows: list[dict[str, float]] = []
         self.best = math.inf
         self.best_epoch = 0
+        self.begun: Begun | None = None
 
     @property
     def epoch(self) -> int:
@@ -40,38 +65,66 @@ class History:
 
     def add(self, row: dict[str, float]) -> None:
         self.rows.append({"epoch": self.epoch + 1.0, **row})
+        self.begun = None
         score = row.get("validation_negative_elbo", row["train_negative_elbo"])
         if score < self.best:
             self.best, self.best_epoch = score, self.epoch
 
     def save(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
-        """Write metrics and checkpoints; the one to resume from comes last, when the rest is there."""
+        """Write metrics and checkpoints; the one to resume from comes last, when the rest is there.
+
+        Raises:
+            OSError: if one cannot be written; those that are there stay whole.
+        """
         if self.run is None:
             return
-        progress: dict[str, Any] = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
-        if self.best_epoch == self.epoch:
-            save_checkpoint(self.run.checkpoints / "best.safetensors", model, guide, **progress)
-        self.run.write_metrics(self.rows)
-        save_checkpoint(self.run.checkpoints / "last.safetensors", model, guide, optimizer, **progress)
+        values: dict[str, Any] = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
+        progress = Progress({}, {}) if self.begun is None else self.begun.as_progress()
+        if self.begun is None and self.best_epoch == self.epoch:
+            save_checkpoint(self.run.best, model, guide, progress=Progress(values, {}))
+        if self.begun is None:
+            self.run.write_metrics(self.rows)
+        progress = progress._replace(values=values | progress.values)
+        save_checkpoint(self.run.last, model, guide, optimizer, progress, self.run.previous)
 
     def resume(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
         """Go on where the run's last checkpoint stands; rows written after it are dropped.
 
+        If it is damaged, or was never finished, the one before it is taken, and a warning says so.
+        A run that has finished no epoch starts anew.
+
         Raises:
             ValueError: if there is no run folder.
-            CheckpointError: if the checkpoint is missing or does not fit.
+            CheckpointError: if no checkpoint can be used.
             RunError: if rows of the metrics are missing.
         """
         if self.run is None:
             raise ValueError("there is nothing to resume without a run folder")
-        progress = load_checkpoint(self.run.checkpoints / "last.safetensors", model, guide, optimizer)
-        self.best, self.best_epoch = progress["best"], progress["best_epoch"]
-        self.rows = self.run.metrics()[: progress["epoch"]]
-        if self.epoch < progress["epoch"]:
+        if not self.run.has_checkpoint and len(self.run.metrics()) <= 1:
+            return
+        progress = self._load(self.run, model, guide, optimizer)
+        values = progress.values
+        self.best, self.best_epoch = values["best"], values["best_epoch"]
+        rows = zip(self.run.metrics(), self.run.seconds(), strict=False)
+        self.rows = [row | {"seconds": seconds} for row, seconds in rows][: values["epoch"]]
+        self.begun = Begun.of(progress) if "step" in values else None
+        if self.epoch < values["epoch"]:
             raise RunError(
-                f"{self.run.path / 'metrics.csv'} has {self.epoch} rows but the checkpoint is of epoch "
-                f"{progress['epoch']}: restore the file, or start a new run"
+                f"metrics.csv and seconds.csv in {self.run.path} have {self.epoch} rows but the checkpoint is of epoch "
+                f"{values['epoch']}: restore the files, or start a new run"
             )
+
+    @staticmethod
+    def _load(run: Run, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> Progress:
+        try:
+            return load_checkpoint(run.last, model, guide, optimizer)
+        except CheckpointError as error:
+            if not run.previous.is_file():
+                raise
+            cause = error if run.last.is_file() else "the last checkpoint was never finished"
+        progress = load_checkpoint(run.previous, model, guide, optimizer)
+        warnings.warn(f"{cause}: continuing from the one before it, of epoch {progress.values['epoch']}", stacklevel=4)
+        return progress
 
 
 def columns(split: str, terms: Sequence[Terms], image_shape: tuple[int, ...]) -> dict[str, float]:

@@ -23,6 +23,18 @@ def set_seed(*place: int) -> None:
     pyro.set_rng_seed(seed_from(*place))
 
 
+def generator_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's random number generators, by device; those of one place in an epoch."""
+    states = {"cpu": torch.get_rng_state()}
+    return states if device.type == "cpu" else {**states, device.type: torch.get_device_module(device).get_rng_state()}
+
+
+def restore_generators(states: dict[str, Tensor]) -> None:
+    """Go on with the random numbers where :func:`generator_states` was called."""
+    for device, state in states.items():
+        (torch if device == "cpu" else torch.get_device_module(device)).set_rng_state(state)
+
+
 def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> Tensor:
     """The indices that one process visits in one epoch, in order.
 

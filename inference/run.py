@@ -1,15 +1,11 @@
 """A run folder: what was asked, what was built, what was measured, and the weights."""
 
 import csv
+import io
 import json
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +15,13 @@ from torch import nn
 
 from inference.build import PROJECT, build
 from inference.checkpoint import load_checkpoint
+from inference.environment import describe_environment
+from inference.files import write_whole
 
-_OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "evaluation.json")
+_OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "seconds.csv", "evaluation.json")
 _OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
-_COLUMNS = {"epoch", "seconds", "train_negative_elbo", "test_negative_elbo"}
-_PACKAGES = ("torch", "torchvision", "pyro-ppl", "accelerate", "numpy", "scikit-learn")
+_LARGEST_TEXT = 1_000_000  # bytes
+_COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
 
 
 class RunError(RuntimeError):
@@ -35,7 +33,8 @@ class Run:
     """The files of one run.
 
     ``config.yaml`` holds the options (``--config`` repeats the run), ``model.yaml`` describes model
-    and guide, ``metrics.csv`` has one row an epoch, ``environment.json`` says what ran where.
+    and guide, ``metrics.csv`` has one row an epoch, a function of the options and the seed alone,
+    ``seconds.csv`` what each took, ``environment.json`` says what ran where.
     """
 
     path: Path
@@ -55,16 +54,16 @@ class Run:
         """
         run = cls(Path(path))
         run.check_free(overwrite)
-        for name in _OWN_FILES:
-            (run.path / name).unlink(missing_ok=True)
         for name in _OWN_FOLDERS:
             shutil.rmtree(run.path / name, ignore_errors=True)
+        for name in _OWN_FILES:
+            (run.path / name).unlink(missing_ok=True)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
-        run.write_config(config)
         plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
-        (run.path / "model.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+        write_whole(run.path / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
         environment = describe_environment() | {"seed": config.get("seed")}
-        (run.path / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+        write_whole(run.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        run.write_config(config)  # last: where it is, all is
         return run
 
     def check_free(self, overwrite: bool = False) -> None:
@@ -77,13 +76,20 @@ class Run:
             raise RunError(f"{self.path} is a file: give the folder for the run another name")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
-        if not (self.path / "config.yaml").is_file() or not self.checkpoints.is_dir():
+        whole = (self.path / "config.yaml").is_file() and self.checkpoints.is_dir()
+        if not whole and not self._just_begun():
             raise RunError(f"{self.path} holds files that are not a run's: choose an empty or new folder")
-        if not overwrite and (self.checkpoints / "last.safetensors").exists():
+        if not overwrite and self.has_checkpoint:
             raise RunError(
                 f"{self.path} already holds a run: choose another folder, continue it with --resume, "
                 "or replace it with --overwrite"
             )
+
+    def _just_begun(self) -> bool:
+        """Whether all that is there is what :meth:`create` makes before the configuration, where it was killed."""
+        made = {"checkpoints", *(f"{name}{end}" for name in _OWN_FILES[:3] for end in ("", ".tmp"))}
+        there = {file.name for file in self.path.iterdir()}
+        return there <= made and self.checkpoints.is_dir() and not any(self.checkpoints.iterdir())
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -105,11 +111,29 @@ class Run:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Replace the options, for a continuation that changes some."""
-        (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.checkpoints / "last.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        """The one before it, for the case that it is damaged."""
+        return self.checkpoints / "previous.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return self.last.exists() or self.previous.exists()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -126,17 +150,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
-        file = self.path / "metrics.csv"
-        if not file.is_file():
-            return []
-        try:
-            with file.open(newline="") as lines:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
-        except (TypeError, ValueError) as error:
-            raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
-        if rows and not rows[0].keys() >= _COLUMNS:
-            raise RunError(f"{file} is damaged: {', '.join(sorted(_COLUMNS - rows[0].keys()))} missing")
-        return rows
+        return _read_rows(self.path / "metrics.csv", _COLUMNS)
 
     def evaluation(self) -> dict[str, Any] | None:
         """The record of the last evaluation on all test images, if there is one."""
@@ -144,18 +158,18 @@ class Run:
         return _read_mapping(file) if file.is_file() else None
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Replace ``metrics.csv`` by these rows."""
-        temporary = self.path / "metrics.csv.tmp"
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(self.path / "metrics.csv")
+        """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""
+        write_whole(self.path / "seconds.csv", _csv([{key: row[key] for key in ("epoch", "seconds")} for row in rows]))
+        write_whole(self.path / "metrics.csv", _csv([{k: v for k, v in row.items() if k != "seconds"} for row in rows]))
+
+    def seconds(self) -> list[float]:
+        """What each epoch took."""
+        return [row["seconds"] for row in _read_rows(self.path / "seconds.csv", {"epoch", "seconds"})]
 
     @property
     def minutes(self) -> float:
         """Training time so far."""
-        return sum(row["seconds"] for row in self.metrics()) / 60
+        return sum(self.seconds()) / 60
 
 
 @dataclass(frozen=True)
@@ -175,7 +189,7 @@ def load(
 
     Args:
         run_dir: the run's folder.
-        checkpoint: "last" or "best"; by default "best" where images were held out to choose it by.
+        checkpoint: "last", "best" or "previous"; by default "best" where images were held out to choose it by.
         allow: packages outside this project whose classes the run may name.
         device: where to put the pair.
 
@@ -191,47 +205,41 @@ def load(
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
     progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
-    return Pair(model, guide, config, progress["epoch"])
+    return Pair(model, guide, config, progress.values["epoch"])
+
+
+def _csv(rows: list[dict[str, float]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
+    if not file.is_file():
+        return []
+    try:
+        with file.open(newline="") as lines:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
+    if rows and not rows[0].keys() >= columns:
+        raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
+    return rows
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:
+    """What a small YAML or JSON file maps; without aliases, by which a few lines can stand for gigabytes."""
     try:
-        content = yaml.safe_load(file.read_text())  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if file.stat().st_size > _LARGEST_TEXT:
+            raise RunError(f"{file} is damaged: no such file of a run is larger than {_LARGEST_TEXT:,} bytes")
+        text = file.read_text()
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise RunError(f"{file} is damaged: a run's files hold no YAML aliases")
+        content = yaml.safe_load(text)  # JSON is YAML
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file} is damaged: expected a mapping")
     return content
-
-
-def describe_environment() -> dict[str, Any]:
-    """Command, time, commit, machine and versions, for the record."""
-    return {
-        "command": " ".join(["python", *sys.argv]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {_accelerator()}",
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _accelerator() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() or None

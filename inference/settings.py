@@ -10,6 +10,7 @@ _CHOICES = {
     "device": ("auto", "cpu"),
     "mixed_precision": ("no", "fp16", "bf16"),
     "compile": ("auto", "on", "off"),
+    "on_nonfinite": ("stop", "skip"),
 }
 _STEPS_WORTH_COMPILING = 3000  # at some 4 ms gained a step, the 10 s that compilation takes
 
@@ -25,6 +26,8 @@ class Settings:
         schedule: how the learning rate changes over the run.
         weight_decay: decoupled weight decay (AdamW), per unit of learning rate.
         clip_norm: largest norm of the gradient; not clipped if not given.
+        on_nonfinite: what to do at a loss or gradient that is NaN or infinite: stop, or skip the step; in
+            neither case does it change a weight.
         seed: of everything random.
         num_validation: training images held out to choose the best epoch by.
         patience: stop after this many epochs without a better validation negative ELBO.
@@ -46,6 +49,7 @@ class Settings:
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    on_nonfinite: Literal["stop", "skip"] = "stop"
     seed: int = 0
     num_validation: int = 0
     patience: int | None = None

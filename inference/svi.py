@@ -4,7 +4,9 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import pyro
 import torch
@@ -13,18 +15,20 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.check import check_levels, check_pair
-from inference.compiled import CompiledObjective
-from inference.history import History, columns
+from inference.finite import Watch
+from inference.history import Begun, History, columns
 from inference.images import Images
-from inference.objective import Objective
+from inference.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.param_store import param_store_as_it_was
 from inference.processes import batches_joined, share_of
-from inference.randomness import epoch_order, set_seed
+from inference.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.run import Run
 from inference.settings import Settings
-from inference.terms import Terms, draw_traces, elbo_terms, mean_terms
+from inference.steps import Steps
+from inference.terms import Terms, draw_traces, elbo_terms
 
 _MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
+_LOOKED_AT_ONCE = 50  # steps on a GPU, each of which a look would wait for
 _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of random numbers in an epoch
 
 
@@ -44,7 +48,8 @@ def fit(
     .. math:: \theta, \phi \leftarrow \mathrm{AdamW}\Big(\nabla \frac1B \sum_{b} -\mathrm{ELBO}_{\theta, \phi}(x_b)\Big)
 
     All that is random in an epoch depends on (seed, epoch, process) alone, so that a resumed run
-    repeats one that was never interrupted.
+    repeats one that was never interrupted.  Asked to stop, by Ctrl-C or SIGTERM, it finishes the
+    step and saves; of several processes each stops at once, and the last epoch is what is saved.
 
     Args:
         model: Pyro program p(x, latents).
@@ -60,7 +65,10 @@ def fit(
     Raises:
         ValueError: if more images are to be held out than there are, or model, guide, images and
             objective do not fit together.
-        FloatingPointError: if the negative ELBO becomes NaN or infinite; the last checkpoint stays.
+        FloatingPointError: if a loss, a gradient or a measured number is NaN or infinite; it names the
+            step and the site, and the last checkpoint stays.
+        Interrupted: if it was asked to stop.
+        OSError: if the run's files cannot be written; those that are there stay whole.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
     """
@@ -79,23 +87,21 @@ def fit(
     if settings.tensorboard:
         accelerator.init_trackers("tensorboard")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
-    rank, world_size, main = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
+    rank, world_size, device = accelerator.process_index, accelerator.num_processes, accelerator.device
 
-    train, validation = _hold_out(train.to(accelerator.device), settings.num_validation, settings.seed)
-    splits = {"test": test.to(accelerator.device)} | ({"validation": validation} if validation else {})
-    steps = math.ceil(len(train) // world_size / settings.batch_size)
-    module = CompiledObjective(Objective(objective, model, guide)).to(accelerator.device)
-    compiles = settings.compiles(settings.epochs * steps)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
+    splits = {"test": test.to(device)} | ({"validation": validation} if validation else {})
+    num_steps = math.ceil(len(train) // world_size / settings.batch_size)
+    compiles = settings.compiles(settings.epochs * num_steps)
+    steps = Steps(objective, model, guide, settings, accelerator, compiles)
     history = History(run)
     if resume:
-        history.resume(model, guide, optimizer)
-    step_module, stepper = accelerator.prepare(module, optimizer)
+        history.resume(model, guide, steps.optimizer)
 
     bar = tqdm(
-        total=settings.epochs * steps,
-        initial=history.epoch * steps,
-        disable=not (main and sys.stderr.isatty()),
+        total=settings.epochs * num_steps,
+        initial=history.epoch * num_steps,
+        disable=not (rank == 0 and sys.stderr.isatty()),
         unit="step",
         mininterval=0.3,
     )
@@ -106,50 +112,64 @@ def fit(
     def measured(images: Images, stream: str) -> list[Terms]:
         return measure(model, guide, images, _MEASURED_AT_ONCE * settings.batch_size, place(stream))
 
-    def train_epoch() -> list[Terms]:
-        set_seed(*place("train"))
-        module.train()
-        order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
-        terms: list[Terms] = []
-        for data in train.batches(settings.batch_size, order):
-            progress = (history.epoch + len(terms) / steps) / settings.epochs
-            for group in optimizer.param_groups:
-                group["lr"] = settings.lr_at(progress)
-            if hasattr(objective, "progress"):
-                objective.progress = progress
-            # full batches alone, and not the first step, in which what initialises itself by data does so
-            module.enabled = compiles and progress > 0 and len(data[0]) == min(settings.batch_size, len(order))
-            stepper.zero_grad(set_to_none=True)
-            loss, step_terms = step_module(*data)
-            accelerator.backward(loss)
-            if settings.clip_norm is not None:
-                accelerator.clip_grad_norm_(module.parameters(), settings.clip_norm)
-            stepper.step()
-            terms.append(step_terms)
-            if bar.update():
-                value = columns("", terms[-20:], train.image_shape)[f"_{show}"]
-                bar.set_postfix_str(f"epoch {history.epoch + 1}, {show.replace('_', ' ')} {value:.3f}", refresh=False)
-        return terms
-
-    while history.epoch < settings.epochs:
-        if settings.patience is not None and history.epochs_since_best >= settings.patience:
-            break
+    def train_epoch(interrupts: Interrupts) -> list[Terms]:
         started = time.perf_counter()
-        with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line below
-            warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
-            terms = batches_joined(train_epoch())
-        _check_finite(terms, history)
-        if settings.full_train_pass:
-            terms = measured(train, "train_pass")
-        row = {"lr": optimizer.param_groups[0]["lr"], **columns("train", terms, train.image_shape)}
-        for name, images in splits.items():
-            row |= columns(name, measured(images, name), images.image_shape)
-        history.add(row | {"seconds": time.perf_counter() - started})
-        if main:
-            history.save(model, guide, optimizer)
-            _report(history, settings, show, quiet=not bar.disable)
-        accelerator.log(row, step=history.epoch)
+        set_seed(*place("train"))
+        begun = history.begun or Begun(0, 0.0, [], {})
+        restore_generators(begun.generators)
+        steps.module.train()
+        watch = Watch(
+            steps.objective,
+            f"epoch {history.epoch + 1}",
+            begun.terms,
+            skip=settings.on_nonfinite == "skip",
+            every=1 if device.type == "cpu" else _LOOKED_AT_ONCE,
+        )
+        order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
+        batches = train.batches(settings.batch_size, order[begun.step * settings.batch_size :])
+        for step, data in enumerate(batches, begun.step):
+            draws = torch.get_rng_state()
+            full = len(data[0]) == min(settings.batch_size, len(order))
+            watch.add(step, data, draws, *steps(data, (history.epoch + step / num_steps) / settings.epochs, full))
+            if bar.update() and watch.terms:
+                value = columns("", watch.terms[-20:], train.image_shape)[f"_{show}"]
+                bar.set_postfix_str(f"epoch {history.epoch + 1}, {show.replace('_', ' ')} {value:.3f}", refresh=False)
+            if interrupts.signum is not None and step + 1 < num_steps:
+                watch.look()
+                seconds = begun.seconds + time.perf_counter() - started
+                history.begun = Begun(step + 1, seconds, watch.terms, generator_states(device))
+                stop(interrupts.signum)
+        return watch.finished()
+
+    def stop(signum: int) -> NoReturn:
+        bar.close()
+        history.save(model, guide, steps.optimizer)
+        kept = "; --resume continues it" if run else ""
+        raise Interrupted(f"interrupted in epoch {history.epoch + 1}{kept}", signum)
+
+    with noted_interrupts(enabled=world_size == 1) as interrupts, _told_what_is_kept(history):
+        while history.epoch < settings.epochs:
+            if settings.patience is not None and history.epochs_since_best >= settings.patience:
+                break
+            started = time.perf_counter() - (history.begun.seconds if history.begun else 0.0)
+            with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line by the watch
+                warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
+                terms = batches_joined(train_epoch(interrupts))
+            if settings.full_train_pass:
+                terms = measured(train, "train_pass")
+            row = {"lr": steps.optimizer.param_groups[0]["lr"], **columns("train", terms, train.image_shape)}
+            for name, images in splits.items():
+                row |= columns(name, measured(images, name), images.image_shape)
+            if settings.on_nonfinite == "stop":
+                _check_finite(row, history.epoch + 1)
+            history.add(row | {"seconds": time.perf_counter() - started})
+            if rank == 0:
+                history.save(model, guide, steps.optimizer)
+                _report(history, settings, show, quiet=not bar.disable)
+            accelerator.log(row, step=history.epoch)
+            if interrupts.signum is not None and history.epoch < settings.epochs:
+                stop(interrupts.signum)
     bar.close()
     for tracker in accelerator.trackers:
         tracker.finish()
@@ -182,13 +202,19 @@ def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Im
     return train.take(order[num_validation:]), train.take(order[:num_validation])
 
 
-def _check_finite(terms: list[Terms], history: History) -> None:
-    value = float(mean_terms(terms).negative_elbo)
-    if not math.isfinite(value):
+@contextmanager
+def _told_what_is_kept(history: History) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
         kept = f"; the checkpoint of epoch {history.epoch} is kept" if history.run and history.epoch else ""
-        raise FloatingPointError(
-            f"the negative ELBO became {value} in epoch {history.epoch + 1}: try a lower lr, or clip_norm 10{kept}"
-        )
+        raise FloatingPointError(f"{error}{kept}") from error
+
+
+def _check_finite(row: dict[str, float], epoch: int) -> None:
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{name} is {value} after epoch {epoch}; try a lower lr, or clip_norm 10")
 
 
 def _report(history: History, settings: Settings, show: str, quiet: bool) -> None:

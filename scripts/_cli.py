@@ -6,16 +6,22 @@ import inspect
 import json
 import math
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import _interrupts
 import jsonargparse
+import yaml
 from torch import nn
 
 from inference import import_object
+from inference.build import is_within
 
 
 class _AnyModule(type):
@@ -51,6 +57,8 @@ class Choice:
         return name if "." in name else f"{self.package}.{name}"
 
 
+# what a configuration may name: parts, objectives, and those of Pyro's
+PROJECT = ("pyro_models", "inference.objectives", "pyro.infer")
 # what a script knows by itself, and so passes to every part that takes it
 GIVEN = {
     *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
@@ -99,7 +107,24 @@ class Parser(jsonargparse.ArgumentParser):
             if not config.is_file():
                 raise FileNotFoundError(f"there is no run to resume in {out}")
             argv = ["--config", str(config), *argv]
+        self._check_configs(argv)
         return self.parse_args(argv)
+
+    def _check_configs(self, argv: list[str]) -> None:
+        """Refuse configurations that name code of others: the parser would import it, and so run it."""
+        allowed = [*PROJECT, *_values_of("--allow_import", argv)]
+        for file in _values_of("--config", argv):
+            try:
+                content = yaml.safe_load(Path(file).read_text())
+            except (OSError, ValueError, yaml.YAMLError):
+                continue  # the parser says why
+            named = {role: content.get(role) for role in self.choices} if isinstance(content, dict) else content
+            for path in _import_paths(named):
+                if not is_within(path, allowed) and not any(path in token for token in argv):
+                    self.error(
+                        f"{file} names {path!r}, which is not part of this project; if you trust that code, "
+                        f"allow it with --allow_import {path.split('.')[0]}"
+                    )
 
     def _resolve(self, argv: list[str]) -> list[str]:
         """Names of parts as import paths, each with its own defaults: none is to inherit those of another part."""
@@ -161,12 +186,32 @@ def _is_plain(value: Any) -> bool:
 
 
 def _value_of(option: str, argv: list[str]) -> str | None:
-    for token, after in zip(argv, [*argv[1:], None], strict=False):
-        if token == option:
-            return after
-        if token.startswith(f"{option}="):
-            return token.partition("=")[2]
-    return None
+    return next(iter(_values_of(option, argv)), None)
+
+
+def _values_of(option: str, argv: list[str]) -> list[str]:
+    """The words that follow an option wherever it is given."""
+    values: list[str] = []
+    taking = False
+    for token in argv:
+        name, equals, value = token.partition("=")
+        if token.startswith("--"):
+            taking = name == option
+            values += [value] if taking and equals else []
+        elif taking:
+            values.append(token)
+    return values
+
+
+def _import_paths(node: Any) -> Iterator[str]:
+    """Every text in a configuration that may be the import path of something."""
+    if isinstance(node, dict):
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _import_paths(item)
+    elif isinstance(node, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", node.strip()):
+        yield node.strip()
 
 
 def describe(path: str | jsonargparse.Namespace, **given: Any) -> dict[str, Any]:
@@ -190,16 +235,22 @@ def main(function: Callable[[], None]) -> None:
 
     ``PYRO_MODELS_DEBUG=1`` shows tracebacks.
     """
+    warnings.showwarning = _warn
+    _interrupts.raise_again()
     try:
         function()
-    except KeyboardInterrupt:
-        _stop(130, "interrupted")
+    except KeyboardInterrupt as stop:
+        _stop(128 + getattr(stop, "signum", signal.SIGINT), str(stop) or "interrupted")
     except (ValueError, TypeError, NotImplementedError) as error:
         _stop(2, error)
     except (OSError, RuntimeError, ArithmeticError) as error:
         _stop(1, error)
     except Exception as error:  # from a user's own parts, or a fault of ours
         _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    print(f"{Path(sys.argv[0]).name}: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _stop(code: int, reason: BaseException | str, message: str | None = None) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from _cli import Parser
 
-from inference import Images, Pair, binarise, load, load_dataset
+from inference import Images, Pair, binarise, is_there, load, load_dataset
 
 
 def add_run_options(parser: Parser) -> None:
     parser.add_argument("run", type=str, help="folder of a training run")
-    parser.add_argument("--checkpoint", choices=["last", "best"], default=None, help="which weights to take")
+    parser.add_argument(
+        "--checkpoint", choices=["last", "best", "previous"], default=None, help="which weights to take"
+    )
     add_reading_options(parser)
 
 
@@ -52,7 +54,10 @@ def best_device(choice: str) -> torch.device:
 
 def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Images, Images]:
     """The images that a run was trained and tested on, observed as it observed them."""
-    train, test = load_dataset(config["dataset"], data_root or config.get("data_root"))
+    own = config.get("data_root")
+    if not data_root and own and is_there(config["dataset"], own):  # never written to: the run may be from elsewhere
+        data_root = own
+    train, test = load_dataset(config["dataset"], data_root)
     how = config.get("binarisation")
     if how and how != "none":
         train, test = binarise(train, how, config["seed"]), binarise(test, how, config["seed"])

@@ -43,6 +43,8 @@ def add_training_options(parser: Parser, **defaults: Any) -> None:
     parser.add_argument("--out", type=str, required=True, help="folder for the run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     parser.add_argument("--resume", action="store_true", help="continue the run in that folder, with its options")
+    own = "packages of your own that a configuration may name"
+    parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
     parser.add_class_arguments(Settings)
     parser.set_defaults(defaults)
 
@@ -56,7 +58,7 @@ def load_images(options: Namespace) -> tuple[Images, Images]:
     settings_of(options)
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    return images_of(options.as_dict())
+    return images_of(options.as_dict(), options.data_root)
 
 
 def labels_known(train: Images) -> dict[str, int]:
@@ -70,11 +72,11 @@ def train_pair(
     """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)
     config = yaml.safe_load(parser.dump(options))
-    for once in ("resume", "overwrite"):  # asked for this time; --config must not ask for them again
+    for once in ("resume", "overwrite", "allow_import"):  # asked for this time; --config must not ask for them again
         config.pop(once, None)
     rank, _ = join_processes(cpu=settings.device == "cpu")
     set_seed(settings.seed)
-    programs = build(pair, allow=None)  # the parts were named by the person who runs this
+    programs = build(pair, allow=None)  # named by the person who runs this, or checked by the parser
     objective = build(options.objective.as_dict(), allow=None)
     model, guide = programs["model"], programs["guide"]
     settings.check_holds_out_fewer_than(len(train))
@@ -98,7 +100,10 @@ def train_pair(
 
 
 # what a continuation may change and still be the same run, longer or elsewhere
-MAY_CHANGE = {"config", "resume", "overwrite", "out", "data_root", "epochs", "patience", "device", "tensorboard"}
+MAY_CHANGE = {
+    *("config", "resume", "overwrite", "allow_import", "out", "data_root"),
+    *("epochs", "patience", "device", "tensorboard", "on_nonfinite"),
+}
 
 
 def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import _interrupts  # noqa: F401  (before what is slow to import)
 import torch
 from _cli import Parser, main
 from _figures import compare, save

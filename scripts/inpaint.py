@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import _interrupts  # noqa: F401  (before what is slow to import)
 import pyro
 import torch
 from _cli import Parser, main

@@ -383,7 +383,11 @@ def test_a_part_of_the_users_own(script, tmp_path, monkeypatch):
     assert "--allow_import mine_for_test" in refused.err
     evaluated = script("evaluate.py", "run", "--m", 2, "--repeats", 1, "--allow_import", "mine_for_test")
     assert evaluated.code == 0, evaluated.err
-    assert script("train_vae.py", "--out", "run", "--resume", "--epochs", 3).code == 0
+    again = ["--out", "run", "--resume", "--epochs", 3]
+    refused = script("train_vae.py", *again)
+    assert refused.code == 2
+    assert "--allow_import mine_for_test" in refused.err
+    assert script("train_vae.py", *again, "--allow_import", "mine_for_test").code == 0
 
 
 @pytest.mark.parametrize(
