@@ -11,7 +11,7 @@ from torch import nn
 
 from inference.images import Images
 from inference.objective import Objective
-from inference.param_store import param_store_as_it_was
+from inference.param_store import ParameterSites, param_store_as_it_was
 
 
 def check_levels(model: Callable, images: Images) -> None:
@@ -46,8 +46,10 @@ def check_takes_labels(*programs: nn.Module) -> None:
             raise ValueError(f"{type(program).__name__} takes no labels: its forward needs a parameter of that name")
 
 
-def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> None:
+def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
     """Run the loss once, with Pyro's own checks on, and leave everything as it was.
+
+    Returns the names of the parameters that it does not depend on.
 
     Raises:
         ValueError: if model, guide, images and objective do not fit together; one line says how.
@@ -68,7 +70,9 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # told in one line below
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
-            loss, _ = Objective(objective, model, guide)(*(part.to(device) for part in images.arguments(slice(2))))
+            data = [part.to(device) for part in images.arguments(slice(2))]
+            with ParameterSites() as sites:
+                loss, _ = Objective(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
@@ -77,5 +81,9 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     finally:
         for module, mode in training:
             module.training = mode
+    sites.check_held_by([*model.parameters(), *guide.parameters()])
     if not loss.requires_grad:
         raise ValueError("the loss depends on no parameter: there is nothing to train")
+    trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]

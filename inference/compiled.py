@@ -3,14 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from inference.graph import CompiledGraph, Named, cause_of, form_of
+from inference.graph import BufferChangedError, CompiledGraph, Named, cause_of, form_of
 from inference.objective import Objective
+from inference.param_store import ParameterSites
 from inference.terms import Terms
 
 
@@ -19,12 +21,15 @@ class CompiledObjective(nn.Module):
 
     .. math:: (\theta, x) \mapsto \big(L_\theta(x),\ \mathrm{terms},\ \nabla_\theta L_\theta(x)\big)
 
-    See :class:`CompiledGraph` for what is recorded.  An objective's ``progress`` is an input of the
-    graph: it is a tensor while the graph is recorded.
+    What changes from step to step must be a tensor: a parameter, a buffer of floats that is written
+    to, or the objective's ``progress``.  Other numbers and attributes, and handlers around the call,
+    keep what they were when the graph was recorded.
 
-    The graph is for the shapes of the first batch, in training mode; other batches, such as a short
-    last one, run as they would without it.  So does everything, after one warning that says why,
-    where a graph cannot be recorded (control flow that depends on data) or compiled (no compiler).
+    The graph is for the shapes of the first batch and for modules as they are then.  Other batches,
+    such as a short last one, run as they would without it; so does everything, after one warning that
+    says why, where modules change, and where no graph can be recorded (control flow that depends on
+    data) or compiled (no compiler).  A step in which parts initialise themselves by the data is not
+    recorded, but the one after it.
 
     Args:
         objective: what to compile.
@@ -37,39 +42,55 @@ class CompiledObjective(nn.Module):
         self.backend = backend
         self.enabled = True
         self._graph: CompiledGraph | None = None
-        self._tried = False
+        self._attempts = 2
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
-        if self.enabled and self.training and not self._tried:
-            self._tried, self._graph = True, self._recorded(data)
-        graph = self._graph if self.enabled and self.training else None
+        if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
+            return self.objective(*data)
         inputs = (self._progress(data), *data)
+        if self._graph is None and self._attempts:
+            self._attempts -= 1
+            self._graph = self._recorded(inputs)
+        graph = self._graph
         if graph is None or graph.form != form_of(inputs):
             return self.objective(*data)
-        loss, kl, reconstruction = _Step.apply(lambda: graph(*inputs), *graph.weights.values())
+        if graph.module_changed():
+            self._graph = None
+            warnings.warn("training goes on without compilation: model or guide were changed", stacklevel=2)
+            return self.objective(*data)
+        loss, kl, reconstruction = _Step.apply(graph, inputs, *graph.parameters.values())
         return loss, Terms(kl, reconstruction)
 
     def _progress(self, data: tuple[Tensor, ...]) -> Tensor:
         return torch.tensor(float(getattr(self.objective.elbo, "progress", 1.0)), device=data[0].device)
 
-    def _recorded(self, data: tuple[Tensor, ...]) -> CompiledGraph | None:
+    def _recorded(self, inputs: tuple[Tensor, ...]) -> CompiledGraph | None:
+        record = partial(
+            CompiledGraph, self.objective, loss_and_gradients(self.objective), *inputs, backend=self.backend
+        )
         try:
-            step = loss_and_gradients(self.objective)
-            return CompiledGraph(self.objective, step, self._progress(data), *data, backend=self.backend)
+            try:
+                return record()
+            except BufferChangedError as error:
+                if self._attempts:  # the step may be one of initialisation
+                    return None
+                return record(varying=error.names)
         except Exception as error:  # whatever a program, or a compiler, does
+            self._attempts = 0
             warnings.warn(f"training runs without compilation: {cause_of(error)}", stacklevel=3)
             return None
 
 
 def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tensor, Tensor, list[Tensor | None]]]:
-    """The objective as a function of weights, buffers, progress and data: loss, terms, a gradient for each weight."""
+    """The objective as a function of parameters, buffers, progress and data: loss, terms, gradient by parameter."""
     needed = {name: parameter.requires_grad for name, parameter in objective.named_parameters()}
 
     @torch.enable_grad()
-    def step(weights: Named, buffers: Named, progress: Tensor, *data: Tensor) -> Any:
-        leaves = {name: value.detach().requires_grad_(needed[name]) for name, value in weights.items()}
-        with _progress_of(objective, progress):
+    def step(parameters: Named, buffers: Named, progress: Tensor, *data: Tensor) -> Any:
+        leaves = {name: value.detach().requires_grad_(needed[name]) for name, value in parameters.items()}
+        with _progress_of(objective, progress), ParameterSites() as sites:
             loss, terms = functional_call(objective, {**leaves, **buffers}, data)
+        sites.check_held_by(leaves.values())
         trained = [leaf for leaf in leaves.values() if leaf.requires_grad]
         found = iter(torch.autograd.grad(loss, trained, allow_unused=True))
         gradients = [next(found) if leaf.requires_grad else None for leaf in leaves.values()]
@@ -96,8 +117,9 @@ class _Step(torch.autograd.Function):
     """A loss whose gradients came with it."""
 
     @staticmethod
-    def forward(ctx: Any, run: Callable[[], tuple], *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        loss, kl, reconstruction, ctx.gradients = run()
+    def forward(ctx: Any, graph: CompiledGraph, inputs: tuple[Tensor, ...], *parameters: Tensor) -> tuple[Tensor, ...]:
+        loss, kl, reconstruction, ctx.gradients = graph(*inputs)
+        ctx.graph, ctx.call = graph, graph.calls
         ctx.mark_non_differentiable(kl, reconstruction)
         if loss.device.type == "cpu":
             return loss, kl, reconstruction
@@ -106,6 +128,16 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # held by no one else, they need no copy
-        if of_loss.device.type == "cpu" and of_loss == 1:
-            return None, *gradients
-        return None, *(None if gradient is None else gradient * of_loss for gradient in gradients)
+        if torch.is_grad_enabled():
+            raise RuntimeError("the gradient of a compiled step has no gradient itself: use the objective in its place")
+        if gradients is None:
+            raise RuntimeError("the gradient of a compiled step can be taken once: call the step again for another")
+        if of_loss.device.type == "cpu":
+            return None, None, *(gradients if of_loss == 1 else map(partial(_scaled, of_loss), gradients))
+        if ctx.call != ctx.graph.calls:
+            raise RuntimeError("on a GPU the gradient of a compiled step must be taken before the next step")
+        return None, None, *map(partial(_scaled, of_loss), gradients)
+
+
+def _scaled(factor: Tensor, gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient * factor

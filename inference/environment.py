@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from inference.processes import rank_and_size
+
 _PACKAGES = ("torch", "torchvision", "pyro-ppl", "accelerate", "numpy", "scikit-learn")
 
 
@@ -19,6 +21,7 @@ def describe_environment() -> dict[str, Any]:
         "command": " ".join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "processes": rank_and_size()[1],
         "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {_accelerator()}",
         "platform": platform.platform(),
         "python": platform.python_version(),

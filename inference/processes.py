@@ -13,12 +13,20 @@ Value = TypeVar("Value")
 
 
 def join_processes(cpu: bool = False) -> tuple[int, int]:
-    """Meet the other processes that ``torchrun`` or ``accelerate launch`` has started; (rank, how many)."""
+    """Meet the other processes that ``torchrun`` or ``accelerate launch`` has started; (rank, how many).
+
+    On a CPU, if that is asked for or there is nothing else, they talk through gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         from accelerate import PartialState  # slow to import, and needed only here
 
-        PartialState(cpu=cpu)
+        PartialState(cpu=on_cpu(cpu))
     return rank_and_size()
+
+
+def on_cpu(asked_for: bool = False) -> bool:
+    """Whether the CPU is used: accelerate would not share the work between processes if left to find out."""
+    return asked_for or torch.accelerator.current_accelerator() is None
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -29,8 +37,14 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def share_of(count: int) -> Tensor:
-    """The indices below ``count`` that fall to this process: every n-th one."""
+    """The indices below ``count`` that fall to this process: every n-th one.
+
+    Raises:
+        ValueError: if there are fewer than processes.
+    """
     rank, size = rank_and_size()
+    if count < size:
+        raise ValueError(f"{count} images cannot be shared by {size} processes: start at most {count}")
     return torch.arange(rank, count, size)
 
 

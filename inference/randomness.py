@@ -4,7 +4,6 @@ import numpy as np
 import pyro
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 
 def seed_from(*place: int) -> int:
@@ -44,10 +43,3 @@ def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_siz
     generator = torch.Generator().manual_seed(seed_from(seed, epoch))
     order = torch.randperm(num_images, generator=generator)
     return order[: num_images - num_images % world_size][rank::world_size]
-
-
-def draws_recorded() -> int:
-    """The number of random operations in the graph that is being recorded; 0 when none is."""
-    mode = get_proxy_mode()
-    nodes = [] if mode is None else list(mode.tracer.graph.nodes)
-    return sum(torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) for node in nodes)

@@ -34,9 +34,9 @@ class Settings:
         full_train_pass: measure the training images in a second pass after each epoch, not along the way.
         device: "auto" takes a GPU where there is one.
         mixed_precision: arithmetic of the forward pass.
-        compile: run the steps as one compiled graph; "auto" does in runs long enough to earn back the
-            time that it takes to compile.
-        tf32: let NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
+        compile: run the steps as one compiled graph; "auto" does from 3000 steps on, which earn back the
+            time that it takes to compile, but not with fp16.
+        tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
         tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
 
     Raises:
@@ -61,6 +61,8 @@ class Settings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if self.compile == "on" and self.mixed_precision == "fp16":
+            raise ValueError("compile 'on' does not go with mixed_precision fp16, whose gradients are scaled: use bf16")
         for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")

@@ -20,7 +20,7 @@ from inference.history import Begun, History, columns
 from inference.images import Images
 from inference.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.param_store import param_store_as_it_was
-from inference.processes import batches_joined, share_of
+from inference.processes import batches_joined, join_processes, on_cpu, share_of
 from inference.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.run import Run
 from inference.settings import Settings
@@ -72,26 +72,29 @@ def fit(
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
     """
-    from accelerate import Accelerator  # slow to import, and needed only here
+    from accelerate import Accelerator, DistributedDataParallelKwargs  # slow to import, and needed only here
 
     settings = settings or Settings()
     objective = objective or Trace_ELBO()
     settings.check_holds_out_fewer_than(len(train))
-    check_pair(model, guide, train, objective)
+    unused = check_pair(model, guide, train, objective)
+    rank, world_size = join_processes(settings.device == "cpu")
+    splitting = DistributedDataParallelKwargs(find_unused_parameters=bool(unused))
     accelerator = Accelerator(
-        cpu=settings.device == "cpu",
+        cpu=on_cpu(settings.device == "cpu"),
+        kwargs_handlers=[splitting],
         mixed_precision=settings.mixed_precision,
         log_with="tensorboard" if settings.tensorboard else None,
         project_dir=run.path if run else None,
     )
     if settings.tensorboard:
         accelerator.init_trackers("tensorboard")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.tf32
-    rank, world_size, device = accelerator.process_index, accelerator.num_processes, accelerator.device
-
+    if settings.tf32:
+        torch.set_float32_matmul_precision("high")
+    device = accelerator.device
     train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
     splits = {"test": test.to(device)} | ({"validation": validation} if validation else {})
-    num_steps = math.ceil(len(train) // world_size / settings.batch_size)
+    num_steps = math.ceil(len(share_of(len(train))) / settings.batch_size)
     compiles = settings.compiles(settings.epochs * num_steps)
     steps = Steps(objective, model, guide, settings, accelerator, compiles)
     history = History(run)

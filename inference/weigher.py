@@ -40,8 +40,8 @@ class Weigher:
     def _recorded(self, count: int, data: tuple[Tensor, ...]) -> CompiledGraph | None:
         pair = _Pair(*self.pair, count)  # type: ignore[arg-type]
 
-        def weights_of(weights: Named, buffers: Named, *data: Tensor) -> Tensor:
-            return functional_call(pair, {**weights, **buffers}, data)
+        def weights_of(parameters: Named, buffers: Named, *data: Tensor) -> Tensor:
+            return functional_call(pair, {**parameters, **buffers}, data)
 
         try:
             return CompiledGraph(pair, weights_of, *data, backend=self.backend)

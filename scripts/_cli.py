@@ -256,5 +256,8 @@ def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:
 def _stop(code: int, reason: BaseException | str, message: str | None = None) -> None:
     if os.environ.get("PYRO_MODELS_DEBUG") and isinstance(reason, BaseException):
         raise reason
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join((message or str(reason)).split())}", file=sys.stderr)
+    text = (message or str(reason)).partition("Trace Shapes:")[0]  # Pyro adds pages
+    if "gloo" in text or "nccl" in text.lower():
+        text = "another process has failed: its message says why"
+    print(f"{Path(sys.argv[0]).name}: error: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(code)

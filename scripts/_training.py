@@ -74,7 +74,7 @@ def train_pair(
     config = yaml.safe_load(parser.dump(options))
     for once in ("resume", "overwrite", "allow_import"):  # asked for this time; --config must not ask for them again
         config.pop(once, None)
-    rank, _ = join_processes(cpu=settings.device == "cpu")
+    rank, processes = join_processes(settings.device == "cpu")
     set_seed(settings.seed)
     programs = build(pair, allow=None)  # named by the person who runs this, or checked by the parser
     objective = build(options.objective.as_dict(), allow=None)
@@ -85,9 +85,13 @@ def train_pair(
         run = Run.open(options.out)
         defaults = yaml.safe_load(parser.dump(parser.get_defaults(skip_validation=True), skip_validation=True))
         refuse_changes(defaults | run.config, config)  # of an option that is newer than the run, its default
+        before = run.environment.get("processes", 1)
+        if before != processes:
+            raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
         done = len(run.metrics())
         if settings.epochs < done:
             raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
+        of_every_process(rank)  # all have read it
         if rank == 0:
             run.write_config(config)
     elif rank == 0:

@@ -13,9 +13,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from inference.graph import draws_recorded
 from inference.importance import in_particles, log_joint
 from inference.objectives.bound import ImageELBO
-from inference.randomness import draws_recorded
 from inference.terms import check_sites, sample_sites
 
 

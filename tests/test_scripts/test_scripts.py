@@ -718,10 +718,10 @@ def test_two_processes_make_one_run(tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     out = tmp_path / "run"
-    small = ("--encoder.hidden", "[16]", "--decoder.hidden", "[16]", "--device", "cpu")
+    small = ("--encoder.hidden", "[16]", "--decoder.hidden", "[16]")
     commands = (
         ["train_vae.py", "--dataset", "digits", "--epochs", "1", "--out", str(out), *small],
-        ["evaluate.py", str(out), "--m", "5", "--repeats", "2", "--num_images", "31", "--device", "cpu"],
+        ["evaluate.py", str(out), "--m", "5", "--repeats", "2", "--num_images", "31"],
     )
     printed = []
     for name, *arguments in commands:

@@ -1,0 +1,252 @@
+"""Programs of users' own, compiled, against their twins without: same losses, gradients and buffers, step by step."""
+
+import copy
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+
+from inference import CompiledObjective, Objective, Trace_ELBO, set_seed
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 5))
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.net(z), 1.0).to_event(1), obs=x)
+
+
+class Guide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4))
+
+    def features(self, x):
+        return self.net(x)
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            loc, raw = self.features(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+
+
+class LayerTwice(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = nn.Linear(6, 6)
+        self.net = nn.Sequential(nn.Linear(5, 6), hidden, nn.Tanh(), hidden, nn.Linear(6, 4))
+
+
+class BatchNorm(Guide):
+    def __init__(self, momentum: float | None = 0.1) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(5, momentum=momentum)
+
+    def features(self, x):
+        return self.net(self.norm(x))
+
+
+class CumulativeBatchNorm(BatchNorm):
+    def __init__(self) -> None:
+        super().__init__(momentum=None)
+
+
+class RunningMean(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(5))
+
+    def features(self, x):
+        with torch.no_grad():
+            self.mean.mul_(0.9).add_(x.mean(0), alpha=0.1)
+        return self.net(x - self.mean)
+
+
+class AssignedMean(RunningMean):
+    def features(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0).detach()
+        return self.net(x - self.mean)
+
+
+class Counter(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def features(self, x):
+        self.steps += 1
+        return self.net(x) * (1 - 0.5**self.steps)
+
+
+class InitialisesItself(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.tensor(False))
+        self.shift = nn.Parameter(torch.zeros(5))
+
+    def features(self, x):
+        if self.training and not self.done:
+            with torch.no_grad():
+                self.shift.copy_(x.mean(0))
+                self.done.fill_(True)
+        return self.net(x - self.shift)
+
+
+class Dropout(Guide):
+    def features(self, x):
+        return self.net(torch.dropout(x, 0.5, self.training))
+
+
+class Keeps(Guide):
+    def features(self, x):
+        self.last = self.net(x).detach()
+        self.mean = self.last.mean().item()
+        return self.net(x)
+
+
+def make(guide: type[nn.Module]) -> CompiledObjective:
+    torch.manual_seed(0)
+    return CompiledObjective(Objective(Trace_ELBO(), Model(), guide()), backend="eager").train()
+
+
+def step(module: CompiledObjective, x: torch.Tensor, seed: int):
+    """Loss, terms, gradients and buffers of a step, which moves the parameters a little."""
+    set_seed(seed)
+    module.zero_grad()
+    with pyro.validation_enabled(False):
+        loss, terms = module(x)
+    loss.backward()
+    gradients = {name: p.grad for name, p in module.objective.named_parameters()}
+    found = copy.deepcopy((loss.detach(), tuple(terms), gradients, dict(module.objective.named_buffers())))
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.grad is not None:
+                p -= 0.01 * p.grad
+    return found
+
+
+def assert_twins(compiled: CompiledObjective, plain: CompiledObjective, between=lambda module, index: None):
+    plain.enabled = False
+    for index in range(5):
+        torch.manual_seed(index)
+        x = torch.randn(7, 5)
+        for module in (compiled, plain):
+            between(module, index)
+        torch.testing.assert_close(step(compiled, x, index), step(plain, x, index))
+
+
+RECORDED = [Guide, LayerTwice, BatchNorm, RunningMean, Counter, InitialisesItself, Dropout, Keeps]
+
+
+@pytest.mark.parametrize("guide", RECORDED)
+def test_compiled_programs_take_the_steps_of_their_twins(guide):
+    compiled = make(guide)
+    kept = dict(compiled.named_parameters())
+    assert_twins(compiled, make(guide))
+    assert compiled._graph is not None
+    assert all(value is kept[name] for name, value in compiled.named_parameters())
+    assert all(type(value) is nn.Parameter for part in compiled.modules() for value in part._parameters.values())
+
+
+@pytest.mark.parametrize("guide", [AssignedMean, CumulativeBatchNorm])
+def test_programs_that_no_graph_can_follow_run_without(guide):
+    compiled = make(guide)
+    with pytest.warns(UserWarning, match="without compilation"):
+        assert_twins(compiled, make(guide))
+    assert compiled._graph is None
+
+
+def freeze(module, index):
+    if index == 3:
+        module.objective.guide.net[0].requires_grad_(False)
+
+
+def unfreeze(module, index):
+    module.objective.guide.net[0].requires_grad_(index >= 3)
+
+
+def replace(module, index):
+    if index == 3:
+        torch.manual_seed(9)
+        module.objective.model.net[2] = nn.Linear(6, 5)
+
+
+def assign(module, index):
+    if index == 3:
+        state = {name: 2 * value for name, value in module.objective.state_dict().items()}
+        module.objective.load_state_dict(state, assign=True)
+
+
+def evaluate(module, index):
+    if index == 3:
+        module.objective.guide.eval()
+
+
+@pytest.mark.parametrize("change", [freeze, unfreeze, replace, assign, evaluate])
+def test_a_changed_module_is_noticed(change):
+    guide = Dropout if change is evaluate else Guide
+    with pytest.warns(UserWarning, match="were changed"):
+        assert_twins(make(guide), make(guide), change)
+
+
+def load(module, index):
+    module.objective.load_state_dict({name: 1.1 * value for name, value in module.objective.state_dict().items()})
+
+
+def test_weights_that_are_loaded_are_used():
+    compiled = make(Guide)
+    assert_twins(compiled, make(Guide), load)
+    assert compiled._graph is not None
+
+
+def test_a_batch_that_needs_a_gradient_gets_it():
+    module = make(Guide)
+    step(module, torch.randn(7, 5), 0)
+    x = torch.randn(7, 5, requires_grad=True)
+    module(x)[0].backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_gradients_are_taken_once_and_not_differentiated():
+    module = make(Guide)
+    step(module, torch.randn(7, 5), 0)
+    loss, _ = module(torch.randn(7, 5))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="taken once"):
+        loss.backward()
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    loss, _ = module(torch.randn(7, 5))
+    with pytest.raises(RuntimeError, match="no gradient itself"):
+        torch.autograd.grad(loss, parameters, create_graph=True)
+
+
+class InTheStore(Guide):
+    def features(self, x):
+        return self.net(x) + pyro.param("bias", torch.zeros(4))
+
+
+def test_parameters_in_the_store_alone_are_not_recorded():
+    module = make(InTheStore)
+    with pytest.warns(UserWarning, match="bias is in Pyro's store alone"):
+        step(module, torch.randn(7, 5), 0)
+    assert module._graph is None
+
+
+class Registers(Guide):
+    def forward(self, x):
+        pyro.module("guide", self)
+        super().forward(x)
+
+
+def test_parameters_that_are_registered_are_those_of_the_module():
+    compiled = make(Registers)
+    assert_twins(compiled, make(Registers))
+    assert compiled._graph is not None
