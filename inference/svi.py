@@ -94,7 +94,9 @@ def fit(
     device = accelerator.device
     train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
     splits = {"test": test.to(device)} | ({"validation": validation} if validation else {})
-    num_steps = math.ceil(len(share_of(len(train))) / settings.batch_size)
+    for images in (train, *splits.values()):
+        share_of(len(images))  # there is one for each process
+    num_steps = math.ceil(len(train) // world_size / settings.batch_size)
     compiles = settings.compiles(settings.epochs * num_steps)
     steps = Steps(objective, model, guide, settings, accelerator, compiles)
     history = History(run)
