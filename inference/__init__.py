@@ -1,5 +1,6 @@
 """Fitting and measuring any pair of Pyro programs, a model and its guide."""
 
+from inference._arguments import check_arguments
 from inference.build import build, import_object
 from inference.check import check_pair
 from inference.checkpoint import CheckpointError
@@ -75,3 +76,5 @@ __all__ = [
     "pareto_k",
     "set_seed",
 ]
+
+check_arguments(globals(), [name for name in __all__ if name != "Settings"])  # it says more by itself

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from inference.objective import Objective
@@ -95,7 +96,7 @@ def where_it_broke(objective: Objective, data: Data, draws: Tensor) -> str:
     """
     sites: list[str] = []
     model, guide = _Sites("model", sites), _Sites("guide", sites)
-    repeated = Objective(objective.elbo, model(objective.model), guide(objective.guide))  # type: ignore[arg-type]
+    repeated = Objective(objective.elbo, model(objective.model), guide(objective.guide))
     parameters = dict(objective.named_parameters())
     with torch.random.fork_rng(), pyro.validation_enabled(False), torch.enable_grad():
         torch.set_rng_state(draws)
@@ -119,13 +120,14 @@ class _Sites(Messenger):
         self.found = found
 
     def _pyro_post_sample(self, message: Any) -> None:
-        if type(message["fn"]).__name__ == "_Subsample":
+        if site_is_subsample(message):
             return
         site = {"unscaled_log_prob": None, "mask": None, **message}
         for what, tensor in (("value", site["value"]), ("log-density", site_log_prob(dict(site)))):
             broken = ~torch.isfinite(tensor)
             if broken.any():
-                first = float(tensor[broken][0]) if tensor.dim() else float(tensor)
-                share = f" at {int(broken.sum())} of {broken.numel()} places" if tensor.dim() else ""
-                self.found.append(f"the {what} of site {site['name']!r} in the {self.half} is {first}{share}")
+                self.found.append(
+                    f"the {what} of site {site['name']!r} in the {self.half} is {float(tensor.detach()[broken][0])} "
+                    f"at {int(broken.sum())} of {broken.numel()} places"
+                )
                 return

@@ -1,5 +1,7 @@
 """A Pyro ELBO as a module that also reports its two terms."""
 
+from collections.abc import Callable
+
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
@@ -24,7 +26,7 @@ class Objective(nn.Module):
         guide: the inference half.
     """
 
-    def __init__(self, elbo: ELBO, model: nn.Module, guide: nn.Module) -> None:
+    def __init__(self, elbo: ELBO, model: Callable, guide: Callable) -> None:
         super().__init__()
         self.elbo = elbo
         self.model = model

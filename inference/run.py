@@ -20,7 +20,7 @@ from inference.files import write_whole
 
 _OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "seconds.csv", "evaluation.json")
 _OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
-_LARGEST_TEXT = 1_000_000  # bytes
+_LARGEST_TEXT = 100_000  # bytes
 _COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
 
 
@@ -90,6 +90,20 @@ class Run:
         made = {"checkpoints", *(f"{name}{end}" for name in _OWN_FILES[:3] for end in ("", ".tmp"))}
         there = {file.name for file in self.path.iterdir()}
         return there <= made and self.checkpoints.is_dir() and not any(self.checkpoints.iterdir())
+
+    def check_room(self, weights: int) -> None:
+        """Make sure that the checkpoints of so many bytes of weights find room.
+
+        Raises:
+            RunError: if not.
+        """
+        needed = 10 * weights  # weights and two moments in the last checkpoint, the one before and the next; the best
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise RunError(
+                f"{self.path} is on a disk with {free / 1e6:,.1f} MB left, but checkpoints take up to "
+                f"{needed / 1e6:,.1f} MB: make room, or choose another folder"
+            )
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":

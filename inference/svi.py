@@ -99,6 +99,8 @@ def fit(
     num_steps = math.ceil(len(train) // world_size / settings.batch_size)
     compiles = settings.compiles(settings.epochs * num_steps)
     steps = Steps(objective, model, guide, settings, accelerator, compiles)
+    if run is not None:
+        run.check_room(sum(parameter.nbytes for parameter in steps.module.parameters()))
     history = History(run)
     if resume:
         history.resume(model, guide, steps.optimizer)

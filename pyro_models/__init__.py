@@ -1,5 +1,6 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
+from pyro_models._arguments import check_arguments
 from pyro_models.distributions import (
     AutoregressiveBernoulli,
     BernoulliImage,
@@ -110,3 +111,5 @@ __all__ = [
     "multiscale_realnvp",
     "straight",
 ]
+
+check_arguments(globals(), __all__)

@@ -173,11 +173,18 @@ class Parser(jsonargparse.ArgumentParser):
 def _with_defaults(path: str) -> str:
     """A part and its defaults, those that JSON can hold, as the parser reads it; the path if there is no such part."""
     try:
-        parameters = inspect.signature(import_object(path)).parameters
+        return json.dumps(with_defaults({"class_path": path}))
     except (ImportError, AttributeError, TypeError, ValueError):
         return path  # the parser says why
+
+
+def with_defaults(part: Any) -> Any:
+    """The description of a part with the defaults of what it does not say; anything else is itself."""
+    if not isinstance(part, dict) or "class_path" not in part:
+        return part
+    parameters = inspect.signature(import_object(part["class_path"])).parameters
     own = {name: p.default for name, p in parameters.items() if name not in GIVEN and _is_plain(p.default)}
-    return json.dumps({"class_path": path, "init_args": own})
+    return {"class_path": part["class_path"], "init_args": own | (part.get("init_args") or {})}
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,10 +1,11 @@
 """What the two training scripts share: options, data, the run folder and the fit."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
-from _cli import Choice, Parser
+from _cli import Choice, Parser, with_defaults
 from _trained import images_of
 from jsonargparse import Namespace
 from pyro.infer import ELBO
@@ -111,7 +112,9 @@ MAY_CHANGE = {
 
 
 def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    """Refuse to continue a run with other options; one that it did not know had its default."""
+    plain = [json.loads(json.dumps({key: with_defaults(value) for key, value in c.items()})) for c in (before, now)]
+    changed = sorted(key for key in before.keys() | now.keys() if plain[0].get(key) != plain[1].get(key))
     refused = [key for key in changed if key not in MAY_CHANGE]
     if refused:
         raise ValueError(

@@ -22,7 +22,7 @@ from pyro_models.transforms import (
     checkerboard,
 )
 
-Shape = tuple[int, int, int]
+Shape = Sequence[int]
 
 
 def image_realnvp(

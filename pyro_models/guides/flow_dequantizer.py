@@ -1,6 +1,7 @@
 """Variational dequantisation: a learned guide from pixels to intensities."""
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import pyro
@@ -49,7 +50,7 @@ class FlowDequantizer(PyroModule):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         levels: int,
         couplings: int = 4,
         channels: int = 32,

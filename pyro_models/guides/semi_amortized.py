@@ -1,6 +1,6 @@
 """A guide that improves what its encoder says by a few gradient steps on each image."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyro.distributions as dist
 import torch
@@ -11,6 +11,7 @@ from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.networks import scale_of
 
 
+@runtime_checkable
 class HasLogJoint(Protocol):
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor: ...
 

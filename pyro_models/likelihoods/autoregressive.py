@@ -39,7 +39,7 @@ class AutoregressivePixels(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         sight: int | None = None,
         hidden: Sequence[int] = (),
     ) -> None:

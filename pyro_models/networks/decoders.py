@@ -31,7 +31,7 @@ class MLPDecoder(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         hidden: Sequence[int] = (400, 400),
         activation: str = "ELU",
         latent_dropout: float = 0.0,
@@ -71,7 +71,7 @@ class ConvDecoder(nn.Module):
     def __init__(
         self,
         latent_dim: int,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         channels: int = 16,
         stages: int = 2,
         blocks: int = 1,

@@ -33,7 +33,7 @@ class MLPEncoder(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         hidden: Sequence[int] = (400, 400),
         activation: str = "ELU",
         noise: float = 0.0,
@@ -78,7 +78,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         channels: int = 16,
         stages: int = 2,
         blocks: int = 1,

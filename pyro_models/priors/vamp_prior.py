@@ -1,6 +1,7 @@
 """The variational mixture of posteriors."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import pyro.distributions as dist
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from pyro_models.distributions import mixture
 
 
+@runtime_checkable
 class HasPosterior(Protocol):
     def posterior(self, x: Tensor) -> dist.TorchDistribution: ...
 
@@ -31,18 +33,17 @@ class VampPrior(nn.Module):
 
     Raises:
         ValueError: if ``num_components`` is below 1.
+        TypeError: if the guide has no ``posterior``.
 
     Source: Tomczak and Welling, "VAE with a VampPrior" (2018), equation 9; weights as in their code.
     """
 
     def __init__(
-        self, guide: HasPosterior, image_shape: tuple[int, int, int], num_components: int = 50, levels: int = 2
+        self, guide: HasPosterior, image_shape: Sequence[int], num_components: int = 50, levels: int = 2
     ) -> None:
         super().__init__()
         if num_components < 1:
             raise ValueError(f"num_components must be at least 1; got {num_components}")
-        if not hasattr(guide, "posterior"):
-            raise ValueError(f"this prior needs a guide with a posterior(x); a {type(guide).__name__} has none")
         self._guide = (guide,)  # in a tuple: not a part of the prior, whose weights are its own
         self.largest = levels - 1
         self.pseudo = nn.Parameter(torch.randn(num_components, *image_shape) - 1)

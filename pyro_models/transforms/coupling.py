@@ -1,5 +1,7 @@
 """The affine coupling layer of RealNVP, on halves or under a mask."""
 
+from collections.abc import Sequence
+
 import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
@@ -150,7 +152,7 @@ class MaskedCoupling(Bijector):
         return (y - shift) * (-log_scale).exp(), -log_scale.flatten(-self.mask.dim()).sum(-1)
 
 
-def checkerboard(image_shape: tuple[int, int, int], odd: bool = False) -> Tensor:
+def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:
     """The mask (C, H, W) that is one where row + column is even, or with ``odd`` where it is odd."""
     channels, height, width = image_shape
     if height * width < 2:

@@ -178,7 +178,7 @@ def test_weights_that_are_none_are_refused(log_w, m, error):
 
 @pytest.mark.parametrize("x", [torch.zeros(2, 3).long(), torch.zeros(2, 3).byte(), None, [1.0]])
 def test_images_must_be_floats(model, x):
-    with pytest.raises(TypeError, match="floats"):
+    with pytest.raises(TypeError, match="floats|torch.Tensor"):
         log_weights(model, ExactGuide(model), x, 2)
 
 

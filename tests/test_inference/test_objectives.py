@@ -344,7 +344,7 @@ def test_every_objective_serves_pyros_svi(objective):
     ],
 )
 def test_bad_arguments_are_told(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()
 
 

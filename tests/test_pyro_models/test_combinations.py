@@ -144,7 +144,7 @@ def test_a_density_that_is_drawn_anew_cannot_be_held(objective):
 
 
 def test_a_vamp_prior_needs_a_guide_with_a_posterior():
-    with pytest.raises(ValueError, match="posterior"):
+    with pytest.raises(TypeError, match="HasPosterior"):
         VampPrior(torch.nn.Identity(), SHAPE)
 
 

@@ -321,6 +321,16 @@ def test_resume_refuses_to_become_another_run(runs, script, change):
     assert contents(runs / "vae") == before
 
 
+def test_a_run_made_before_an_option_existed_is_continued(script, tmp_path):
+    out = tmp_path / "run"
+    assert script("train_vae.py", *SMALL_VAE, "--prior", "VampPrior", "--out", out).code == 0
+    config = Run.open(out).config
+    del config["on_nonfinite"], config["prior"]["init_args"]
+    Run.open(out).write_config(config)
+    outcome = script("train_vae.py", "--out", out, "--resume", "--epochs", 3)
+    assert outcome.code == 0, outcome.err
+
+
 def test_overwrite_keeps_the_old_run_where_the_new_one_cannot_work(runs, script):
     before = contents(runs / "vae")
     for broken in (["--num_validation", 5000], ["--objective", "pyro.infer.RenyiELBO"]):

@@ -266,7 +266,7 @@ def test_a_few_lines_cannot_stand_for_gigabytes(run):
         (run.path / name).write_text("x: " + "y" * 2_000_000)
         with pytest.raises(RunError, match="larger than"):
             load(run.path)
-        (run.path / name).write_text("[" * 50_000)
+        (run.path / name).write_text("[" * 3_000)
         with pytest.raises(RunError, match="cannot be read"):
             load(run.path)
         (run.path / name).write_text(before)
@@ -344,6 +344,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert (file.read_text(), kept.read_text()) == ("new", "old")
 
 
+KEPT = ("last.safetensors", "previous.safetensors")
 FULL_DISK = """
 import pathlib, resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
@@ -364,7 +365,7 @@ def limited(size, *arguments, cwd):
 def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path):
     small = ["--dataset", "digits", "--latent_dim", 3, "--encoder.hidden", "[8]", "--decoder.hidden", "[8]"]
     assert script("train_vae.py", *small, "--epochs", 2, "--out", "run", cwd=tmp_path).returncode == 0
-    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*.safetensors")}
+    before = {file: file.read_bytes() for file in map((tmp_path / "run" / "checkpoints").joinpath, KEPT)}
     done = limited(10_000, "--out", "run", "--resume", "--epochs", 4, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "train_vae.py: error: [Errno 27] File too large\n"
@@ -374,6 +375,13 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(tmp_path / "run").epoch == 4
+
+
+def test_want_of_room_is_known_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))
+    with pytest.raises(RunError, match=r"0\.0 MB left"):
+        train(tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_known_before_training(tmp_path):

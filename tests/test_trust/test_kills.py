@@ -62,7 +62,7 @@ def assert_same(whole: Path, out: Path) -> None:
 def test_a_run_killed_at_any_moment_ends_as_the_run_left_alone(whole, tmp_path, seed):
     options, left_alone, seconds = whole
     process = start(*options, "--out", str(tmp_path / "run"))
-    time.sleep(random.Random(seed).uniform(0.2, 1.0) * seconds)
+    time.sleep(random.Random(seed).uniform(0.4, 1.0) * seconds)
     process.kill()
     process.communicate()
     done = len(Run(tmp_path / "run").metrics())
