@@ -77,4 +77,4 @@ __all__ = [
     "set_seed",
 ]
 
-check_arguments(globals(), [name for name in __all__ if name != "Settings"])  # it says more by itself
+check_arguments(globals(), __all__)

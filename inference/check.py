@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyro
 import torch
 from pyro.infer import ELBO
-from torch import nn
+from torch import Tensor, nn
 
 from inference.images import Images
 from inference.objective import Objective
@@ -44,6 +44,23 @@ def check_takes_labels(*programs: nn.Module) -> None:
         parameters = inspect.signature(program.forward).parameters.values()
         if not any(p.name == "labels" or p.kind is p.VAR_POSITIONAL for p in parameters):
             raise ValueError(f"{type(program).__name__} takes no labels: its forward needs a parameter of that name")
+
+
+def check_data(x: Tensor, labels: Tensor | None = None) -> None:
+    """Make sure that images, and labels if there are any, are what programs are called with.
+
+    Raises:
+        TypeError: if the images are not floats.
+        ValueError: if there is no image, one is not finite, or there is not one label for each.
+    """
+    if not x.is_floating_point():
+        raise TypeError("x must be a tensor of floats, such as images.observe() gives")
+    if x.dim() < 1 or not x.numel():
+        raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
+    if not torch.isfinite(x).all():
+        raise ValueError("x holds values that are not finite (NaN or infinity)")
+    if labels is not None and labels.shape != x.shape[:1]:
+        raise ValueError(f"there must be one label for each of {len(x)} images; got shape {tuple(labels.shape)}")
 
 
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:

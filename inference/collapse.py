@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.check import check_data
+
 
 def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
     r"""The weight of the divergence above which a decoder that ignores the code is at a stable optimum.
@@ -42,13 +44,16 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
         steps: most steps of L-BFGS for the fit, whose accuracy is that of the result.
 
     Raises:
-        ValueError: if the likelihood takes more than one number for each pixel.
+        ValueError: if the likelihood takes more than one number for each pixel, or images and labels do
+            not fit together.
 
     Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
     posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
     """
-    if likelihood.per_pixel != 1:
-        raise ValueError(f"the likelihood must take one number for each pixel; this one takes {likelihood.per_pixel}")
+    per_pixel = getattr(likelihood, "per_pixel", None)
+    if per_pixel != 1:
+        raise ValueError(f"the likelihood must take one number for each pixel, per_pixel = 1; this one has {per_pixel}")
+    check_data(x, labels)
     classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
     likelihood, constants = _without_code(likelihood, x.double(), classes, steps)
     raw = constants[classes].requires_grad_()

@@ -150,7 +150,12 @@ def diagnose(
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:
-    """The share of (num_samples, B) weighted samples that count, (B,), from 1 / num_samples to 1."""
+    """The share of (num_samples, B) weighted samples that count, (B,), from 1 / num_samples to 1.
+
+    Raises:
+        ValueError: if the weights are of another shape, or NaN or infinite.
+    """
+    _check_weights(log_w, at_least=1)
     log_w = log_w.double()
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp() / len(log_w)
 
@@ -160,13 +165,24 @@ def pareto_k(log_w: Tensor) -> Tensor:
 
     The tail is the largest fifth of the weights, at most 3 sqrt(num_samples) of them.
 
+    Raises:
+        ValueError: if the weights are of another shape than (num_samples, B), NaN or infinite, or fewer than 5.
+
     Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling" (2015).
     """
+    _check_weights(log_w, at_least=5)
     size = len(log_w)
     tail = int(min(0.2 * size, 3 * math.sqrt(size)))
     weights = (log_w - log_w.amax(0)).double().exp().sort(0).values
     cut = weights[-tail - 1]
     return torch.tensor([float(fit_generalized_pareto(w - c)[0]) for w, c in zip(weights[-tail:].T, cut, strict=True)])
+
+
+def _check_weights(log_w: Tensor, at_least: int) -> None:
+    if log_w.dim() != 2 or len(log_w) < at_least:
+        raise ValueError(f"log_w must be (num_samples, B), of {at_least} samples or more; got {tuple(log_w.shape)}")
+    if torch.isnan(log_w).any() or (log_w == math.inf).any():
+        raise ValueError("log_w holds NaN or infinite weights")
 
 
 def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16) -> dict[str, Tensor]:

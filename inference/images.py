@@ -90,7 +90,13 @@ class Images:
         return (self.observe(index), self.labels[index]) if self.conditional else (self.observe(index),)
 
     def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
-        """Arguments of model and guide in batches, in the given order; the last one may be short."""
+        """Arguments of model and guide in batches, in the given order; the last one may be short.
+
+        Raises:
+            ValueError: if ``batch_size`` is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         if order is None:
             order = torch.arange(len(self))
         for index in order.to(self.pixels.device).split(batch_size):

@@ -9,6 +9,7 @@ import torch
 from pyro.poutine import Trace
 from torch import Tensor
 
+from inference.check import check_data
 from inference.terms import draw_traces, sample_sites, site_log_prob
 
 # (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
@@ -57,14 +58,7 @@ def log_weights(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError("x must be a tensor of floats, such as images.observe() gives")
-    if x.dim() < 1 or not x.numel():
-        raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError("x holds values that are not finite (NaN or infinity)")
-    if labels is not None and labels.shape != x.shape[:1]:
-        raise ValueError(f"there must be one label for each of {len(x)} images; got shape {tuple(labels.shape)}")
+    check_data(x, labels)
     if chunk_size is None:
         chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
     if chunk_size < 1:
@@ -148,5 +142,11 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
 
 
 def bits_per_dim(nats: Tensor | float, image_shape: tuple[int, ...]) -> Tensor | float:
-    """Nats per image as bits per pixel and channel: nats / (D log 2)."""
+    """Nats per image as bits per pixel and channel: nats / (D log 2).
+
+    Raises:
+        ValueError: if the image has no pixels.
+    """
+    if not math.prod(image_shape) > 0:
+        raise ValueError(f"image_shape must be whole numbers of at least 1; got {tuple(image_shape)}")
     return nats / (math.prod(image_shape) * math.log(2))

@@ -39,7 +39,12 @@ def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_siz
 
     All processes shuffle alike and take every ``world_size``-th index, so that together they visit
     each image once; a remainder of fewer than ``world_size`` images is left out that epoch.
+
+    Raises:
+        ValueError: if a number is negative, or there is no such process.
     """
+    if num_images < 0 or not 0 <= rank < world_size:
+        raise ValueError(f"there is no process {rank} of {world_size}, or the number of images is {num_images}")
     generator = torch.Generator().manual_seed(seed_from(seed, epoch))
     order = torch.randperm(num_images, generator=generator)
     return order[: num_images - num_images % world_size][rank::world_size]

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import pyro
 import torch
@@ -41,7 +41,7 @@ def fit(
     objective: ELBO | None = None,
     run: Run | None = None,
     resume: bool = False,
-    show: str = "negative_elbo",
+    show: Literal["negative_elbo", "bits_per_dim"] = "negative_elbo",
 ) -> list[dict[str, float]]:
     r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 

@@ -3,9 +3,16 @@
 import torch
 from torch import Tensor
 
+from pyro_models.sizes import check_at_least
+
 
 def straight(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    r"""(1 - t) a + t b at ``steps`` values of t from 0 to 1; shape (steps, \*a.shape)."""
+    r"""(1 - t) a + t b at ``steps`` values of t from 0 to 1; shape (steps, \*a.shape).
+
+    Raises:
+        ValueError: if the points differ in shape, or there is no step.
+    """
+    _check(a, b, steps)
     return torch.stack([a + t * (b - a) for t in torch.linspace(0, 1, steps).tolist()])
 
 
@@ -20,9 +27,13 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
     A straight line between two draws of N(0, I) in many dimensions passes through points far too
     short to be draws themselves; this path does not.
 
+    Raises:
+        ValueError: as for :func:`straight`.
+
     Source: Shoemake, "Animating rotation with quaternion curves" (1985); White, "Sampling
     generative networks" (2016), section 2.1.
     """
+    _check(a, b, steps)
     lengths = [v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b)]
     start, end = a / lengths[0], b / lengths[1]
     omega = (start * end).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
@@ -32,3 +43,9 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
         return ((1 - t) * lengths[0] + t * lengths[1]) * direction
 
     return torch.stack([at(t) for t in torch.linspace(0, 1, steps).tolist()])
+
+
+def _check(a: Tensor, b: Tensor, steps: int) -> None:
+    check_at_least(1, steps=steps)
+    if a.shape != b.shape or not a.dim():
+        raise ValueError(f"two points of one shape are wanted; got shapes {tuple(a.shape)} and {tuple(b.shape)}")

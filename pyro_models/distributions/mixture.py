@@ -24,9 +24,15 @@ class NormalMixture(dist.MixtureSameFamily):
         logits: of the weights w.
         loc: m.
         scale: s, positive.
+
+    Raises:
+        ValueError: if a shape is another.
     """
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+        if loc.dim() != 2 or loc.shape != scale.shape or logits.shape != loc.shape[:1]:
+            shapes = ", ".join(str(tuple(part.shape)) for part in (logits, loc, scale))
+            raise ValueError(f"logits must be (K,), loc and scale (K, D); got {shapes}")
         self.loc, self.scale = loc, scale
         components = dist.Normal(loc, scale, validate_args=validate_args).to_event(1)
         super().__init__(dist.Categorical(logits=logits), components, validate_args=validate_args)

@@ -39,7 +39,10 @@ class DiscretizedLogistic(dist.TorchDistribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
 
     def __init__(self, loc: Tensor, scale: Tensor, levels: int, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        try:
+            self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        except RuntimeError as error:
+            raise ValueError(f"loc and scale do not fit together: {error}") from error
         self.levels = levels
         super().__init__(self.loc.shape, validate_args=validate_args)
 

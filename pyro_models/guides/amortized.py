@@ -6,6 +6,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.labels import one_hot
+from pyro_models.sizes import check_at_least, features_of
 
 
 class AmortizedGuide(PyroModule):
@@ -26,16 +27,16 @@ class AmortizedGuide(PyroModule):
 
     Raises:
         ValueError: if ``latent_dim`` is below 1.
+        TypeError: if the encoder has no ``out_features``.
     """
 
     def __init__(self, encoder: nn.Module, latent_dim: int, num_parameters: int, num_classes: int = 0) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1; got {latent_dim}")
+        check_at_least(1, latent_dim=latent_dim)
         self.encoder = encoder
         self.latent_dim = latent_dim
         self.num_classes = num_classes
-        self.head = nn.Linear(encoder.out_features, num_parameters)  # type: ignore[arg-type]
+        self.head = nn.Linear(features_of(encoder), num_parameters)
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the encoder makes of images, and of their labels if there are any."""

@@ -13,6 +13,7 @@ from torch.distributions import Transform
 from pyro_models.flows import FlowDistribution
 from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.networks import MLP, scale_of
+from pyro_models.sizes import features_of
 from pyro_models.transforms import Flip, MaskedCoupling, alternating
 
 
@@ -69,8 +70,8 @@ class FlowGuide(_BentNormal):
             raise ValueError(f"couplings must be at least 1; got {couplings}")
 
         def network() -> nn.Module:
-            sizes = latent_dim + encoder.out_features, (latent_dim, latent_dim)  # type: ignore[operator]
-            return MLP(*sizes, hidden, zero_init=True)  # type: ignore[arg-type]
+            sizes = latent_dim + features_of(encoder), (latent_dim, latent_dim)
+            return MLP(*sizes, hidden, zero_init=True)
 
         self.couplings = nn.ModuleList(
             MaskedCoupling(alternating(latent_dim, odd=bool(i % 2)), network()) for i in range(couplings)
@@ -117,7 +118,7 @@ class IAFGuide(_BentNormal):
                 f"layers must be at least 1 and hidden layers as wide as the code, {latent_dim}; got {layers} and "
                 f"{list(hidden)}"
             )
-        features: int = encoder.out_features  # type: ignore[assignment]
+        features = features_of(encoder)
         order: Any = torch.arange(latent_dim)
         self.layers = nn.ModuleList(
             ConditionalAffineAutoregressive(

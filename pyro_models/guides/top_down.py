@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyro_models.guides.mean_field import MeanFieldGuide
 from pyro_models.networks import MLP, scale_of
+from pyro_models.sizes import features_of
 
 
 class TopDownGuide(MeanFieldGuide):
@@ -45,7 +46,7 @@ class TopDownGuide(MeanFieldGuide):
     ) -> None:
         top_dim = top_dim or max(1, latent_dim // 2)
         super().__init__(encoder, top_dim, num_classes)
-        features: int = encoder.out_features  # type: ignore[assignment]
+        features = features_of(encoder)
         self.down = MLP(features + top_dim, (latent_dim, latent_dim), hidden)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:

@@ -9,6 +9,7 @@ import zuko
 from torch import Tensor, nn
 
 from pyro_models.distributions import AutoregressiveBernoulli
+from pyro_models.sizes import check_at_least, checked_shape
 
 
 class AutoregressivePixels(nn.Module):
@@ -44,9 +45,8 @@ class AutoregressivePixels(nn.Module):
         hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        size = math.prod(image_shape)
-        if sight is not None and sight < 1:
-            raise ValueError(f"sight must be at least 1; got {sight}")
+        size = math.prod(checked_shape(image_shape))
+        check_at_least(1, sight=sight)
         if any(width < size for width in hidden):
             raise ValueError(f"hidden layers must be as wide as the image, {size}; got {list(hidden)}")
         self.image_shape = tuple(image_shape)

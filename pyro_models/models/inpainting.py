@@ -53,8 +53,6 @@ class Inpainting(PyroModule):
             raise ValueError("at least one pixel must be known")
         if not 1e-3 <= noise < math.inf:
             raise ValueError(f"noise must be at least 0.001 (a sampler could not move); got {noise}")
-        if not isinstance(model, FlowModel):
-            raise TypeError(f"only a FlowModel can be inpainted; got a {type(model).__name__}")
         self.model = model
         self.noise = noise
         self.register_buffer("known", known.bool(), persistent=False)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyro_models.networks.encoders import join
 from pyro_models.networks.mlp import MLP
 from pyro_models.networks.resnet import Residual
+from pyro_models.sizes import check_at_least, checked_shape
 
 
 class MLPDecoder(nn.Module):
@@ -25,6 +26,9 @@ class MLPDecoder(nn.Module):
         per_pixel: P, as many as the likelihood asks for.
         context: size of what is seen beside the code, such as the number of classes; 0 for none.
 
+    Raises:
+        ValueError: if a number is out of its range.
+
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
     """
 
@@ -39,7 +43,10 @@ class MLPDecoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        self.shape = tuple(image_shape) if per_pixel == 1 else (*image_shape, per_pixel)
+        check_at_least(1, latent_dim=latent_dim, per_pixel=per_pixel)
+        check_at_least(0, context=context)
+        image_shape = checked_shape(image_shape)
+        self.shape = image_shape if per_pixel == 1 else (*image_shape, per_pixel)
         self.dropout = nn.Dropout(checked_dropout(latent_dropout))
         self.net = MLP(latent_dim + context, math.prod(self.shape), hidden, activation)
 
@@ -65,6 +72,9 @@ class ConvDecoder(nn.Module):
         per_pixel: as for :class:`MLPDecoder`.
         context: as for :class:`MLPDecoder`; it joins the code.
 
+    Raises:
+        ValueError: if a number is out of its range.
+
     Source: He et al., "Deep residual learning for image recognition" (2016).
     """
 
@@ -80,11 +90,9 @@ class ConvDecoder(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        if min(latent_dim, channels, stages, blocks, per_pixel) < 1:
-            raise ValueError(
-                "latent_dim, channels, stages, blocks and per_pixel must be at least 1; got "
-                f"{latent_dim}, {channels}, {stages}, {blocks}, {per_pixel}"
-            )
+        check_at_least(1, latent_dim=latent_dim, channels=channels, stages=stages, blocks=blocks, per_pixel=per_pixel)
+        check_at_least(0, context=context)
+        image_shape = checked_shape(image_shape)
         self.per_pixel = per_pixel
         self.dropout = nn.Dropout(checked_dropout(latent_dropout))
         sizes = [(image_shape[1], image_shape[2])]

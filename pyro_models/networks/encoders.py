@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyro_models.networks.mlp import MLP, activation_class
 from pyro_models.networks.resnet import Residual
+from pyro_models.sizes import check_at_least, checked_shape
 
 
 class MLPEncoder(nn.Module):
@@ -27,6 +28,9 @@ class MLPEncoder(nn.Module):
         context: size of what is seen beside the image, such as the number of classes; 0 for none.
         levels: number of values of a pixel.
 
+    Raises:
+        ValueError: if a number is out of its range.
+
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.2; noise as in
     Im et al., "Denoising criterion for variational auto-encoding framework" (2017).
     """
@@ -43,7 +47,9 @@ class MLPEncoder(nn.Module):
         super().__init__()
         if not noise >= 0:
             raise ValueError(f"noise must be at least 0; got {noise}")
-        size = math.prod(image_shape) + context
+        check_at_least(0, context=context)
+        check_at_least(2, levels=levels)
+        size = math.prod(checked_shape(image_shape)) + context
         self.noise = noise
         self.largest = levels - 1
         self.out_features = hidden[-1] if hidden else size
@@ -73,6 +79,9 @@ class ConvEncoder(nn.Module):
         context: as for :class:`MLPEncoder`; it joins the last layer.
         levels: as for :class:`MLPEncoder`.
 
+    Raises:
+        ValueError: if a number is out of its range.
+
     Source: He et al., "Deep residual learning for image recognition" (2016).
     """
 
@@ -88,17 +97,15 @@ class ConvEncoder(nn.Module):
         levels: int = 2,
     ) -> None:
         super().__init__()
-        if min(channels, stages, blocks, features) < 1:
-            raise ValueError(
-                "channels, stages, blocks and features must be at least 1; got "
-                f"{channels}, {stages}, {blocks}, {features}"
-            )
+        check_at_least(1, channels=channels, stages=stages, blocks=blocks, features=features)
+        check_at_least(0, context=context)
+        check_at_least(2, levels=levels)
         if not noise >= 0:
             raise ValueError(f"noise must be at least 0; got {noise}")
         self.noise = noise
         self.largest = levels - 1
         self.out_features = features
-        in_channels, height, width = image_shape
+        in_channels, height, width = checked_shape(image_shape)
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1)]
         for stage in range(stages):
             width_in = channels * 2**stage

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyro_models.flows import Flow, FlowDistribution
 from pyro_models.networks import MLP
+from pyro_models.sizes import check_at_least
 from pyro_models.transforms import MaskedCoupling, alternating
 
 
@@ -77,6 +78,7 @@ class ZukoPrior(nn.Module):
         super().__init__()
         import zuko  # here, for the sake of those who do without
 
+        check_at_least(1, latent_dim=latent_dim, transforms=transforms, narrowest=min(hidden, default=None))
         make = getattr(zuko.flows, kind, None)
         if not isinstance(make, type):
             raise ValueError(f"zuko has no flow {kind!r}: expected one such as 'NSF' or 'MAF'")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_models.distributions import mixture
+from pyro_models.sizes import check_at_least, checked_shape
 
 
 @runtime_checkable
@@ -32,7 +33,7 @@ class VampPrior(nn.Module):
         levels: number of values of a pixel.
 
     Raises:
-        ValueError: if ``num_components`` is below 1.
+        ValueError: if a number is out of its range.
         TypeError: if the guide has no ``posterior``.
 
     Source: Tomczak and Welling, "VAE with a VampPrior" (2018), equation 9; weights as in their code.
@@ -42,11 +43,11 @@ class VampPrior(nn.Module):
         self, guide: HasPosterior, image_shape: Sequence[int], num_components: int = 50, levels: int = 2
     ) -> None:
         super().__init__()
-        if num_components < 1:
-            raise ValueError(f"num_components must be at least 1; got {num_components}")
+        check_at_least(1, num_components=num_components)
+        check_at_least(2, levels=levels)
         self._guide = (guide,)  # in a tuple: not a part of the prior, whose weights are its own
         self.largest = levels - 1
-        self.pseudo = nn.Parameter(torch.randn(num_components, *image_shape) - 1)
+        self.pseudo = nn.Parameter(torch.randn(num_components, *checked_shape(image_shape)) - 1)
         self.logits = nn.Parameter(torch.zeros(num_components))
 
     def forward(self) -> dist.TorchDistribution:

@@ -6,6 +6,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
+from pyro_models.sizes import checked_shape
 from pyro_models.transforms.bijector import Bijector, Given
 
 
@@ -154,7 +155,7 @@ class MaskedCoupling(Bijector):
 
 def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:
     """The mask (C, H, W) that is one where row + column is even, or with ``odd`` where it is odd."""
-    channels, height, width = image_shape
+    channels, height, width = checked_shape(image_shape)
     if height * width < 2:
         raise ValueError(f"a checkerboard needs more than one pixel; got {height} x {width} (too many scales?)")
     parity = (torch.arange(height)[:, None] + torch.arange(width)) % 2

@@ -41,7 +41,7 @@ class Squash(Bijector):
 
     def __init__(self, alpha: float = 1e-6) -> None:
         super().__init__()
-        if not 0 <= alpha < 0.5:
+        if isinstance(alpha, bool) or not 0 <= alpha < 0.5:
             raise ValueError(f"alpha must be at least 0 and below 1/2; got {alpha}")
         self.alpha = alpha
         margin = alpha / (1 - 2 * alpha)

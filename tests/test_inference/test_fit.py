@@ -240,7 +240,7 @@ def test_schedules_begin_and_end_where_they_should():
     ],
 )
 def test_bad_settings_are_named(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         Settings(**settings)
 
 

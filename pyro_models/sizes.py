@@ -1,0 +1,42 @@
+"""Sizes that must make sense before anything is built of them."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def check_at_least(low: int, **numbers: int | None) -> None:
+    """Make sure that numbers, given by name, are at least ``low``; None is no number.
+
+    Raises:
+        ValueError: if one is below.
+    """
+    below = {name: number for name, number in numbers.items() if number is not None and number < low}
+    if below:
+        names = " and ".join(below)
+        raise ValueError(f"{names} must be at least {low}; got {', '.join(map(str, below.values()))}")
+
+
+def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+    """(C, H, W) as a tuple.
+
+    Raises:
+        ValueError: if it is not three whole numbers of at least 1.
+    """
+    if len(image_shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in image_shape):
+        raise ValueError(f"image_shape must be (C, H, W), whole numbers of at least 1; got {image_shape!r}")
+    channels, height, width = image_shape
+    return channels, height, width
+
+
+def features_of(encoder: nn.Module) -> int:
+    """The size of what an encoder gives.
+
+    Raises:
+        TypeError: if it does not say.
+    """
+    size = getattr(encoder, "out_features", None)
+    if not isinstance(size, int):
+        name = type(encoder).__name__
+        raise TypeError(f"an encoder must have out_features, the size of what it gives; {name} has none")
+    return size
