@@ -4,13 +4,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install test demo bench lint clean help
+.PHONY: install test demo bench mutate lint clean help
 
 help:
 	@echo "make install   set up .venv"
 	@echo "make test      ruff, mypy and pytest"
 	@echo "make demo      train, evaluate and report on scikit-learn's digits"
 	@echo "make bench     time this project beside others, into results/bench.json"
+	@echo "make mutate    break the software in thirty places; the tests must notice each"
 
 install: $(STAMP)
 
@@ -36,6 +37,10 @@ demo: install
 bench: install
 	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/run.py
+
+# the tests must notice every break: some minutes
+mutate: install
+	$(RUN) tests/mutate.py
 
 clean:
 	rm -rf $(VENV) demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
