@@ -13,188 +13,187 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MODELS, INFERENCE, TRUST = "tests/test_pyro_models", "tests/test_inference", "tests/test_trust"
-# name: file, what stands there, what it becomes, and the tests that are to notice
+# name: file, what stands there, what it becomes, and the tests that are to notice, the nearest first
 MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     "sign of a coupling's log-determinant": (
         "pyro_models/transforms/coupling.py",
         "(-log_scale).exp()), -self._sum(log_scale)",
         "(-log_scale).exp()), self._sum(log_scale)",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "a coupling's scale counted over too few dimensions": (
         "pyro_models/transforms/coupling.py",
         "return log_scale.flatten(self.dim).sum(-1)",
         "return log_scale.flatten(self.dim).mean(-1)",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "a mask inverted": (
         "pyro_models/transforms/coupling.py",
         "kept = torch.where(self.mask, x, 0.0)",
         "kept = torch.where(self.mask, 0.0, x)",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "the bound of the log scale gone": (
         "pyro_models/transforms/coupling.py",
         "_bounded(raw.to(x_a.dtype), self.bound)",
         "_bounded(raw.to(x_a.dtype), None)",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "the flip between couplings omitted": (
         "pyro_models/flows/flip_realnvp.py",
         "transforms += [AffineCoupling(conditioner, bound), Flip()]",
         "transforms += [AffineCoupling(conditioner, bound)]",
-        MODELS,
+        "test_pyro_models/test_flows.py",
     ),
     "ActNorm's determinant of one pixel alone": (
         "pyro_models/transforms/actnorm.py",
         "return (height * width * self.log_scale.sum())",
         "return (self.log_scale.sum())",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "the squash's margin left out of its determinant": (
         "pyro_models/transforms/squash.py",
         "math.log(1 - 2 * self.alpha) - log_p - log_q",
         "-log_p - log_q",
-        MODELS,
+        "test_pyro_models/test_transforms.py",
     ),
     "the log-determinant of all transforms but the first": (
         "pyro_models/flows/flow.py",
         "log_det = log_det + sum_rightmost(part, part.dim() - batch_dims)",
         "log_det = sum_rightmost(part, part.dim() - batch_dims)",
-        MODELS,
+        "test_pyro_models/test_flows.py",
     ),
     "a temperature that is squared": (
         "pyro_models/flows/flow.py",
         "self.base_scale * temperature",
         "self.base_scale * temperature**2",
-        MODELS,
+        "test_pyro_models/test_flows.py",
     ),
     "dequantisation without its log levels": (
         "pyro_models/distributions/quantization.py",
         "log_density = math.prod(self.event_shape) * math.log(self.levels)",
         "log_density = 0.0",
-        MODELS,
+        "test_pyro_models/test_quantization.py",
     ),
     "binary pixels of the wrong sign": (
         "pyro_models/distributions/bernoulli.py",
         "return chosen - softplus(logits)",
         "return -chosen - softplus(-logits)",
-        MODELS,
+        "test_pyro_models/test_likelihoods.py",
     ),
     "a logistic's last level without its tail": (
         "pyro_models/distributions/pixels.py",
         "torch.where(last, -softplus(lower), inner)",
         "inner",
-        MODELS,
+        "test_pyro_models/test_likelihoods.py",
     ),
     "a mixture without the weights of its components": (
         "pyro_models/distributions/mixture.py",
         "peaks = self.mixture_distribution.logits - ",
         "peaks = -",
-        MODELS,
+        "test_pyro_models/test_likelihoods.py",
     ),
     "a missing log m": (
         "inference/importance.py",
         "return (grouped.logsumexp(1) - math.log(m)).mean(0)",
         "return grouped.logsumexp(1).mean(0)",
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "overlapping groups of samples": (
         "inference/importance.py",
         "groups = num_samples // m",
         "groups = 1",
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "the guide's density left out of the weights": (
         "inference/importance.py",
         "return log_joint(model_trace, shape) - log_joint(guide_trace, shape)",
         "return log_joint(model_trace, shape)",
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "the closed-form divergence in place of the drawn densities": (
         "inference/importance.py",
         "return log_joint(model_trace, shape) - log_joint(guide_trace, shape)",
         "return -elbo_terms(model_trace, guide_trace).negative_elbo.expand(shape)",
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "the divergence the wrong way round": (
         "inference/terms.py",
         'kl_divergence(guide_site["fn"], model_site["fn"])',
         'kl_divergence(model_site["fn"], guide_site["fn"])',
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "DReG's weights not squared": (
         "inference/objectives/path_derivative.py",
         "scale=scale: scale * gradient)",
         "scale=scale: gradient)",
-        INFERENCE,
+        "test_inference/test_objectives.py",
     ),
     "STL with the score": (
         "inference/objectives/path_derivative.py",
         "with _held(list(module.parameters())), _restored(",
         "with _held([]), _restored(",
-        INFERENCE,
+        "test_inference/test_objectives.py",
     ),
     "a Renyi bound of another order": (
         "inference/objectives/renyi.py",
         "power = 1 - self.alpha",
         "power = 1 + self.alpha",
-        INFERENCE,
+        "test_inference/test_objectives.py",
     ),
     "free bits for the sum of the coordinates": (
         "inference/objectives/beta.py",
         "part.mean(0).clamp(min=self.free_bits).sum()",
         "part.mean(0).sum().clamp(min=self.free_bits)",
-        INFERENCE,
+        "test_inference/test_objectives.py",
     ),
     "pixels binarised once": (
         "inference/images.py",
         "return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()",
         "return (pixels / (self.levels - 1) > 0.5).float()",
-        INFERENCE,
+        "test_inference/test_data.py",
     ),
     "a loss that is a sum over the batch": (
         "inference/objective.py",
         "differentiable_loss(model, guide, *data) / len(data[0])",
         "differentiable_loss(model, guide, *data)",
-        INFERENCE,
+        "test_inference/test_bounds.py",
     ),
     "the best epoch chosen by the test images": (
         "inference/history.py",
         'row.get("validation_negative_elbo", row["train_negative_elbo"])',
         'row["test_negative_elbo"]',
-        INFERENCE,
+        "test_inference/test_fit.py",
     ),
     "random numbers that do not depend on the epoch": (
         "inference/svi.py",
         "return settings.seed, history.epoch, rank, _STREAMS[stream]",
         "return settings.seed, 0, rank, _STREAMS[stream]",
-        INFERENCE,
+        "test_inference/test_fit.py",
     ),
     "steps that are not finite taken after all": (
         "inference/steps.py",
         "self.optimizer.found_inf = broken",
         "self.optimizer.not_found_inf = broken",
-        TRUST,
+        "test_trust/test_nonfinite.py",
     ),
     "a checkpoint whose digest is not looked at": (
         "inference/checkpoint.py",
         'if header.pop("sha256") != _digest(tensors, header):',
         'if not header.pop("sha256"):',
-        TRUST,
+        "test_trust/test_files.py",
     ),
     "an epoch that is taken up without its random numbers": (
         "inference/svi.py",
         "restore_generators(begun.generators)",
         "restore_generators({})",
-        TRUST,
+        "test_trust/test_kills.py",
     ),
     "a graph that leaves stand-ins in its module": (
         "inference/graph.py",
         "            part._parameters.update(parameters)\n",
         "",
-        INFERENCE,
+        "test_inference/test_compiled_programs.py",
     ),
 }
 
@@ -220,7 +219,8 @@ def noticed(folder: Path, name: str) -> bool:
         raise ValueError(f"{name}: {before!r} is not in {file}; the mutation has to follow the code")
     (folder / file).write_text(whole.replace(before, after))
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    nearest = f"tests/{tests}"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", nearest, str(Path(nearest).parent)]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     finally:
