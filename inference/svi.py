@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NoReturn
+from typing import Literal
 
 import pyro
 import torch
@@ -107,7 +107,7 @@ def fit(
 
     bar = tqdm(
         total=settings.epochs * num_steps,
-        initial=history.epoch * num_steps,
+        initial=history.epoch * num_steps + (history.begun.step if history.begun else 0),
         disable=not (rank == 0 and sys.stderr.isatty()),
         unit="step",
         mininterval=0.3,
@@ -145,14 +145,15 @@ def fit(
                 watch.look()
                 seconds = begun.seconds + time.perf_counter() - started
                 history.begun = Begun(step + 1, seconds, watch.terms, generator_states(device))
-                stop(interrupts.signum)
+                history.save(model, guide, steps.optimizer)
+                raise interrupted(interrupts.signum)
         return watch.finished()
 
-    def stop(signum: int) -> NoReturn:
+    def interrupted(signum: int) -> Interrupted:
         bar.close()
-        history.save(model, guide, steps.optimizer)
-        kept = "; --resume continues it" if run else ""
-        raise Interrupted(f"interrupted in epoch {history.epoch + 1}{kept}", signum)
+        return Interrupted(
+            f"interrupted in epoch {history.epoch + 1}{'; --resume continues it' if run else ''}", signum
+        )
 
     with noted_interrupts(enabled=world_size == 1) as interrupts, _told_what_is_kept(history):
         while history.epoch < settings.epochs:
@@ -176,7 +177,7 @@ def fit(
                 _report(history, settings, show, quiet=not bar.disable)
             accelerator.log(row, step=history.epoch)
             if interrupts.signum is not None and history.epoch < settings.epochs:
-                stop(interrupts.signum)
+                raise interrupted(interrupts.signum)
     bar.close()
     for tracker in accelerator.trackers:
         tracker.finish()
