@@ -7,7 +7,7 @@ import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference.objective import Objective
 from inference.terms import Terms, site_log_prob
@@ -108,7 +108,8 @@ def where_it_broke(objective: Objective, data: Data, draws: Tensor) -> str:
     for name, gradient in zip(trained, gradients, strict=True):
         if gradient is not None and not torch.isfinite(gradient).all():
             return f"every site is finite, but not the gradient of {name}"
-    return "the gradient is too large to be squared"
+    norm = nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+    return "a second pass does not show where" if torch.isfinite(norm) else "the gradient is too large to be squared"
 
 
 class _Sites(Messenger):

@@ -134,7 +134,7 @@ def scaling_table(bench: dict[str, Any]) -> str:
     alone = seconds["1 process"]
     measured = [(name, f"{value:.2f}", f"{alone / value:.2f}") for name, value in sorted(seconds.items())]
     predicted = [
-        (name, step, *(f"{entry[key]}" for key in ("step_ms", "all_reduce_ms", "speed_up")))
+        (name, step, *(f"{entry[key]:.2g}" for key in ("step_ms", "all_reduce_ms", "speed_up")))
         for name, steps in group["predictions"].items()
         for step, entry in steps.items()
     ]
