@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def annealed_log_evidence(
-    log_joint: Callable[[Tensor], Tensor], z: Tensor, steps: int = 300, leaps: int = 8
+    log_joint: Callable[[Tensor], Tensor], z: Tensor, steps: int = 200, leaps: int = 8
 ) -> tuple[Tensor, Tensor]:
     """Estimates of log p(x), (B,), and their standard errors.
 
