@@ -53,7 +53,7 @@ def measure(repeats: int) -> list[Group]:
         "this project, compiled, full pass": lambda: our_epoch(train, test, compile="on", full_train_pass=True),
         "this project": lambda: our_epoch(train, test, compile="off"),
     }
-    group = Group(f"epoch of a VAE on MNIST, batch {BATCH}", side_by_side(programs, max(2, repeats // 5), warm_up=0))
+    group = Group(f"epoch of a VAE on MNIST, batch {BATCH}", side_by_side(programs, max(3, repeats // 3), warm_up=0))
     usual = "DataLoader with ToTensor, 2 workers"
     group.compare("this project, compiled", usual, goal=0.15).compare("this project, compiled, full pass", usual)
     return [group]

@@ -10,6 +10,7 @@ from inference.datasets import DATASETS, DataError, is_there, load_dataset
 from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.environment import describe_environment
 from inference.evaluate import Estimate, negative_bounds
+from inference.files import write_whole
 from inference.graph import CompiledGraph
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
@@ -18,7 +19,7 @@ from inference.objective import Objective
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.processes import join_processes, of_every_process
 from inference.randomness import epoch_order, set_seed
-from inference.run import Pair, Run, RunError, load
+from inference.run import Pair, Run, RunError, load, read_mapping
 from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms
@@ -74,7 +75,9 @@ __all__ = [
     "negative_bounds",
     "of_every_process",
     "pareto_k",
+    "read_mapping",
     "set_seed",
+    "write_whole",
 ]
 
 check_arguments(globals(), __all__)

@@ -1,6 +1,7 @@
 """Files that are there whole, or not at all."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -15,19 +16,27 @@ def write_whole(path: Path, content: bytes | str, previous: Path | None = None) 
     Raises:
         OSError: if it cannot be written, for want of space or permission; all is as it was then.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    # under a name that nobody knows: a link of that name would be followed
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with temporary.open("wb") as file:
+        with open(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
         if previous is not None and path.is_file():
             path.replace(previous)
-        temporary.replace(path)
+        os.replace(name, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sync_folder(folder: Path) -> None:

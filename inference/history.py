@@ -18,6 +18,7 @@ class Begun(NamedTuple):
     """An epoch that was interrupted: its steps and seconds so far, the terms, and the random number generators."""
 
     step: int
+    part: float  # of the epoch's steps
     seconds: float
     terms: list[Terms]
     generators: dict[str, Tensor]
@@ -26,7 +27,7 @@ class Begun(NamedTuple):
         tensors = {f"generator.{device}": state for device, state in self.generators.items()}
         for index, terms in enumerate(self.terms):
             tensors |= {f"{name}.{index}": value for name, value in terms._asdict().items()}
-        return Progress({"step": self.step, "seconds": self.seconds}, tensors)
+        return Progress({"step": self.step, "part": self.part, "seconds": self.seconds}, tensors)
 
     @classmethod
     def of(cls, progress: Progress) -> "Begun":
@@ -34,7 +35,8 @@ class Begun(NamedTuple):
         generators = {key.partition(".")[2]: state for key, state in named.items() if key.startswith("generator.")}
         count = sum(key.startswith("kl.") for key in named)
         terms = [Terms(*(named[f"{name}.{index}"] for name in Terms._fields)) for index in range(count)]
-        return cls(progress.values["step"], progress.values["seconds"], terms, generators)
+        step, part, seconds = (progress.values[name] for name in ("step", "part", "seconds"))
+        return cls(step, part, seconds, terms, generators)
 
 
 class History:

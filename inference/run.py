@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from inference.files import write_whole
 
 _OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "seconds.csv", "evaluation.json")
 _OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
-_LARGEST_TEXT = 100_000  # bytes
+_LARGEST_TEXT, _LARGEST_TABLE = 100_000, 100_000_000  # bytes
 _COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
 
 
@@ -55,6 +56,9 @@ class Run:
         run = cls(Path(path))
         run.check_free(overwrite)
         for name in _OWN_FOLDERS:
+            if (run.path / name).is_symlink():
+                raise RunError(f"{run.path / name} leads elsewhere, by a symbolic link: remove it")
+        for name in _OWN_FOLDERS:
             shutil.rmtree(run.path / name, ignore_errors=True)
         for name in _OWN_FILES:
             (run.path / name).unlink(missing_ok=True)
@@ -87,8 +91,8 @@ class Run:
 
     def _just_begun(self) -> bool:
         """Whether all that is there is what :meth:`create` makes before the configuration, where it was killed."""
-        made = {"checkpoints", *(f"{name}{end}" for name in _OWN_FILES[:3] for end in ("", ".tmp"))}
-        there = {file.name for file in self.path.iterdir()}
+        made = {"checkpoints", *_OWN_FILES[:3]}
+        there = {file.name for file in self.path.iterdir() if not re.fullmatch(r"\w+\.\w+\..*\.tmp", file.name)}
         return there <= made and self.checkpoints.is_dir() and not any(self.checkpoints.iterdir())
 
     def check_room(self, weights: int) -> None:
@@ -119,6 +123,11 @@ class Run:
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
         lacking = {"command", "commit", "machine", "versions"} - run.environment.keys()
+        linked = [name for name in _OWN_FOLDERS if (run.path / name).is_symlink()]
+        if linked:
+            raise RunError(
+                f"{', '.join(linked)} in {path} leads elsewhere, by a symbolic link: put a folder in its place"
+            )
         if lacking:
             raise RunError(f"{run.path / 'environment.json'} is damaged: {', '.join(sorted(lacking))} missing")
         return run
@@ -151,16 +160,16 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        return _read_mapping(self.path / "config.yaml")
+        return read_mapping(self.path / "config.yaml")
 
     @property
     def pair(self) -> dict[str, Any]:
         """Descriptions of "model" and "guide"."""
-        return _read_mapping(self.path / "model.yaml")
+        return read_mapping(self.path / "model.yaml")
 
     @property
     def environment(self) -> dict[str, Any]:
-        return _read_mapping(self.path / "environment.json")
+        return read_mapping(self.path / "environment.json")
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
@@ -169,7 +178,7 @@ class Run:
     def evaluation(self) -> dict[str, Any] | None:
         """The record of the last evaluation on all test images, if there is one."""
         file = self.path / "evaluation.json"
-        return _read_mapping(file) if file.is_file() else None
+        return read_mapping(file) if file.is_file() else None
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""
@@ -188,12 +197,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Pair:
-    """A trained model and its guide, in evaluation mode, with the options they were made with."""
+    """A trained model and its guide, in evaluation mode, with the options they were made with.
+
+    ``epoch`` is a fraction where the run was interrupted within an epoch.
+    """
 
     model: nn.Module
     guide: nn.Module
     config: dict[str, Any]
-    epoch: int
+    epoch: float
 
 
 def load(
@@ -219,7 +231,7 @@ def load(
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
     progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
-    return Pair(model, guide, config, progress.values["epoch"])
+    return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))
 
 
 def _csv(rows: list[dict[str, float]]) -> str:
@@ -233,17 +245,19 @@ def _csv(rows: list[dict[str, float]]) -> str:
 def _read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
     if not file.is_file():
         return []
+    if file.stat().st_size > _LARGEST_TABLE:
+        raise RunError(f"{file} is damaged: no table of a run is larger than {_LARGEST_TABLE:,} bytes")
     try:
         with file.open(newline="") as lines:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
     if rows and not rows[0].keys() >= columns:
         raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
     return rows
 
 
-def _read_mapping(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> dict[str, Any]:
     """What a small YAML or JSON file maps; without aliases, by which a few lines can stand for gigabytes."""
     try:
         if file.stat().st_size > _LARGEST_TEXT:

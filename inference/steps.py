@@ -1,4 +1,4 @@
-"""Steps of the optimiser, of which none that is not finite changes a weight."""
+"""Steps of the optimiser, of which none that is not finite changes a weight or a buffer."""
 
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class Steps:
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
+        state = self.module.state_dict(keep_vars=True)  # of what is saved, running statistics for example
+        self._buffers = [value for value in state.values() if not isinstance(value, nn.Parameter)]
         self._accelerator = accelerator
         self._prepared: tuple | None = None  # by the first step, when what is resumed has been loaded
 
@@ -66,10 +68,14 @@ class Steps:
         # in the very first step what initialises itself by the data does so
         self.module.enabled = self.compiles and full and progress > 0
         optimizer.zero_grad(set_to_none=True)
+        before = [buffer.clone() for buffer in self._buffers]
         loss, terms = module(*data)
         self._accelerator.backward(loss)
         broken = self._broken(loss.detach())
         optimizer.step()
+        if broken.device.type != "cpu" or broken:
+            for buffer, kept in zip(self._buffers, before, strict=True):
+                buffer.copy_(torch.where(broken.bool(), kept, buffer))
         return terms, loss.detach(), broken
 
     def _broken(self, loss: Tensor) -> Tensor:

@@ -104,6 +104,8 @@ def fit(
     history = History(run)
     if resume:
         history.resume(model, guide, steps.optimizer)
+    if history.begun and settings.epochs <= history.epoch:
+        raise ValueError(f"epoch {history.epoch + 1} is under way: give as many epochs, or more")
 
     bar = tqdm(
         total=settings.epochs * num_steps,
@@ -122,7 +124,7 @@ def fit(
     def train_epoch(interrupts: Interrupts) -> list[Terms]:
         started = time.perf_counter()
         set_seed(*place("train"))
-        begun = history.begun or Begun(0, 0.0, [], {})
+        begun = history.begun or Begun(0, 0.0, 0.0, [], {})
         restore_generators(begun.generators)
         steps.module.train()
         watch = Watch(
@@ -144,7 +146,8 @@ def fit(
             if interrupts.signum is not None and step + 1 < num_steps:
                 watch.look()
                 seconds = begun.seconds + time.perf_counter() - started
-                history.begun = Begun(step + 1, seconds, watch.terms, generator_states(device))
+                part = (step + 1) / num_steps
+                history.begun = Begun(step + 1, part, seconds, watch.terms, generator_states(device))
                 history.save(model, guide, steps.optimizer)
                 raise interrupted(interrupts.signum)
         return watch.finished()

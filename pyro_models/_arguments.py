@@ -1,4 +1,7 @@
-"""Arguments of another type than is annotated, told where they are given."""
+"""Arguments of another type than is annotated, told where they are given.
+
+The same as in the other package: neither imports the other.
+"""
 
 import inspect
 import warnings

@@ -6,22 +6,20 @@ import inspect
 import json
 import math
 import os
-import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import _interrupts
 import jsonargparse
-import yaml
+from _configuration import MAY_NAME, packages_named, read_configuration
 from torch import nn
 
 from inference import import_object
-from inference.build import is_within
 
 
 class _AnyModule(type):
@@ -57,8 +55,6 @@ class Choice:
         return name if "." in name else f"{self.package}.{name}"
 
 
-# what a configuration may name: parts, objectives, and those of Pyro's
-PROJECT = ("pyro_models", "inference.objectives", "pyro.infer")
 # what a script knows by itself, and so passes to every part that takes it
 GIVEN = {
     *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
@@ -70,6 +66,8 @@ class Parser(jsonargparse.ArgumentParser):
     """An argument parser with swappable parts, whose errors are one line."""
 
     choices: dict[str, Choice] = {}
+    allowed: list[str] = []  # packages whose classes may be made
+    typed: set[str] = set()  # options on the command line itself
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
@@ -107,24 +105,27 @@ class Parser(jsonargparse.ArgumentParser):
             if not config.is_file():
                 raise FileNotFoundError(f"there is no run to resume in {out}")
             argv = ["--config", str(config), *argv]
-        self._check_configs(argv)
-        return self.parse_args(argv)
+        named = packages_named([value for role in self.choices for value in _values_of(f"--{role}", argv)])
+        self.allowed = [*MAY_NAME, *_values_of("--allow_import", argv), *sorted(named)]
+        self.typed = {token.partition("=")[0].removeprefix("--") for token in argv if token.startswith("--")}
+        return self.parse_args(self._with_configurations(argv))
 
-    def _check_configs(self, argv: list[str]) -> None:
-        """Refuse configurations that name code of others: the parser would import it, and so run it."""
-        allowed = [*PROJECT, *_values_of("--allow_import", argv)]
-        for file in _values_of("--config", argv):
+    def _with_configurations(self, argv: list[str]) -> list[str]:
+        """Options with the names of configuration files replaced by what they hold, once it is known to be plain."""
+        known = list(dict.fromkeys(action.dest.partition(".")[0] for action in self._actions))
+        replaced: list[str] = []
+        for token, before in zip(argv, ["", *argv], strict=False):
+            option, equals, value = token.partition("=")
+            file = value if equals and option == "--config" else token if before == "--config" else None
+            if file is None:
+                replaced.append(token)
+                continue
             try:
-                content = yaml.safe_load(Path(file).read_text())
-            except (OSError, ValueError, yaml.YAMLError):
-                continue  # the parser says why
-            named = {role: content.get(role) for role in self.choices} if isinstance(content, dict) else content
-            for path in _import_paths(named):
-                if not is_within(path, allowed) and not any(path in token for token in argv):
-                    self.error(
-                        f"{file} names {path!r}, which is not part of this project; if you trust that code, "
-                        f"allow it with --allow_import {path.split('.')[0]}"
-                    )
+                text = read_configuration(file, known, self.choices, self.allowed)
+            except ValueError as error:
+                self.error(str(error))
+            replaced.append(f"--config={text}" if equals else text)
+        return replaced
 
     def _resolve(self, argv: list[str]) -> list[str]:
         """Names of parts as import paths, each with its own defaults: none is to inherit those of another part."""
@@ -167,7 +168,7 @@ class Parser(jsonargparse.ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if not self.exit_on_error:  # a parser within a parser: the outer one reports
             super().error(message, ex)
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
 
 def _with_defaults(path: str) -> str:
@@ -210,17 +211,6 @@ def _values_of(option: str, argv: list[str]) -> list[str]:
     return values
 
 
-def _import_paths(node: Any) -> Iterator[str]:
-    """Every text in a configuration that may be the import path of something."""
-    if isinstance(node, dict):
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            yield from _import_paths(item)
-    elif isinstance(node, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", node.strip()):
-        yield node.strip()
-
-
 def describe(path: str | jsonargparse.Namespace, **given: Any) -> dict[str, Any]:
     """The description of a part, see ``inference.build``: its chosen options and what it takes of ``given``.
 
@@ -257,7 +247,7 @@ def main(function: Callable[[], None]) -> None:
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    print(f"{Path(sys.argv[0]).name}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: warning: {one_line(str(message))}", file=sys.stderr)
 
 
 def _stop(code: int, reason: BaseException | str, message: str | None = None) -> None:
@@ -266,5 +256,10 @@ def _stop(code: int, reason: BaseException | str, message: str | None = None) ->
     text = (message or str(reason)).partition("Trace Shapes:")[0]  # Pyro adds pages
     if "gloo" in text or "nccl" in text.lower():
         text = "another process has failed: its message says why"
-    print(f"{Path(sys.argv[0]).name}: error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: error: {one_line(text)}", file=sys.stderr)
     sys.exit(code)
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and with what a terminal would obey made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))

@@ -1,5 +1,6 @@
 """Figures: curves of a run and grids of images."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
-from inference import import_torchvision
+from inference import import_torchvision, write_whole
 
 _STYLE = {
     "font.size": 10,
@@ -127,6 +128,8 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
 
 def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=160, format=path.suffix.removeprefix("."))
     plt.close(figure)
+    write_whole(path, picture.getvalue())
     return path

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from inference import Run
+from inference import Run, write_whole
 
 
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
@@ -123,7 +123,7 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
 def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
     """Write the table, in the place of rows of the same names; others that are there stay, behind."""
     kept = [row for row in _read_table(file) if row["name"] not in {new["name"] for new in table}]
-    file.write_text(json.dumps([*table, *kept], indent=2) + "\n")
+    write_whole(file, json.dumps([*table, *kept], indent=2) + "\n")
 
 
 def rows_in(file: Path, num_samples: int) -> list[dict[str, Any]]:

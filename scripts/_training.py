@@ -12,8 +12,10 @@ from pyro.infer import ELBO
 
 from inference import (
     DATASETS,
+    CheckpointError,
     Images,
     Run,
+    RunError,
     Settings,
     build,
     check_pair,
@@ -54,12 +56,12 @@ def settings_of(options: Namespace) -> Settings:
     return Settings(**{name: value for name, value in options.items() if name in Settings.__dataclass_fields__})
 
 
-def load_images(options: Namespace) -> tuple[Images, Images]:
+def load_images(parser: Parser, options: Namespace) -> tuple[Images, Images]:
     """The training and the test images, once the cheaper checks have passed."""
     settings_of(options)
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    return images_of(options.as_dict(), options.data_root)
+    return images_of(options.as_dict(), options.data_root if "data_root" in parser.typed else None)
 
 
 def labels_known(train: Images) -> dict[str, int]:
@@ -77,8 +79,8 @@ def train_pair(
         config.pop(once, None)
     rank, processes = join_processes(settings.device == "cpu")
     set_seed(settings.seed)
-    programs = build(pair, allow=None)  # named by the person who runs this, or checked by the parser
-    objective = build(options.objective.as_dict(), allow=None)
+    programs = build(pair, allow=parser.allowed)
+    objective = build(options.objective.as_dict(), allow=parser.allowed)
     model, guide = programs["model"], programs["guide"]
     settings.check_holds_out_fewer_than(len(train))
     check_pair(model, guide, train, objective)  # before a run that is there is touched
@@ -92,6 +94,7 @@ def train_pair(
         done = len(run.metrics())
         if settings.epochs < done:
             raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
+        old = run.config
         of_every_process(rank)  # all have read it
         if rank == 0:
             run.write_config(config)
@@ -99,7 +102,12 @@ def train_pair(
         Run.create(options.out, config, pair, options.overwrite)
     of_every_process(rank)  # by now the folder is there
     run = Run.open(options.out)
-    fit(model, guide, train, test, settings, objective, run, options.resume, show)
+    try:
+        fit(model, guide, train, test, settings, objective, run, options.resume, show)
+    except (ValueError, CheckpointError, RunError):  # nothing was continued
+        if options.resume and rank == 0:
+            run.write_config(old)
+        raise
     if rank == 0:
         print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from _cli import Parser, main
 from _trained import add_run_options, images_of, load_pair
 
-from inference import Diagnosis, diagnose
+from inference import Diagnosis, diagnose, write_whole
 
 
 def diagnose_run() -> None:
@@ -24,7 +24,7 @@ def diagnose_run() -> None:
     diagnosis = diagnose(pair.model, pair.guide, test, **sizes)
 
     run = Path(options.run)
-    (run / "diagnosis.json").write_text(json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+    write_whole(run / "diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
     print_table(diagnosis)
     for line in diagnosis.verdict():
         print(line)

@@ -8,7 +8,7 @@ from typing import Any
 from _cli import Parser, main
 from _trained import add_run_options, best_device, checked_result, images_of, load_pair
 
-from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds
+from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds, write_whole
 
 # numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
 BINARY = ([5, 50, 150], 50)
@@ -84,9 +84,9 @@ def evaluate() -> None:
         return
     text = json.dumps(record, indent=2) + "\n"
     part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
-    (run.path / f"evaluation{part}.json").write_text(text)
+    write_whole(run.path / f"evaluation{part}.json", text)
     if options.result is not None:
-        Path(options.result).write_text(text)
+        write_whole(Path(options.result), text)
     print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from _cli import Parser, main
 from _trained import add_reading_options, images_of
 
-from inference import Run, RunError, load, set_seed
+from inference import Run, RunError, load, set_seed, write_whole
 
 
 def report() -> None:
@@ -34,7 +34,7 @@ def report() -> None:
     )
     page = templates.get_template("report.html").render(title=options.title, sections=sections)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").write_text(page, encoding="utf-8")
+    write_whole(out / "report.html", page)
     print(out / "report.html")
 
 

@@ -18,7 +18,7 @@ def train_realnvp() -> None:
     add_training_options(parser, epochs=70, batch_size=250, lr=2e-3, clip_norm=50.0)
     options = parser.parse()
 
-    train, test = load_images(options)
+    train, test = load_images(parser, options)
     known = {"image_shape": list(train.image_shape), "levels": train.levels, **labels_known(train)}
     pair = {
         "model": describe("pyro_models.FlowModel", flow=describe(options.flow, **known), **known),

@@ -41,7 +41,7 @@ def prepare(argv: Sequence[str] | None = None) -> tuple[Parser, Namespace, dict[
     parser.add_argument("--conditional", action="store_true", help="a model of images given their labels")
     add_training_options(parser, epochs=150, lr=2e-3)
     options = parser.parse(argv)
-    train, test = load_images(options)
+    train, test = load_images(parser, options)
     return parser, options, describe_pair(options, train), train, test
 
 

@@ -355,6 +355,8 @@ ELSEWHERE = {
         "Run",
         "load",
         "is_there",
+        "read_mapping",
+        "write_whole",
     ),
     *("Diagnosis", "Estimate", "Pair", "Terms", "Objective", "CompiledObjective", "CompiledGraph", "Weigher"),
     *("ImageELBO", "Trace_ELBO", "TraceMeanField_ELBO", "draw_traces", "elbo_terms", "describe_environment"),

@@ -241,19 +241,85 @@ FOREIGN = {
         }
     },
     "an objective": {"objective": {"class_path": "os.system", "init_args": {"command": "mkdir imported"}}},
+    "within an untyped option": {
+        "objective": {
+            "class_path": "pyro.infer.RenyiELBO",
+            "init_args": {"alpha": [{"class_path": "os.system", "init_args": {"command": "mkdir imported"}}]},
+        }
+    },
+    "in JSON": {"prior": '{"class_path": "marks_its_import.Thing"}'},
+    "in JSON, within": {
+        "objective": '{"class_path": "pyro.infer.RenyiELBO", "init_args": {"alpha": {"class_path": "os.system"}}}'
+    },
+    "by a dotted key": {"prior.class_path": "marks_its_import.Thing"},
+    "another file": {"prior": "another.yaml"},
+    "another configuration": {"config": "another.yaml"},
     "allowed by itself": {"allow_import": ["marks_its_import"], "guide": {"class_path": "marks_its_import.Thing"}},
+    "behind an impossible date": "out: 2024-13-45\nprior: marks_its_import.Thing\n",
+    "by a tag": "prior: !!python/object/apply:os.mkdir [imported]\n",
 }
 
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_a_configuration_that_names_foreign_code_is_refused_before_it_is_imported(tmp_path, what):
     (tmp_path / "marks_its_import.py").write_text("import os\nos.mkdir('imported')\nclass Thing: pass\n")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"dataset": "digits", **FOREIGN[what]}))
+    (tmp_path / "another.yaml").write_text("class_path: marks_its_import.Thing\nprior: marks_its_import.Thing\n")
+    content = FOREIGN[what]
+    text = content if isinstance(content, str) else yaml.safe_dump({"dataset": "digits", **content})
+    (tmp_path / "config.yaml").write_text(text)
     done = script("train_vae.py", "--config", "config.yaml", "--out", "run", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "not part of this project" in done.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "marks_its_import.py"]
+    assert "config.yaml" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["another.yaml", "config.yaml", "marks_its_import.py"]
+
+
+@pytest.mark.parametrize("option", ["overwrite", "resume"])
+def test_a_configuration_does_not_ask_for_what_is_asked_on_the_command_line(run, tmp_path, option):
+    (tmp_path / "config.yaml").write_text(f"{option}: true\nlr: 0.5\n")
+    before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    done = script("train_vae.py", "--dataset", "digits", "--config", "config.yaml", "--out", run.path, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"asks for {option}" in done.stderr
+    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before
+
+
+def test_links_in_a_run_from_elsewhere_are_not_followed(run, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (run.path / "evaluation.json").symlink_to(victim)
+    (run.path / "config.yaml.tmp").symlink_to(victim)
+    write_whole(run.path / "evaluation.json", "theirs")
+    run.write_config({"seed": 1})
+    assert victim.read_text() == "mine"
+    assert (run.path / "evaluation.json").read_text() == "theirs"
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(run.checkpoints)
+    run.checkpoints.symlink_to(tmp_path / "elsewhere")
+    for use in (lambda: load(run.path), lambda: Run.create(run.path, {}, PAIR, overwrite=True)):
+        with pytest.raises(RunError, match="symbolic link"):
+            use()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_errors_hold_nothing_that_a_terminal_obeys(run, tmp_path):
+    pair = json.loads(json.dumps(PAIR))
+    pair["model"]["init_args"]["prior"]["init_args"]["\x1b[31mred"] = 1
+    (run.path / "model.yaml").write_text(yaml.safe_dump(pair))
+    done = script("sample.py", run.path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert "\\x1b[31mred" in done.stderr
+
+
+def test_tables_that_no_run_writes_are_not_read(run):
+    with (run.path / "metrics.csv").open("w") as file:
+        file.truncate(6 * 10**9)
+    with pytest.raises(RunError, match="no table of a run is larger"):
+        run.metrics()
+    (run.path / "metrics.csv").write_text("epoch\n" + "1" * 200_000)
+    with pytest.raises(RunError, match="damaged"):
+        run.metrics()
 
 
 def test_a_few_lines_cannot_stand_for_gigabytes(run):

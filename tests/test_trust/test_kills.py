@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from inference import Run
+from inference import Run, load
 
 KILLS = int(os.environ.get("PYRO_MODELS_KILLS", "2"))
 BASE = ["--dataset", "digits", "--latent_dim", "3", "--encoder.hidden", "[8]", "--decoder.hidden", "[8]"]
@@ -88,6 +88,12 @@ def test_an_interrupted_run_saves_and_goes_on_from_there(whole, tmp_path):
     assert process.returncode == 128 + signum
     assert err.startswith("train_vae.py: error: interrupted in epoch ")
     assert err.count("\n") == 1
+    epoch = load(tmp_path / "run").epoch
+    assert epoch >= len(Run.open(tmp_path / "run").metrics())
+    if epoch % 1:
+        process = start("--out", str(tmp_path / "run"), "--resume", "--epochs", str(int(epoch)))
+        assert "is under way" in process.communicate()[1]
+        assert process.returncode == 2
     assert "never finished" not in resume(options, tmp_path / "run")
     assert_same(left_alone, tmp_path / "run")
 

@@ -122,6 +122,27 @@ def test_a_step_that_is_skipped_changes_nothing(how, clip_norm):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
+class Normalises(Guide):
+    """Keeps running statistics, into which its broken step goes."""
+
+    def __init__(self, how: str = "", at: int = 7) -> None:
+        super().__init__(how, at)
+        self.norm = nn.BatchNorm2d(1, affine=False)
+
+    def forward(self, x):
+        broken = self.how and self.training and self.step + 1 == self.at
+        super().forward(self.norm(x * math.nan if broken else x))
+
+
+def test_a_step_that_is_skipped_changes_no_statistics():
+    set_seed(0)
+    model, guide = Model(), Normalises("statistics")
+    with pytest.warns(UserWarning, match="epoch 1: 1 steps were not finite"):
+        fit(model, guide, TRAIN, TRAIN, Settings(**SETTINGS, on_nonfinite="skip"))
+    assert guide.norm.num_batches_tracked == 19
+    assert all(torch.isfinite(buffer).all() for buffer in guide.buffers())
+
+
 def test_an_epoch_without_any_finite_step_ends_the_run():
     model, guide = (still(half) for half in make("prior", at=1))
     with pytest.raises(FloatingPointError, match="no step of epoch 1 had a finite loss"):
