@@ -27,11 +27,21 @@ def param_store_as_it_was() -> Iterator[None]:
 
 
 class ParameterSites(Messenger):
-    """Within, notes the values of all ``pyro.param`` sites."""
+    """Within, notes the values of all ``pyro.param`` sites, and of them alone: the store begins empty."""
 
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, Tensor] = {}
+        self._store = pyro.get_param_store().scope()
+
+    def __enter__(self) -> "ParameterSites":
+        self._store.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._store.__exit__(*error)
 
     def _pyro_post_param(self, message: Any) -> None:
         value = message["value"]
