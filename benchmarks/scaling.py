@@ -69,7 +69,9 @@ def launched(processes: int) -> dict:
     launcher = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     command = [sys.executable, "-m", *launcher, __file__]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"{processes} processes could not train:\n{done.stderr}")
     return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
 
 
