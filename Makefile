@@ -11,7 +11,7 @@ help:
 	@echo "make test      ruff, mypy and pytest"
 	@echo "make demo      train, evaluate and report on scikit-learn's digits"
 	@echo "make bench     time this project beside others, into results/bench.json"
-	@echo "make mutate    break the software in thirty places; the tests must notice each"
+	@echo "make mutate    break the software in one place after another; the tests must notice"
 
 install: $(STAMP)
 

@@ -42,7 +42,7 @@ def noted_interrupts(enabled: bool = True) -> Iterator[Interrupts]:
 
     def restore() -> None:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not from Python
 
     def note(signum: int, frame: FrameType | None) -> None:
         interrupts.signum = signum

@@ -33,9 +33,10 @@ class Weigher:
     def __call__(self, count: int, *data: Tensor) -> Tensor:
         if not self._tried:
             self._tried, self._count, self._graph = True, count, self._recorded(count, data)
-        if self._graph is None or count != self._count or self._graph.form != form_of(data):
+        graph = self._graph
+        if graph is None or count != self._count or graph.form != form_of(data) or graph.module_changed():
             return log_weights_with_gradients(*self.pair, count, *data)
-        return self._graph(*data).clone()
+        return graph(*data).clone()
 
     def _recorded(self, count: int, data: tuple[Tensor, ...]) -> CompiledGraph | None:
         pair = _Pair(*self.pair, count)  # type: ignore[arg-type]

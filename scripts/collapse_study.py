@@ -59,14 +59,16 @@ def collapse_study() -> None:
     thresholds: dict[str, float] = {}
 
     def threshold_of(row: str) -> float:
-        _, chosen, pair, train, _ = prepare([*shlex.split(f"{common} {row}"), "--out", str(out / "none"), *data_root])
+        parser, chosen, pair, train, _ = prepare(
+            [*shlex.split(f"{common} {row}"), "--out", str(out / "none"), *data_root]
+        )
         key = repr((pair["model"]["init_args"]["likelihood"], chosen.conditional))
         if key not in thresholds:
             set_seed(0)
             images = train.take(slice(options.num_images))
             draws = [images.arguments() for _ in range(max(1, options.num_images // len(images)))]
             data = [torch.cat(part) for part in zip(*draws, strict=True)]
-            thresholds[key] = collapse_threshold(build(pair, allow=None)["model"].likelihood, *data)
+            thresholds[key] = collapse_threshold(build(pair, parser.allowed)["model"].likelihood, *data)
         return thresholds[key]
 
     data_root = [] if options.data_root is None else ["--data_root", options.data_root]

@@ -42,17 +42,17 @@ def prepare(argv: Sequence[str] | None = None) -> tuple[Parser, Namespace, dict[
     add_training_options(parser, epochs=150, lr=2e-3)
     options = parser.parse(argv)
     train, test = load_images(parser, options)
-    return parser, options, describe_pair(options, train), train, test
+    return parser, options, describe_pair(options, train, parser.allowed), train, test
 
 
-def describe_pair(options: Namespace, train: Images) -> dict[str, Any]:
+def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> dict[str, Any]:
     """Every part with what it needs to know of the images and of the others."""
     levels = train.levels if train.binarisation == "none" else 2
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
     known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}
     known |= {"levels": levels, **labels_known(train)}
     likelihood = describe(options.likelihood, **known)
-    known |= {"likelihood": likelihood, "per_pixel": build(likelihood, allow=None).per_pixel}
+    known |= {"likelihood": likelihood, "per_pixel": build(likelihood, allowed).per_pixel}
     known |= {role: {"same_as": role} for role in ("model", "guide")}  # for parts that use the other half
     layers = describe(options.model, **known)["init_args"]
     code = {**known, "latent_dim": layers.get("top_dim", options.latent_dim)}

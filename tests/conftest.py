@@ -31,6 +31,20 @@ def mnist_root() -> Path:
     return root
 
 
+def described_vae(image_shape, hidden, prior: str = "GaussianMixture") -> dict:
+    """The description of a small VAE with a code of two coordinates, see ``inference.build``."""
+
+    def part(name: str, **arguments) -> dict:
+        return {"class_path": f"pyro_models.{name}", "init_args": arguments}
+
+    decoder = part("MLPDecoder", latent_dim=2, image_shape=list(image_shape), hidden=list(hidden))
+    encoder = part("MLPEncoder", image_shape=list(image_shape), hidden=list(hidden))
+    return {
+        "model": part("VAE", prior=part(prior, latent_dim=2), decoder=decoder),
+        "guide": part("MeanFieldGuide", encoder=encoder, latent_dim=2),
+    }
+
+
 def randomise(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
     """Random weights everywhere: a flow that starts as the identity would test nothing."""
     with torch.no_grad():

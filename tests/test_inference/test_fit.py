@@ -7,6 +7,7 @@ import pyro
 import pytest
 import torch
 import yaml
+from conftest import described_vae
 from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import Adam
 from safetensors.torch import save_file
@@ -15,28 +16,7 @@ from inference import CheckpointError, Images, Run, RunError, Settings, build, e
 from inference.schedules import SCHEDULES
 
 SHAPE = [1, 4, 4]
-PAIR = {
-    "model": {
-        "class_path": "pyro_models.VAE",
-        "init_args": {
-            "prior": {"class_path": "pyro_models.GaussianMixture", "init_args": {"latent_dim": 2}},
-            "decoder": {
-                "class_path": "pyro_models.MLPDecoder",
-                "init_args": {"latent_dim": 2, "image_shape": SHAPE, "hidden": [8]},
-            },
-        },
-    },
-    "guide": {
-        "class_path": "pyro_models.MeanFieldGuide",
-        "init_args": {
-            "encoder": {
-                "class_path": "pyro_models.MLPEncoder",
-                "init_args": {"image_shape": SHAPE, "hidden": [8]},
-            },
-            "latent_dim": 2,
-        },
-    },
-}
+PAIR = described_vae(SHAPE, [8])
 
 
 def images(count: int, seed: int = 0) -> Images:

@@ -360,7 +360,7 @@ ELSEWHERE = {
     ),
     *("Diagnosis", "Estimate", "Pair", "Terms", "Objective", "CompiledObjective", "CompiledGraph", "Weigher"),
     *("ImageELBO", "Trace_ELBO", "TraceMeanField_ELBO", "draw_traces", "elbo_terms", "describe_environment"),
-    *("import_torchvision", "join_processes", "of_every_process", "collapse_threshold"),
+    *("import_torchvision", "join_processes", "of_every_process"),
     *("AmortizedGuide", "AutoregressiveBernoulli", "BernoulliPixels", "Bijector", "Flip", "Flow", "FlowDistribution"),
     *("Parallel", "PixelCategorical", "ScaleAndShift", "Squeeze"),
 }

@@ -14,7 +14,7 @@ import warnings
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, described_vae
 
 from inference import (
     CheckpointError,
@@ -32,28 +32,7 @@ from inference import (
 )
 from inference.files import write_whole
 
-PAIR = {
-    "model": {
-        "class_path": "pyro_models.VAE",
-        "init_args": {
-            "prior": {"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}},
-            "decoder": {
-                "class_path": "pyro_models.MLPDecoder",
-                "init_args": {"latent_dim": 2, "image_shape": [1, 2, 2], "hidden": [3]},
-            },
-        },
-    },
-    "guide": {
-        "class_path": "pyro_models.MeanFieldGuide",
-        "init_args": {
-            "encoder": {
-                "class_path": "pyro_models.MLPEncoder",
-                "init_args": {"image_shape": [1, 2, 2], "hidden": [3]},
-            },
-            "latent_dim": 2,
-        },
-    },
-}
+PAIR = described_vae([1, 2, 2], [3], "StandardNormal")
 IMAGES = Images("bits", (torch.rand(20, 1, 2, 2) < 0.5).byte(), torch.zeros(20).long(), 2, "static")
 
 

@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from conftest import described_vae
 from torch import nn
 
 from inference import Images, Run, Settings, build, fit, load, set_seed
@@ -175,28 +176,7 @@ def test_a_compiled_run_names_the_step_too():
 
 
 def test_a_run_after_a_broken_one_loads(tmp_path):
-    pair = {
-        "model": {
-            "class_path": "pyro_models.VAE",
-            "init_args": {
-                "prior": {"class_path": "pyro_models.GaussianMixture", "init_args": {"latent_dim": 2}},
-                "decoder": {
-                    "class_path": "pyro_models.MLPDecoder",
-                    "init_args": {"latent_dim": 2, "image_shape": SHAPE, "hidden": [8]},
-                },
-            },
-        },
-        "guide": {
-            "class_path": "pyro_models.MeanFieldGuide",
-            "init_args": {
-                "encoder": {
-                    "class_path": "pyro_models.MLPEncoder",
-                    "init_args": {"image_shape": SHAPE, "hidden": [8]},
-                },
-                "latent_dim": 2,
-            },
-        },
-    }
+    pair = described_vae(SHAPE, [8])
     made = build(pair)
     run = Run.create(tmp_path / "run", {"seed": 0}, pair)
     with pytest.raises(FloatingPointError, match="is kept"):
