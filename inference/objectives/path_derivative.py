@@ -75,17 +75,18 @@ class PathDerivative(ImageELBO):
             if not site["fn"].has_rsample:
                 raise ValueError(f"latent {name!r} must be reparameterised for this objective")
             site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
+        shape = (self.num_particles, len(data[0]))
         drawn = draws_recorded()
         with _held(list(module.parameters())), _restored(noise, data[0].device):
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
+            density = log_joint(held, shape)  # here: a flow runs its networks only now
         if draws_recorded() != drawn:
             raise NotImplementedError("the guide draws noise of its own, which a graph cannot draw twice alike")
         program = in_particles(model, self.num_particles)
         joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)
         check_sites(joint, trace)
-        shape = (self.num_particles, len(data[0]))
         draws = [site["value"] for site in sample_sites(trace).values()]
-        return draws, log_joint(joint, shape) - log_joint(held, shape)
+        return draws, log_joint(joint, shape) - density
 
 
 class STL(PathDerivative):
