@@ -93,6 +93,24 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "peaks = -",
         "test_pyro_models/test_likelihoods.py",
     ),
+    "binary pixels cut at one half in place of drawn": (
+        "pyro_models/distributions/bernoulli.py",
+        "torch.bernoulli(self.mean.expand(self._extended_shape(torch.Size(sample_shape))))",
+        "self.mean.expand(self._extended_shape(torch.Size(sample_shape))).round()",
+        "test_pyro_models/test_likelihoods.py",
+    ),
+    "an effective sample size that is one over the largest share": (
+        "inference/diagnostics.py",
+        "(2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()",
+        "(log_w.logsumexp(0) - log_w.amax(0)).exp()",
+        "test_inference/test_diagnostics.py",
+    ),
+    "active units by ten times the threshold": (
+        "inference/diagnostics.py",
+        "ACTIVE = 0.01\n",
+        "ACTIVE = 0.1\n",
+        "test_inference/test_diagnostics.py",
+    ),
     "a missing log m": (
         "inference/importance.py",
         "return (grouped.logsumexp(1) - math.log(m)).mean(0)",

@@ -62,6 +62,14 @@ def test_divergence_and_variance_of_means_coordinate_by_coordinate():
     assert latent.active == 1
 
 
+@pytest.mark.parametrize(("variance", "active"), [(0.0095, 0), (0.0105, 1)])
+def test_a_coordinate_is_active_where_the_variance_of_its_means_exceeds_a_hundredth(variance, active):
+    slope = math.sqrt(variance / float(images().observe().var()))
+    latent = run([slope, 0.0], [0.5, 1.0]).latents[0]
+    assert latent.variance_of_means[0] == pytest.approx(variance)
+    assert latent.active == active
+
+
 def test_mutual_information_of_two_kinds_of_image_is_a_bit():
     """Posteriors far apart, one for each of two equally frequent kinds of image: z tells which."""
     assert run([50.0, 0.0], [0.1, 1.0]).latents[0].mutual_information == pytest.approx(math.log(2), abs=1e-3)
@@ -136,6 +144,13 @@ def test_effective_sample_size_of_equal_and_of_lone_weights():
     assert float(effective_sample_size(lone)) == pytest.approx(1 / 50)
     two = torch.tensor([[0.0], [0.0], [-1000.0], [-1000.0]])
     assert float(effective_sample_size(two)) == pytest.approx(0.5)
+
+
+def test_effective_sample_size_is_the_squared_sum_over_the_sum_of_squares():
+    """Of weights 1 to 4 it is 100 / 30 of 4; their entropy, or their largest share, would give another number."""
+    w = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    log_w = w.log()[:, None] + torch.tensor([0.0, -700.0, 900.0])  # whatever the evidence
+    assert effective_sample_size(log_w).tolist() == pytest.approx([10**2 / (4 * 30)] * 3)
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])

@@ -57,6 +57,18 @@ def test_probabilities_of_all_levels_sum_to_one(likelihood):
 
 
 @pytest.mark.usefixtures("float64")
+def test_draws_are_as_frequent_as_their_probability(likelihood):
+    shape = (4, 1, 1, 1) if likelihood.per_pixel == 1 else (4, 1, 1, 1, likelihood.per_pixel)
+    p = likelihood(torch.randn(shape))
+    draws = p.sample(torch.Size([20_000]))
+    assert draws.shape == (20_000, 4, 1, 1, 1)
+    for level in range(likelihood.levels):
+        expected = p.log_prob(torch.full((4, 1, 1, 1), float(level))).exp()
+        frequency = (draws == level).double().mean(0).flatten()
+        assert ((frequency - expected).abs() < 5 * (expected * (1 - expected) / 20_000).sqrt() + 1e-9).all()
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("options", [{}, {"sight": 2}, {"hidden": [12, 12]}, {"sight": 3, "hidden": [9]}])
 def test_pixels_see_those_before_them_and_draws_follow_the_density(options):
     likelihood = AutoregressivePixels((1, 2, 3), **options).eval()
