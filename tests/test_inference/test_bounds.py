@@ -20,6 +20,7 @@ from inference import (
     measure,
     negative_bounds,
 )
+from inference.terms import Terms, divergences_by_dimension, mean_terms
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -217,6 +218,51 @@ def test_masked_pixels_do_not_count(model, x):
     torch.testing.assert_close(log_w, torch.zeros(3, 40))
 
 
+class TwoOfEach(torch.nn.Module):
+    """Latents a and b; observations u of a, and v of b: of the second, half the batch is masked out."""
+
+    def __init__(self, loc: float, scale: float, guide: bool = False) -> None:
+        super().__init__()
+        self.loc, self.scale, self.guide = loc, scale, guide
+
+    def forward(self, x: torch.Tensor) -> None:
+        known = torch.arange(len(x)) % 2 == 0
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Normal(self.loc * torch.ones(2), self.scale).to_event(1))
+            with pyro.poutine.mask(mask=known):
+                b = pyro.sample("b", dist.Normal(self.loc * torch.ones(3), self.scale).to_event(1))
+            if not self.guide:
+                pyro.sample("u", dist.Normal(a.sum(-1, keepdim=True), 1.0).to_event(1), obs=x)
+                with pyro.poutine.mask(mask=known):
+                    pyro.sample("v", dist.Normal(b.sum(-1, keepdim=True), 1.0).to_event(1), obs=x)
+
+
+def test_terms_are_sums_over_all_sites_that_are_not_masked():
+    x, known = torch.randn(6, 1), torch.arange(6) % 2 == 0
+    traces = draw_traces(TwoOfEach(0.0, 1.0), TwoOfEach(0.3, 0.5, guide=True), x)
+    a, b = (traces[1].nodes[name]["value"] for name in ("a", "b"))
+    terms = elbo_terms(*traces)
+    one = 0.5 * (0.5**2 + 0.3**2 - 1) - math.log(0.5)
+    torch.testing.assert_close(terms.kl, one * (2 + 3 * known))
+
+    def surprise(z: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (x[:, 0] - z.sum(-1)) ** 2 + 0.5 * math.log(2 * math.pi)
+
+    torch.testing.assert_close(terms.reconstruction, surprise(a) + known * surprise(b))
+    torch.testing.assert_close(terms.negative_elbo, terms.kl + terms.reconstruction)
+    ratio = [(-0.5 * ((z - 0.3) / 0.5) ** 2 - math.log(0.5) + 0.5 * z**2).sum(-1) for z in (a, b)]
+    sampled = elbo_terms(*traces, closed_form=False)
+    torch.testing.assert_close(sampled.kl, ratio[0] + known * ratio[1])
+    parts = divergences_by_dimension(*traces)
+    assert {name: part.shape for name, part in parts.items()} == {"a": (6, 2), "b": (6, 3)}
+    torch.testing.assert_close(parts["a"], torch.full((6, 2), one))
+
+
+def test_means_of_terms_are_over_images_not_over_batches():
+    batches = [Terms(torch.ones(3), torch.zeros(3)), Terms(torch.full((1,), 5.0), torch.full((1,), 8.0))]
+    assert [float(term) for term in mean_terms(batches)] == [2.0, 2.0]
+
+
 def test_scaling_changes_the_loss_and_not_the_measure():
     torch.set_default_dtype(torch.float32)
     model, guide = small_vae()
@@ -239,6 +285,33 @@ def test_negative_bounds_have_their_errors():
     assert float(spread) == pytest.approx(claimed, rel=0.4)
     assert negative_bounds(*pair, images, (5,), repeats=1)[5].standard_error is None
     assert many[5].scaled(2).value == 2 * many[5].value
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30])
+def test_negative_bounds_of_a_guide_that_knows_the_posterior_are_minus_the_evidence(batch_size):
+    """Each repeat and each m gives the same, so nothing varies but the images."""
+
+    class Row(LinearGaussian):
+        levels = 256
+
+        def forward(self, x: torch.Tensor | None = None) -> torch.Tensor:
+            return super().forward(None if x is None else x.double().flatten(1) / 100)
+
+        def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return super().posterior(x.double().flatten(1) / 100)
+
+    model = Row()
+    images = Images("rows", torch.randint(0, 256, (30, 1, 1, 3)).byte(), torch.zeros(30), 256)
+    evidence = model.log_evidence(images.observe().double().flatten(1) / 100)
+    found = negative_bounds(model, ExactGuide(model), images, (1, 4), repeats=3, batch_size=batch_size)
+    assert list(found) == [1, 4]
+    for estimate in found.values():
+        assert estimate.value == pytest.approx(-evidence.mean().item())
+        assert estimate.standard_error == pytest.approx(0, abs=1e-9)
+        assert estimate.standard_error_over_images == pytest.approx(evidence.std().item() / math.sqrt(30))
+    half = found[1].scaled(0.5)
+    assert half.value == found[1].value / 2
+    assert half.standard_error_over_images == found[1].standard_error_over_images / 2
 
 
 @pytest.mark.parametrize("bad", [{"ms": (0, 5)}, {"ms": ()}, {"repeats": 0}, {"batch_size": 0}])

@@ -198,6 +198,10 @@ def test_schedules_begin_and_end_where_they_should():
     assert one_cycle[0] == pytest.approx(0.04)
     assert max(one_cycle) == one_cycle[100] == 1
     assert one_cycle[-1] == pytest.approx(0)
+    half, quarter = (1 + math.cos(math.pi / 2)) / 2, (1 + math.cos(math.pi / 4)) / 2
+    assert [SCHEDULES["cosine"](t) for t in (0.25, 0.5)] == pytest.approx([quarter, half])
+    assert one_cycle[50] == pytest.approx(0.04 + 0.96 * half)
+    assert [one_cycle[i] for i in (325, 550)] == pytest.approx([quarter, half])
     assert Settings(lr=0.5).lr_at(0.1) == 0.5
 
 

@@ -1,0 +1,294 @@
+"""The formulas of the docstrings, written out a second time."""
+
+import math
+
+import pytest
+import torch
+from conftest import randomise
+from pyro import poutine
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pyro_models import (
+    VAE,
+    ClassNormal,
+    FlowDequantizer,
+    FlowGuide,
+    FlowPrior,
+    FullRankGuide,
+    GaussianMixture,
+    IAFGuide,
+    LogisticPixels,
+    MeanFieldGuide,
+    MLPDecoder,
+    MLPEncoder,
+    SemiAmortizedGuide,
+    StandardNormal,
+    TopDownGuide,
+    TwoLevelGuide,
+    TwoLevelVAE,
+    VampPrior,
+    flip_realnvp,
+    great_circle,
+    masked_realnvp,
+    straight,
+)
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+SHAPE = (1, 2, 3)
+DIM = 5
+
+
+def normal(value: Tensor, loc: Tensor | float, scale: Tensor | float) -> Tensor:
+    scale = torch.as_tensor(scale)
+    return (-0.5 * ((value - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def scale_of(raw: Tensor) -> Tensor:
+    return (softplus(raw) + 1e-8).sqrt()
+
+
+def bounded(raw: Tensor, bound: float | None) -> Tensor:
+    return raw if bound is None else bound * torch.tanh(raw / bound)
+
+
+def masked(coupling, kept: Tensor, z: Tensor, bound: float | None, *context: Tensor) -> tuple[Tensor, Tensor]:
+    """The coupling's value at z and its log-determinant; ``kept`` is true where z passes unchanged."""
+    raw, shift = coupling.conditioner(torch.where(kept, z, 0.0), *context)
+    log_scale = torch.where(kept, 0.0, bounded(raw, bound))
+    return torch.where(kept, z, z * log_scale.exp() + shift), log_scale.flatten(-kept.dim()).sum(-1)
+
+
+def in_turn(size: int, i: int) -> Tensor:
+    """What the i-th of couplings over a vector keeps: the even places, then the odd ones, and so on."""
+    return torch.arange(size) % 2 == i % 2
+
+
+def x_of(count: int = 4, levels: int = 2) -> Tensor:
+    return torch.randint(0, levels, (count, *SHAPE)).to(torch.get_default_dtype())
+
+
+def encoder(**options) -> MLPEncoder:
+    return MLPEncoder(SHAPE, [7], **options)
+
+
+def test_priors_of_normals():
+    z, labels = torch.randn(6, DIM), torch.tensor([2, 0, 1, 2, 0, 1])
+    torch.testing.assert_close(StandardNormal(DIM)().log_prob(z), normal(z, 0.0, 1.0))
+    of_class = randomise(ClassNormal(DIM, 3))
+    expected = normal(z, of_class.loc[labels], of_class.log_scale[labels].exp())
+    torch.testing.assert_close(of_class(torch.eye(3)[labels]).log_prob(z), expected)
+    mixed = randomise(GaussianMixture(DIM, 4))
+    parts = mixed.logits.log_softmax(0) + normal(z[:, None], mixed.loc, mixed.log_scale.exp())
+    torch.testing.assert_close(mixed().log_prob(z), parts.logsumexp(-1))
+
+
+@pytest.mark.parametrize("guide", [MeanFieldGuide, FullRankGuide, FlowGuide])
+def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(guide):
+    guide = randomise(guide(encoder(levels=9), DIM))
+    prior, z = randomise(VampPrior(guide, SHAPE, 3, levels=9), 1.0), torch.randn(6, DIM)
+    images = 8 * prior.pseudo.sigmoid()
+    parts = torch.stack([guide.posterior(u[None]).log_prob(z) for u in images], -1)
+    torch.testing.assert_close(prior().log_prob(z), (prior.logits.log_softmax(0) + parts).logsumexp(-1))
+
+
+@pytest.mark.parametrize("bound", [2.0, 0.5, None])
+@pytest.mark.parametrize("context", [0, 3])
+def test_a_flow_prior_is_couplings_of_alternating_masks_after_a_standard_normal(bound, context):
+    prior = randomise(FlowPrior(DIM, 3, [8], context, bound), 0.4)
+    given = [torch.randn(6, context)] if context else []
+    epsilon = z = torch.randn(6, DIM)
+    log_prob = normal(epsilon, 0.0, 1.0)
+    for i, coupling in enumerate(prior.transforms):
+        z, log_det = masked(coupling, in_turn(DIM, i), z, bound, *given)
+        log_prob = log_prob - log_det
+    torch.testing.assert_close(prior(*given).from_base(epsilon), z)
+    torch.testing.assert_close(prior(*given).log_prob(z), log_prob)
+
+
+def test_priors_start_as_they_say():
+    z = torch.randn(6, DIM)
+    torch.testing.assert_close(FlowPrior(DIM)().log_prob(z), normal(z, 0.0, 1.0))
+    for prior, spread in ((GaussianMixture(40, 50, spread=3.0), 3.0), (ClassNormal(40, 50), 1.0)):
+        assert prior.loc.std().item() == pytest.approx(spread, rel=0.1)
+        assert prior.loc.mean().item() == pytest.approx(0, abs=0.1 * spread)
+        assert not prior.log_scale.any()
+    assert not GaussianMixture(2, 3).logits.any()
+    vamp = VampPrior(MeanFieldGuide(encoder(), 2), SHAPE, 400)
+    assert vamp.pseudo.mean().item() == pytest.approx(-1, abs=0.1)  # more dark pixels than bright ones
+    assert vamp.pseudo.std().item() == pytest.approx(1, abs=0.1)
+    assert not vamp.logits.any()
+
+
+def test_guides_of_normals():
+    x = x_of()
+    guide = randomise(MeanFieldGuide(encoder(), DIM))
+    loc, raw = guide.head(guide.encoder(x)).split([DIM, DIM], -1)
+    torch.testing.assert_close(guide.posterior(x).mean, loc)
+    torch.testing.assert_close(guide.posterior(x).stddev, scale_of(raw))
+    guide = randomise(FullRankGuide(encoder(), DIM))
+    loc, raw, below = guide.head(guide.encoder(x)).split([DIM, DIM, DIM * (DIM - 1) // 2], -1)
+    lower, entries = torch.diag_embed(scale_of(raw)), iter(below.unbind(-1))
+    for row in range(DIM):
+        for column in range(row):
+            lower[:, row, column] = next(entries)
+    torch.testing.assert_close(guide.posterior(x).mean, loc)
+    torch.testing.assert_close(guide.posterior(x).covariance_matrix, lower @ lower.mT)
+
+
+def test_a_flow_guide_is_couplings_that_see_the_features():
+    guide, x = randomise(FlowGuide(encoder(), DIM, 3, [8]), 0.5), x_of()
+    features = guide.encoder(x)
+    loc, raw = guide.head(features).chunk(2, -1)
+    q = guide.posterior(x)
+    z = start = q.base_dist.rsample()
+    log_prob = normal(start, loc, scale_of(raw))
+    for i, coupling in enumerate(guide.couplings):
+        z, log_det = masked(coupling, in_turn(DIM, i), z, 2.0, features)
+        log_prob = log_prob - log_det
+    torch.testing.assert_close(q.from_base(start), z)
+    torch.testing.assert_close(q.log_prob(z), log_prob)
+
+
+def test_an_inverse_autoregressive_guide_is_its_algorithm():
+    guide, x = randomise(IAFGuide(encoder(), DIM, 2, [8]), 0.5), x_of()
+    features = guide.encoder(x)
+    loc, raw = guide.head(features).chunk(2, -1)
+    q = guide.posterior(x)
+    z = start = q.base_dist.rsample()
+    log_prob = normal(start, loc, scale_of(raw))
+    for layer in guide.layers:
+        m, s = layer.nn(z, context=features)
+        sigma = torch.sigmoid(s + 2)  # a forget gate that starts open
+        z = (sigma * z + (1 - sigma) * m).flip(-1)
+        log_prob = log_prob - sigma.log().sum(-1)
+    torch.testing.assert_close(q.from_base(start), z)
+    torch.testing.assert_close(q.log_prob(z), log_prob, rtol=1e-5, atol=1e-5)
+    earlier = torch.autograd.functional.jacobian(lambda z: guide.layers[0].nn(z, context=features[:1])[0], start[:1])
+    assert not earlier[0, :, 0].triu().any()  # each coordinate sees those before it alone
+
+
+def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate():
+    model = randomise(VAE(StandardNormal(2), MLPDecoder(2, SHAPE, [8])), 1.0)
+    x = x_of()
+    for scale in (0.05, 3.0):  # gradients shorter than one, and longer
+        guide = randomise(SemiAmortizedGuide(encoder(), 2, model, steps=2, lr=0.3), scale)
+        parameters = guide.head(guide.encoder(x)).detach()
+        torch.manual_seed(1)
+        q = guide.posterior(x)
+        torch.manual_seed(1)
+        for _ in range(2):
+            parameters.requires_grad_()
+            loc, raw = parameters.chunk(2, -1)
+            z = loc + scale_of(raw) * torch.randn(4, 2)
+            elbo = normal(z, 0.0, 1.0) + model.image(z).log_prob(x) - normal(z, loc, scale_of(raw))
+            (gradient,) = torch.autograd.grad(elbo.sum(), parameters)
+            length = gradient.square().sum(-1, keepdim=True).sqrt()
+            parameters = (parameters + 0.3 * torch.where(length > 1, gradient / length, gradient)).detach()
+        torch.testing.assert_close(q.mean, parameters[:, :2])
+        torch.testing.assert_close(q.stddev, scale_of(parameters[:, 2:]))
+
+
+def sites(program, *data: Tensor) -> dict[str, dict]:
+    nodes = poutine.trace(program).get_trace(*data).nodes
+    return {name: node for name, node in nodes.items() if node["type"] == "sample" and name != "data"}
+
+
+def assert_normal(site: dict, loc: Tensor, raw: Tensor) -> None:
+    torch.testing.assert_close(site["fn"].mean, loc)
+    torch.testing.assert_close(site["fn"].stddev, scale_of(raw))
+
+
+def test_two_levels_are_normals_of_what_is_drawn_before():
+    x = x_of()
+    up = randomise(TwoLevelGuide(encoder(), DIM, hidden=[6]))
+    drawn = sites(up, x)
+    assert list(drawn) == ["z1", "z2"]
+    assert_normal(drawn["z1"], *up.head(up.encoder(x)).chunk(2, -1))
+    assert_normal(drawn["z2"], *up.up(drawn["z1"]["value"]))
+    down = randomise(TopDownGuide(encoder(), DIM, hidden=[6]))
+    drawn = sites(down, x)
+    assert list(drawn) == ["z2", "z1"]
+    assert_normal(drawn["z2"], *down.head(down.encoder(x)).chunk(2, -1))
+    assert_normal(drawn["z1"], *down.down(torch.cat([drawn["z2"]["value"], down.encoder(x)], -1)))
+    for skip in (False, True):
+        decoder = MLPDecoder(DIM + 2 * skip, SHAPE, [8])
+        model = randomise(TwoLevelVAE(StandardNormal(2), decoder, DIM, hidden=[6], skip=skip))
+        drawn = sites(model, x)
+        assert list(drawn) == ["z2", "z1", "x"]
+        z2, z1 = drawn["z2"]["value"], drawn["z1"]["value"]
+        assert_normal(drawn["z1"], *model.down(z2))
+        torch.testing.assert_close(drawn["x"]["fn"].raw, decoder(torch.cat([z1, z2], -1) if skip else z1))
+
+
+@pytest.mark.parametrize(("latent_dim", "half"), [(1, 1), (2, 1), (5, 2), (8, 4)])
+def test_the_upper_of_two_codes_has_half_the_size_of_the_lower(latent_dim, half):
+    x = x_of()
+    for guide in (TwoLevelGuide(encoder(), latent_dim), TopDownGuide(encoder(), latent_dim)):
+        drawn = sites(guide, x)
+        assert [drawn[name]["value"].shape[-1] for name in ("z1", "z2")] == [latent_dim, half]
+    model = TwoLevelVAE(StandardNormal(half), MLPDecoder(latent_dim, SHAPE, [4]), latent_dim)
+    assert sites(model)["z1"]["value"].shape == (1, latent_dim)
+
+
+def test_a_learned_dequantiser_is_couplings_that_see_the_image():
+    guide, x = randomise(FlowDequantizer(SHAPE, 5, 3, 6, 1), 0.2), x_of(levels=5)
+    features, seen = guide.features(x / 2 - 1), []
+    guide.features.register_forward_hook(lambda module, inputs, result: seen.append(inputs[0]))
+    y = sites(guide, x)["y"]
+    torch.testing.assert_close(seen[0], x / 2 - 1)  # from -1 to 1
+    epsilon = 1.702 * torch.randn(4, 6)
+    log_prob = normal(epsilon, 0.0, 1.702)
+    v = epsilon.reshape(4, *SHAPE)
+    parity = (torch.arange(2)[:, None] + torch.arange(3)) % 2
+    for i, coupling in enumerate(guide.couplings):
+        v, log_det = masked(coupling, (parity == i % 2).expand(SHAPE), v, None, features)
+        log_prob = log_prob - log_det
+    log_prob = log_prob - (v.sigmoid() * (1 - v.sigmoid()) / 5).log().flatten(1).sum(-1)
+    torch.testing.assert_close(y["fn"].from_base(epsilon), (x + v.sigmoid()) / 5)
+    torch.testing.assert_close(y["fn"].log_prob((x + v.sigmoid()) / 5), log_prob)
+
+
+def test_flows_of_vectors_are_couplings_and_flips_or_couplings_of_either_half():
+    epsilon = torch.randn(7, 6)
+    for flow, bound in ((flip_realnvp((6,), 3, [8]), 2.0), (masked_realnvp((6,), 3, [8]), 1.0)):
+        randomise(flow, 0.6)
+        v, log_prob = epsilon, normal(epsilon, 0.0, 1.0)
+        for i, coupling in enumerate(t for t in flow.transforms if hasattr(t, "conditioner")):
+            kept, moved = v.split(3, -1) if bound == 2.0 or i % 2 == 0 else v.split(3, -1)[::-1]
+            raw, shift = coupling.conditioner(kept)
+            log_scale = bounded(raw, bound)
+            moved = moved * log_scale.exp() + shift
+            log_prob = log_prob - log_scale.sum(-1)
+            if bound == 2.0:
+                v = torch.cat([kept, moved], -1).flip(-1)
+            else:
+                v = torch.cat([kept, moved] if i % 2 == 0 else [moved, kept], -1)
+        y = (v.sigmoid() - 1e-6) / (1 - 2e-6)
+        log_prob = log_prob - (v.sigmoid() * (1 - v.sigmoid()) / (1 - 2e-6)).log().sum(-1)
+        torch.testing.assert_close(flow().from_base(epsilon), y)
+        torch.testing.assert_close(flow().log_prob(y), log_prob)
+
+
+def test_logistic_pixels_start_in_the_middle_and_no_scale_is_below_a_thousandth():
+    levels = torch.arange(6.0).reshape(6, 1, 1, 1)
+    for loc, log_scale in ((0.0, 0.0), (-0.2, 1.0), (0.3, -4.0), (0.0, -50.0)):
+        p = LogisticPixels(6)(torch.tensor([loc, log_scale]).reshape(1, 1, 1, 2))
+        scale = max(math.exp(log_scale - 2), math.exp(-7))
+        edges = torch.sigmoid((torch.arange(7.0) / 6 - loc - 0.5) / scale)
+        edges[0], edges[-1] = 0, 1
+        torch.testing.assert_close(p.log_prob(levels).exp(), edges.diff(), rtol=1e-6, atol=1e-12)
+        assert float(p.mean) == pytest.approx(6 * (loc + 0.5) - 0.5)
+    for loc, level in ((-9.0, 0), (9.0, 5)):
+        assert float(LogisticPixels(6)(torch.tensor([loc, 0.0]).reshape(1, 1, 1, 2)).mean) == level
+
+
+def test_paths_move_evenly():
+    a, b = torch.randn(2, 4), torch.randn(2, 4)
+    steps = torch.linspace(0, 1, 6)[:, None, None]
+    torch.testing.assert_close(straight(a, b, 6), (1 - steps) * a + steps * b)
+    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])
+    angle, length = torch.linspace(0, math.pi / 2, 6), torch.linspace(1, 3, 6)
+    torch.testing.assert_close(great_circle(a, b, 6), length[:, None] * torch.stack([angle.cos(), angle.sin()], -1))
+    assert straight(a, b, 1).shape == great_circle(a, b, 1).shape == (1, 2)
