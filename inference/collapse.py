@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.check import check_data
+from inference.progress import Bar
 
 
 def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
@@ -76,14 +77,20 @@ def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int)
     likelihood = copy.deepcopy(likelihood).double().eval()
     constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
     parameters = [constants, *likelihood.parameters()]
-    optimizer = torch.optim.LBFGS(parameters, max_iter=steps, history_size=20, line_search_fn="strong_wolfe")
+    most = steps * 5 // 4  # evaluations, PyTorch's own default
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=steps, max_eval=most, history_size=20, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
+        bar.update()
         optimizer.zero_grad()
         # a very wide normal prior on all weights: of pixels that never vary the best logit is infinite
         value = 1e-5 * sum(p.square().sum() for p in parameters) - likelihood(constants[classes]).log_prob(x).mean()
         value.backward()
         return value
 
-    optimizer.step(loss)
+    with Bar("the best constants without a code", most, "evaluations at most") as bar:
+        optimizer.step(loss)
+        bar.finish()
     return likelihood, constants.detach()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyro
@@ -12,8 +13,9 @@ from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor, nn
 
 from inference.images import Images
-from inference.importance import iwae_bound, log_weights
+from inference.importance import iwae_bound, log_weights, log_weights_with_gradients
 from inference.param_store import param_store_as_it_was
+from inference.progress import Bar
 from inference.randomness import set_seed
 from inference.terms import divergences_by_dimension, draw_traces, sample_sites
 
@@ -134,7 +136,10 @@ def diagnose(
             for name, site in sample_sites(guide_trace).items()
         ]
         x, *given = images.arguments(slice(num_weighted))
-        log_w = log_weights(model, guide, x, num_samples, labels=given[0] if given else None)
+        labels = given[0] if given else None
+        with Bar("importance weights", len(x) * num_samples, "draws") as bar:
+            weigh = bar.counting(partial(log_weights_with_gradients, model, guide))
+            log_w = log_weights(model, guide, x, num_samples, labels=labels, weigh=weigh)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
     return Diagnosis(
         latents=latents,
@@ -207,14 +212,18 @@ def _latent(name: str, site: Any, first: Tensor, second: Tensor, divergence: Ten
     error = (first - second).square().mean(0) / 2 / math.sqrt(len(first))
     unused = (variance <= ACTIVE + 3 * error).nonzero().flatten().tolist()
     own = q.log_prob(site["value"])
-    mixed = torch.cat([_mixture_log_prob(q, part) for part in site["value"].split(100)])
+    mixed = []
+    with Bar(f"mutual information of {name}", len(site["value"]), "images") as bar:
+        for part in site["value"].split(50):
+            mixed.append(_mixture_log_prob(q, part))
+            bar.update(len(part))
     return Latent(
         name=name,
         divergence=divergence.mean(0).tolist(),
         variance_of_means=variance.tolist(),
         active=len(variance) - len(unused),
         unused=unused,
-        mutual_information=float((own - mixed).mean()),
+        mutual_information=float((own - torch.cat(mixed)).mean()),
     )
 
 

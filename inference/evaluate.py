@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 import pyro
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from inference.check import check_levels
 from inference.images import Images
 from inference.importance import iwae_bound, log_weights
 from inference.processes import rank_and_size, share_of, shares_joined
+from inference.progress import Bar
 from inference.randomness import set_seed
 from inference.weigher import Weigher
 
@@ -74,24 +74,18 @@ def negative_bounds(
     share, (rank, _) = share_of(len(images)), rank_and_size()
     totals = {m: torch.zeros(len(images), dtype=torch.float64) for m in ms}
     means: dict[int, list[float]] = {m: [] for m in ms}
-    batches = math.ceil(len(share) / batch_size)
-    weigh = Weigher(model, guide, pairs=repeats * len(share) * max(ms))
-    with tqdm(
-        total=repeats * batches,
-        desc=f"bounds, m = {', '.join(map(str, ms))}",
-        unit="batch",
-        disable=True if rank else None,
-    ) as bar:
+    draws = repeats * len(share) * max(ms)
+    weigh = Weigher(model, guide, pairs=draws)
+    with Bar(f"bounds, m = {', '.join(map(str, ms))}", draws, "draws") as bar:
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
             for x, *given in images.batches(batch_size, share):
                 labels = given[0] if given else None
                 with pyro.validation_enabled(False):
-                    log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, weigh)
+                    log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).double().cpu())
-                bar.update()
             for m in ms:
                 per_image = shares_joined(torch.cat(bounds[m]))
                 totals[m] += per_image / repeats

@@ -1,7 +1,6 @@
 """Stochastic variational inference: fit a model and its guide to images."""
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ import pyro
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
-from tqdm import tqdm
 
 from inference.check import check_levels, check_pair
 from inference.finite import Watch
@@ -21,6 +19,7 @@ from inference.images import Images
 from inference.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.param_store import param_store_as_it_was
 from inference.processes import batches_joined, join_processes, on_cpu, share_of
+from inference.progress import Bar
 from inference.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.run import Run
 from inference.settings import Settings
@@ -41,7 +40,7 @@ def fit(
     objective: ELBO | None = None,
     run: Run | None = None,
     resume: bool = False,
-    show: Literal["negative_elbo", "bits_per_dim"] = "negative_elbo",
+    show: Literal["negative_elbo", "bits_per_dim"] | None = "negative_elbo",
 ) -> list[dict[str, float]]:
     r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 
@@ -60,7 +59,7 @@ def fit(
         objective: Pyro's estimator of the ELBO; ``Trace_ELBO()`` if not given.
         run: folder for checkpoints and metrics.
         resume: continue from the run's last checkpoint.
-        show: the metric on the progress bar, "negative_elbo" (nats) or "bits_per_dim".
+        show: the metric to print after every epoch, "negative_elbo" (nats) or "bits_per_dim"; None prints nothing.
 
     Raises:
         ValueError: if more images are to be held out than there are, or model, guide, images and
@@ -107,12 +106,12 @@ def fit(
     if history.begun and settings.epochs <= history.epoch:
         raise ValueError(f"epoch {history.epoch + 1} is under way: give as many epochs, or more")
 
-    bar = tqdm(
+    bar = Bar(
+        "training",
         total=settings.epochs * num_steps,
+        unit="steps",
         initial=history.epoch * num_steps + (history.begun.step if history.begun else 0),
-        disable=not (rank == 0 and sys.stderr.isatty()),
-        unit="step",
-        mininterval=0.3,
+        quiet=show is None,
     )
 
     def place(stream: str) -> tuple[int, ...]:
@@ -140,9 +139,9 @@ def fit(
             draws = torch.get_rng_state()
             full = len(data[0]) == min(settings.batch_size, len(order))
             watch.add(step, data, draws, *steps(data, (history.epoch + step / num_steps) / settings.epochs, full))
-            if bar.update() and watch.terms:
+            if bar.update() and watch.terms and show:
                 value = columns("", watch.terms[-20:], train.image_shape)[f"_{show}"]
-                bar.set_postfix_str(f"epoch {history.epoch + 1}, {show.replace('_', ' ')} {value:.3f}", refresh=False)
+                bar.set_postfix_str(f"epoch {history.epoch + 1}, {_words(show)} {value:.3f}", refresh=False)
             if interrupts.signum is not None and step + 1 < num_steps:
                 watch.look()
                 seconds = begun.seconds + time.perf_counter() - started
@@ -153,12 +152,11 @@ def fit(
         return watch.finished()
 
     def interrupted(signum: int) -> Interrupted:
-        bar.close()
         return Interrupted(
             f"interrupted in epoch {history.epoch + 1}{'; --resume continues it' if run else ''}", signum
         )
 
-    with noted_interrupts(enabled=world_size == 1) as interrupts, _told_what_is_kept(history):
+    with noted_interrupts(enabled=world_size == 1) as interrupts, _told_what_is_kept(history), bar:
         while history.epoch < settings.epochs:
             if settings.patience is not None and history.epochs_since_best >= settings.patience:
                 break
@@ -177,11 +175,12 @@ def fit(
             history.add(row | {"seconds": time.perf_counter() - started})
             if rank == 0:
                 history.save(model, guide, steps.optimizer)
-                _report(history, settings, show, quiet=not bar.disable)
+                if show is not None:
+                    _report(history, settings, show, bar)
             accelerator.log(row, step=history.epoch)
             if interrupts.signum is not None and history.epoch < settings.epochs:
                 raise interrupted(interrupts.signum)
-    bar.close()
+        bar.finish()
     for tracker in accelerator.trackers:
         tracker.finish()
     return history.rows
@@ -228,11 +227,12 @@ def _check_finite(row: dict[str, float], epoch: int) -> None:
             raise FloatingPointError(f"{name} is {value} after epoch {epoch}; try a lower lr, or clip_norm 10")
 
 
-def _report(history: History, settings: Settings, show: str, quiet: bool) -> None:
-    row = history.rows[-1]
-    line = (
-        f"epoch {history.epoch}/{settings.epochs}: {show.replace('_', ' ')} train {row[f'train_{show}']:.3f}, "
-        f"test {row[f'test_{show}']:.3f}, {row['seconds']:.1f} s"
-    )
-    if not quiet:
-        print(line, flush=True)
+def _report(history: History, settings: Settings, show: str, bar: Bar) -> None:
+    row, epochs = history.rows[-1], f"epoch {history.epoch}/{settings.epochs}"
+    train, test = (f"{split} {row[f'{split}_{show}']:.3f}" for split in ("train", "test"))
+    bar.set_postfix_str(f"{epochs}, {test}", refresh=False)
+    bar.say(f"{epochs}: {_words(show)} {train}, {test}, {row['seconds']:.1f} s")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

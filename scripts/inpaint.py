@@ -1,5 +1,6 @@
 """Complete images of which a part is missing, by Hamiltonian Monte Carlo in a trained flow's base space."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import _interrupts  # noqa: F401  (before what is slow to import)
@@ -11,9 +12,9 @@ from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from pyro.infer.autoguide import AutoDelta, init_to_sample, init_to_value
 from pyro.optim import Adam
 from torch import Tensor
-from tqdm import tqdm
 
 from inference import Images, set_seed
+from inference.progress import Bar
 from pyro_models import FlowModel, Inpainting
 
 SHOWN = 6  # completions of an image in the figure
@@ -59,13 +60,12 @@ def inpaint() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     count = min(options.num_images, len(test))
     rows = []
-    with tqdm(total=count * options.num_chains, unit="chain", disable=None) as bar:
+    with Bar("inpainting", count * options.num_chains * (options.warm_up + options.num_samples), "draws") as bar:
         for i in range(count):
             data = test.arguments(slice(i, i + 1))  # with its label, for a conditional flow
             draws = []
             for _ in range(options.num_chains):
-                draws.append(complete(model, options.num_samples, options.warm_up, *data))
-                bar.update()
+                draws.append(complete(model, options.num_samples, options.warm_up, *data, drawn=bar.update))
             rows.append(row(data[0][0], known, torch.cat(draws), test))
 
     from _figures import image_grid, save  # matplotlib is slow to import
@@ -75,10 +75,13 @@ def inpaint() -> None:
     print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
 
 
-def complete(model: Inpainting, num_samples: int, warm_up: int, *data: Tensor) -> Tensor:
+def complete(
+    model: Inpainting, num_samples: int, warm_up: int, *data: Tensor, drawn: Callable[[], object] = lambda: None
+) -> Tensor:
     """Draws of one whole image given its known pixels, (num_samples, C, H, W).
 
-    The chain starts where gradient ascent on the posterior ends, from a draw of the prior.
+    The chain starts where gradient ascent on the posterior ends, from a draw of the prior.  ``drawn`` is called
+    after each draw.
     """
     with pyro.validation_enabled(False):
         pyro.clear_param_store()
@@ -87,7 +90,7 @@ def complete(model: Inpainting, num_samples: int, warm_up: int, *data: Tensor) -
         for _ in range(300):
             svi.step(*data)
         kernel = NUTS(model, init_strategy=init_to_value(values=mode.median(*data)), max_tree_depth=6)
-        chain = MCMC(kernel, num_samples, warm_up, disable_progbar=True)
+        chain = MCMC(kernel, num_samples, warm_up, disable_progbar=True, hook_fn=lambda *_: drawn())
         chain.run(*data)
         return Predictive(model, chain.get_samples(), return_sites=["_RETURN"])(*data)["_RETURN"][:, 0]
 

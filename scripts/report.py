@@ -8,6 +8,7 @@ from _cli import Parser, main
 from _trained import add_reading_options, images_of
 
 from inference import Run, RunError, load, set_seed, write_whole
+from inference.progress import Bar
 
 
 def report() -> None:
@@ -23,7 +24,12 @@ def report() -> None:
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: give the folder for the report another name")
     numbers: Counter[str] = Counter()
-    sections = [make_section(Path(path), options, numbers) for path in options.runs]
+    sections = []
+    with Bar("report", len(options.runs), "runs") as bar:
+        for path in options.runs:
+            bar.set_description(f"report on {path}")
+            sections.append(make_section(Path(path), options, numbers))
+            bar.update()
 
     import jinja2
 

@@ -7,6 +7,7 @@ from _pictures import draw, each_class, to_unit
 from _trained import add_run_options, load_pair
 
 from inference import set_seed
+from inference.progress import Bar
 
 
 def sample() -> None:
@@ -28,7 +29,10 @@ def sample() -> None:
     pair = load_pair(options)
     set_seed(options.seed)
     labels = each_class(pair.model, options.num_samples)  # a row for each
-    images = to_unit(pair.model, draw(pair.model, options.num_samples if labels is None else len(labels), labels))
+    count = options.num_samples if labels is None else len(labels)
+    with Bar("drawing", count, "images") as bar:
+        images = to_unit(pair.model, draw(pair.model, count, labels))
+        bar.update(count)
     from _figures import image_grid, save  # matplotlib is slow to import
 
     columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
