@@ -1,5 +1,6 @@
 """The formulas of the docstrings, written out a second time."""
 
+import itertools
 import math
 
 import pytest
@@ -11,26 +12,40 @@ from torch.nn.functional import softplus
 
 from pyro_models import (
     VAE,
+    ActNorm,
+    AffineCoupling,
+    BernoulliPixels,
+    CategoricalPixels,
+    ChannelPart,
     ClassNormal,
     FlowDequantizer,
     FlowGuide,
+    FlowModel,
     FlowPrior,
     FullRankGuide,
     GaussianMixture,
     IAFGuide,
+    Inpainting,
     LogisticPixels,
+    MaskedCoupling,
     MeanFieldGuide,
     MLPDecoder,
     MLPEncoder,
+    Quantized,
     SemiAmortizedGuide,
+    Squash,
+    Squeeze,
     StandardNormal,
     TopDownGuide,
     TwoLevelGuide,
     TwoLevelVAE,
+    UniformCell,
     VampPrior,
     flip_realnvp,
     great_circle,
+    image_realnvp,
     masked_realnvp,
+    multiscale_realnvp,
     straight,
 )
 
@@ -269,6 +284,132 @@ def test_flows_of_vectors_are_couplings_and_flips_or_couplings_of_either_half():
         log_prob = log_prob - (v.sigmoid() * (1 - v.sigmoid()) / (1 - 2e-6)).log().sum(-1)
         torch.testing.assert_close(flow().from_base(epsilon), y)
         torch.testing.assert_close(flow().log_prob(y), log_prob)
+
+
+def described(transforms) -> list[str]:
+    """Transforms read from the data to the base; networks as channels in, wide, and out, and number of blocks."""
+    lines: list[str] = []
+    for t in reversed(list(transforms)):
+        if isinstance(t, ActNorm):
+            lines.append(f"norm {len(t.shift)}")
+        elif isinstance(t, MaskedCoupling | AffineCoupling):
+            convolutions = [m for m in t.modules() if isinstance(m, torch.nn.Conv2d)]
+            first, last = convolutions[0], convolutions[-1]
+            network = f"{first.in_channels}-{first.out_channels}-{last.out_channels}, {(len(convolutions) - 2) // 3}"
+            kind = f"keeps {int(~t.mask[0, 0, 0])}" if isinstance(t, MaskedCoupling) else f"swap {int(t.swap)}"
+            lines.append(f"{kind}: {network}" + (f", bound {t.bound}" if t.bound else ""))
+        elif isinstance(t, ChannelPart):
+            lines += [f"part {t.channels}", *described(t.transforms), "whole"]
+        else:
+            lines.append("squeeze" if isinstance(t, Squeeze) else "unsqueeze" if isinstance(t.inv, Squeeze) else "")
+    return [line for line in lines if line]
+
+
+def test_flows_of_images_are_those_of_the_paper():
+    flow = image_realnvp((1, 4, 4), channels=6, blocks=2, outer=3, squeezed=3, inner=2, alpha=0.01)
+    assert described(flow.transforms) == [
+        *["keeps 0: 1-6-2, 2", "norm 1", "keeps 1: 1-6-2, 2", "norm 1", "keeps 0: 1-6-2, 2", "unsqueeze"],
+        *["swap 0: 2-6-4, 2", "norm 4", "swap 1: 2-6-4, 2", "norm 4", "swap 0: 2-6-4, 2", "squeeze"],
+        *["keeps 0: 1-6-2, 2", "norm 1", "keeps 1: 1-6-2, 2"],
+    ]
+    assert flow.transforms[-1].alpha == 0.01
+    flow = multiscale_realnvp((1, 8, 8), scales=3, channels=3, blocks=1, couplings=2, last=3, alpha=0.02, context=5)
+    assert described(flow.transforms) == [
+        *["keeps 0: 6-3-2, 1", "norm 1", "keeps 1: 6-3-2, 1", "unsqueeze"],
+        *["swap 0: 7-6-4, 1", "norm 4", "swap 1: 7-6-4, 1", "part 2"],
+        *["keeps 0: 7-6-4, 1", "norm 2", "keeps 1: 7-6-4, 1", "unsqueeze"],
+        *["swap 0: 9-12-8, 1", "norm 8", "swap 1: 9-12-8, 1", "part 4"],
+        *["keeps 0: 9-12-8, 1", "norm 4", "keeps 1: 9-12-8, 1", "norm 4", "keeps 0: 9-12-8, 1"],
+        *["whole", "squeeze", "whole", "squeeze"],
+    ]
+    assert flow.transforms[-1].alpha == 0.02
+
+
+def test_squeezing_is_its_formula():
+    x = torch.randn(3, 5, 2, 4, 6)
+    y = Squeeze()(x)
+    for c, i, j in itertools.product(range(2), range(2), range(2)):
+        assert torch.equal(y[:, :, 4 * c + 2 * i + j], x[:, :, c, i::2, j::2])
+    assert torch.equal(Squeeze().inv(y), x)
+    for channels, height, width in ((1, 2, 6), (3, 4, 2)):
+        small, large = torch.Size([7, channels, height, width]), torch.Size([7, 4 * channels, height // 2, width // 2])
+        assert Squeeze().forward_shape(small) == large
+        assert Squeeze().inverse_shape(large) == small
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-6, 0.2])
+def test_the_range_of_a_squash_is_what_the_whole_line_becomes(alpha):
+    squash = Squash(alpha)
+    ends = squash(torch.tensor([-math.inf, math.inf]))
+    torch.testing.assert_close(torch.tensor([squash.codomain.lower_bound, squash.codomain.upper_bound]), ends)
+    torch.testing.assert_close(ends, torch.tensor([-alpha, 1 - alpha]) / (1 - 2 * alpha))
+
+
+def test_a_channel_that_does_not_vary_is_normalised_without_harm():
+    layer, y = ActNorm(2).train(), torch.randn(50, 2, 3, 3)
+    y[:, 1] = 4.0
+    x, log_det = layer.inverse_and_log_det(y)
+    assert not x[:, 1].any()
+    assert float(layer.log_scale[1].detach()) == pytest.approx(math.log(1e-6))
+    torch.testing.assert_close(log_det, -9 * layer.log_scale.sum().expand(50))
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cells_are_wider_than_their_pixels_by_rounding_alone(levels, dtype):
+    x = torch.arange(levels, dtype=dtype)[:, None]
+    rounding = 2 * levels * torch.finfo(dtype).eps
+    for off, inside in ((0.5 * rounding, True), (4 * rounding, False)):
+        for y in ((x - off) / levels, (x + 1 + off) / levels):
+            cell = UniformCell(x, levels, 1, validate_args=False)
+            assert (
+                (cell.log_prob(y) == (math.log(levels) if inside else -math.inf))
+                .logical_or(~torch.tensor(inside))
+                .all()
+            )
+            assert (Quantized(y, levels, 1).log_prob(x) == (0 if inside else -math.inf)).all()
+            assert (cell.support.check(y) == inside).all()
+    expanded = UniformCell(x[:2], levels, 1).expand([3, 2])
+    assert torch.equal((expanded.sample([5]) * levels).floor(), x[:2].expand(5, 3, 2, 1))
+
+
+def test_values_that_an_observation_can_take():
+    """Whole numbers from 0 to levels - 1, for every distribution of pixels."""
+    zeros = torch.zeros(1, 1, 1)
+    for p, levels in (
+        (BernoulliPixels()(zeros), 2),
+        (CategoricalPixels(3)(torch.zeros(1, 1, 1, 3)), 3),
+        (LogisticPixels(5)(torch.zeros(1, 1, 1, 2)), 5),
+        (Quantized(zeros, 4, 3), 4),
+    ):
+        for value in (-1.0, -0.5, 0.5, *range(levels), levels - 0.5, float(levels)):
+            good = value == int(value) and 0 <= value < levels
+            assert bool(p.support.check(torch.full((1, 1, 1), float(value))).all()) == good
+
+
+def test_draws_of_quantised_intensities_repeat_and_their_mean_is_the_level():
+    y = torch.tensor([[-0.2, 0.1], [0.5, 1.3]])
+    p = Quantized(y, 4, 1)
+    assert p.mean.tolist() == [[0, 0], [2, 3]]
+    assert torch.equal(p.sample([3, 2]), p.mean.expand(3, 2, 2, 2))
+    assert (p.batch_shape, p.event_shape) == ((2,), (2,))
+
+
+def test_inpainting_observes_the_cells_middles_and_draws_the_rest_from_the_flow():
+    flow = randomise(flip_realnvp(SHAPE, 2, [8], alpha=0.01), 0.3)
+    known = torch.tensor([[[True, False, True], [False, False, True]]])
+    x, epsilon = x_of(levels=9), torch.randn(4, 6)
+    program = Inpainting(FlowModel(flow, 9), known, noise=0.2)
+    trace = poutine.trace(poutine.condition(program, data={"epsilon": epsilon})).get_trace(x)
+    y = flow().from_base(epsilon)
+    p = 0.01 + 0.98 * torch.stack([y, (x + 0.5) / 9])
+    v, target = p.log() - (1 - p).log()
+    site = trace.nodes["known"]
+    torch.testing.assert_close(site["value"], target[:, known])
+    torch.testing.assert_close(site["fn"].log_prob(site["value"]), normal(target[:, known], v[:, known], 0.2))
+    torch.testing.assert_close(trace.nodes["epsilon"]["fn"].log_prob(epsilon), normal(epsilon, 0.0, 1.0))
+    drawn = (9 * y).floor().clamp(0, 8)
+    assert torch.equal(trace.nodes["_RETURN"]["value"], torch.where(known, x, drawn))
 
 
 def test_logistic_pixels_start_in_the_middle_and_no_scale_is_below_a_thousandth():
