@@ -258,6 +258,14 @@ def test_terms_are_sums_over_all_sites_that_are_not_masked():
     torch.testing.assert_close(parts["a"], torch.full((6, 2), one))
 
 
+def test_a_divergence_that_does_not_factorise_is_one_number_an_image():
+    model = LinearGaussian()
+    traces = draw_traces(model, ExactGuide(model), torch.randn(5, 3))
+    (part,) = divergences_by_dimension(*traces).values()
+    assert part.shape == (5, 1)
+    torch.testing.assert_close(part[:, 0], elbo_terms(*traces, closed_form=False).kl)
+
+
 def test_means_of_terms_are_over_images_not_over_batches():
     batches = [Terms(torch.ones(3), torch.zeros(3)), Terms(torch.full((1,), 5.0), torch.full((1,), 8.0))]
     assert [float(term) for term in mean_terms(batches)] == [2.0, 2.0]

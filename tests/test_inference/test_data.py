@@ -63,6 +63,32 @@ def test_static_draws_once_from_its_seed():
     assert once.levels == 2
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_static_draws_have_the_pixels_as_means(levels):
+    pixels = torch.arange(levels)[:: max(1, (levels - 1) // 4)].byte()  # from black to white
+    images = Images("test", pixels.expand(1, 1, 5000, len(pixels)), torch.zeros(1), levels)
+    bits = binarise(images, "static").pixels.double()[0, 0]
+    expected = pixels.double() / (levels - 1)
+    assert ((bits.mean(0) - expected).abs() <= 5 * (expected * (1 - expected) / 5000).sqrt()).all()
+
+
+def test_parts_of_a_data_set_keep_their_labels_and_all_else():
+    images = Images(
+        "test", torch.arange(24).byte().view(6, 1, 2, 2), torch.tensor([3, 1, 4, 1, 5, 2]), 30, "none", True
+    )
+    part = images.take(torch.tensor([4, 0]))
+    assert torch.equal(part.pixels, images.pixels[[4, 0]])
+    assert part.labels.tolist() == [5, 3]
+    assert (part.name, part.levels, part.binarisation, part.conditional) == ("test", 30, "none", True)
+    assert (images.num_classes, part.num_classes, images.image_shape) == (6, 6, (1, 2, 2))
+    x, labels = part.arguments()
+    assert torch.equal(x, part.pixels.float())
+    assert torch.equal(labels, part.labels)
+    both = [torch.cat(parts) for parts in zip(*images.batches(4), strict=True)]
+    assert torch.equal(both[0], images.pixels.float())
+    assert torch.equal(both[1], images.labels)
+
+
 def test_threshold_is_at_half_the_intensity():
     images = Images("test", torch.tensor([0, 7, 8, 16]).byte().view(1, 1, 2, 2), torch.zeros(1), 17)
     assert binarise(images, "threshold").observe().flatten().tolist() == [0, 0, 1, 1]
