@@ -1,5 +1,7 @@
 """The threshold of collapse, against the weighted bound itself, computed by quadrature."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +78,13 @@ def test_beyond_it_no_small_step_from_collapse_gains_and_before_it_one_does(name
 def test_more_than_one_number_a_pixel_is_told():
     with pytest.raises(ValueError, match="one number for each pixel"):
         collapse_threshold(LogisticPixels(4), torch.zeros(3, *SHAPE))
+
+
+def test_it_is_worked_out_in_double_precision_and_leaves_the_likelihood_as_it_was():
+    x, likelihood = correlated(100), LIKELIHOODS["autoregressive"]()
+    single = copy.deepcopy(likelihood).float()
+    before = {name: value.clone() for name, value in single.state_dict().items()}
+    assert collapse_threshold(single, x.float()) == pytest.approx(collapse_threshold(likelihood, x), rel=1e-3)
+    after = single.state_dict()
+    assert all(value.dtype == torch.float32 for value in single.parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before)
