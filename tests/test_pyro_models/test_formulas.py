@@ -184,25 +184,69 @@ def test_an_inverse_autoregressive_guide_is_its_algorithm():
     assert not earlier[0, :, 0].triu().any()  # each coordinate sees those before it alone
 
 
-def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate():
-    model = randomise(VAE(StandardNormal(2), MLPDecoder(2, SHAPE, [8])), 1.0)
-    x = x_of()
-    for scale in (0.05, 3.0):  # gradients shorter than one, and longer
-        guide = randomise(SemiAmortizedGuide(encoder(), 2, model, steps=2, lr=0.3), scale)
-        parameters = guide.head(guide.encoder(x)).detach()
-        torch.manual_seed(1)
-        q = guide.posterior(x)
-        torch.manual_seed(1)
-        for _ in range(2):
-            parameters.requires_grad_()
-            loc, raw = parameters.chunk(2, -1)
-            z = loc + scale_of(raw) * torch.randn(4, 2)
-            elbo = normal(z, 0.0, 1.0) + model.image(z).log_prob(x) - normal(z, loc, scale_of(raw))
-            (gradient,) = torch.autograd.grad(elbo.sum(), parameters)
-            length = gradient.square().sum(-1, keepdim=True).sqrt()
-            parameters = (parameters + 0.3 * torch.where(length > 1, gradient / length, gradient)).detach()
-        torch.testing.assert_close(q.mean, parameters[:, :2])
-        torch.testing.assert_close(q.stddev, scale_of(parameters[:, 2:]))
+@pytest.mark.parametrize("num_classes", [0, 3])
+@pytest.mark.parametrize("scale", [0.05, 3.0])  # gradients shorter than one, and longer
+def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate(scale, num_classes):
+    decoder = MLPDecoder(2, SHAPE, [8], context=num_classes)
+    model = randomise(VAE(StandardNormal(2), decoder, num_classes=num_classes), 1.0)
+    x, labels = x_of(), (torch.tensor([2, 0, 1, 1]) if num_classes else None)
+    guide = SemiAmortizedGuide(encoder(context=num_classes), 2, model, 2, 0.3, num_classes)
+    parameters = randomise(guide, scale).head(guide.features(x, labels)).detach()
+    torch.manual_seed(1)
+    q = guide.posterior(x, labels)
+    torch.manual_seed(1)
+    for _ in range(2):
+        parameters.requires_grad_()
+        loc, raw = parameters.chunk(2, -1)
+        z = loc + scale_of(raw) * torch.randn(4, 2)
+        elbo = normal(z, 0.0, 1.0) + model.image(z, labels).log_prob(x) - normal(z, loc, scale_of(raw))
+        (gradient,) = torch.autograd.grad(elbo.sum(), parameters)
+        length = gradient.square().sum(-1, keepdim=True).sqrt()
+        parameters = (parameters + 0.3 * torch.where(length > 1, gradient / length, gradient)).detach()
+    torch.testing.assert_close(q.mean, parameters[:, :2])
+    torch.testing.assert_close(q.stddev, scale_of(parameters[:, 2:]))
+    q.mean.sum().backward()
+    assert guide.head.bias.grad.tolist() == [4, 4, 0, 0]  # the steps are constants to the encoder
+
+
+def log_bernoulli(x: Tensor, raw: Tensor) -> Tensor:
+    return (x * raw - softplus(raw)).flatten(-3).sum(-1)
+
+
+def test_the_joint_density_given_labels():
+    x, z, labels = x_of(), torch.randn(4, DIM), torch.tensor([2, 0, 1, 1])
+    context = torch.eye(3)[labels]
+    decoder = randomise(MLPDecoder(DIM, SHAPE, [8], context=3))
+    prior = randomise(ClassNormal(DIM, 3))
+    image = log_bernoulli(x, decoder(torch.cat([z, context], -1)))
+    known = normal(z, prior.loc[labels], prior.log_scale[labels].exp())
+    torch.testing.assert_close(VAE(prior, decoder, num_classes=3).log_joint(x, z, labels), known + image)
+    plain = VAE(StandardNormal(DIM), decoder, num_classes=3)  # a prior that sees no labels
+    torch.testing.assert_close(plain.log_joint(x, z, labels), normal(z, 0.0, 1.0) + image)
+    two = randomise(TwoLevelVAE(ClassNormal(2, 3), decoder, DIM, hidden=[6], num_classes=3))
+    drawn = sites(two, x, labels)
+    assert_normal_of(drawn["z2"], two.prior.loc[labels], two.prior.log_scale[labels].exp())
+    torch.testing.assert_close(drawn["x"]["fn"].raw, decoder(drawn["z1"]["value"], context))
+
+
+GUIDES = {
+    "mean field": lambda encoder: MeanFieldGuide(encoder, DIM, 3),
+    "full rank": lambda encoder: FullRankGuide(encoder, DIM, 3),
+    "flow": lambda encoder: FlowGuide(encoder, DIM, 2, [8], 3),
+    "inverse autoregressive flow": lambda encoder: IAFGuide(encoder, DIM, 2, [8], 3),
+    "two levels": lambda encoder: TwoLevelGuide(encoder, DIM, 2, [8], 3),
+    "top down": lambda encoder: TopDownGuide(encoder, DIM, 2, [8], 3),
+}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_guides_see_labels_through_their_encoder(name):
+    guide, x, labels = randomise(GUIDES[name](encoder(context=3))), x_of(), torch.tensor([2, 0, 1, 1])
+    torch.testing.assert_close(guide.features(x, labels), guide.encoder(x, torch.eye(3)[labels]))
+    site = next(iter(sites(guide, x, labels).values()))["fn"]
+    size = site.event_shape[0]
+    expected = guide.head(guide.features(x, labels))[:, :size]
+    torch.testing.assert_close(getattr(site, "base_dist", site).mean.reshape(4, size), expected)
 
 
 def sites(program, *data: Tensor) -> dict[str, dict]:
@@ -210,9 +254,13 @@ def sites(program, *data: Tensor) -> dict[str, dict]:
     return {name: node for name, node in nodes.items() if node["type"] == "sample" and name != "data"}
 
 
-def assert_normal(site: dict, loc: Tensor, raw: Tensor) -> None:
+def assert_normal_of(site: dict, loc: Tensor, scale: Tensor) -> None:
     torch.testing.assert_close(site["fn"].mean, loc)
-    torch.testing.assert_close(site["fn"].stddev, scale_of(raw))
+    torch.testing.assert_close(site["fn"].stddev, scale)
+
+
+def assert_normal(site: dict, loc: Tensor, raw: Tensor) -> None:
+    assert_normal_of(site, loc, scale_of(raw))
 
 
 def test_two_levels_are_normals_of_what_is_drawn_before():
@@ -284,6 +332,74 @@ def test_flows_of_vectors_are_couplings_and_flips_or_couplings_of_either_half():
         log_prob = log_prob - (v.sigmoid() * (1 - v.sigmoid()) / (1 - 2e-6)).log().sum(-1)
         torch.testing.assert_close(flow().from_base(epsilon), y)
         torch.testing.assert_close(flow().log_prob(y), log_prob)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_part_of_the_channels_passes_through_the_chain_and_the_rest_as_it_is(channels):
+    first, second = randomise(ActNorm(channels)).eval(), randomise(ActNorm(4 * channels)).eval()
+    part = ChannelPart([first, Squeeze(), second, Squeeze().inv], channels)
+    x = torch.randn(5, 3, 2, 4)
+    y, log_det = part.forward_and_log_det(x)
+    inner = x[:, :channels] * first.log_scale.exp() + first.shift
+    inner = Squeeze().inv(Squeeze()(inner) * second.log_scale.exp() + second.shift)
+    torch.testing.assert_close(y, torch.cat([inner, x[:, channels:]], 1))
+    torch.testing.assert_close(log_det, (8 * first.log_scale.sum() + 2 * second.log_scale.sum()).expand(5))
+    torch.testing.assert_close(part.inverse_and_log_det(y), (x, -log_det))
+
+
+def test_flows_start_as_the_identity_before_the_sigmoid():
+    epsilon, x = torch.randn(4, 6), x_of()
+    for flow in (flip_realnvp((6,), 2), flip_realnvp((6,), 2, separate=True), masked_realnvp((6,))):
+        torch.testing.assert_close(flow().from_base(epsilon), Squash()(epsilon))
+    guide = FlowGuide(encoder(), DIM)
+    torch.testing.assert_close(guide.posterior(x).from_base(epsilon[:, :DIM]), epsilon[:, :DIM])
+    noise = FlowDequantizer(SHAPE, 2, channels=3, blocks=1).noise(x)
+    torch.testing.assert_close(noise.from_base(epsilon), epsilon.sigmoid().reshape(4, *SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("flow", "layers"),
+    [
+        (flip_realnvp((6,), 2, [5, 7], "Tanh", 0.25), "3-5 Tanh 0.25 5-7 Tanh 0.25 7-6"),
+        (flip_realnvp((6,), 2, [5], "Tanh", 0.25, True, context=2), "5-5 Tanh 0.25 5-3 5-5 Tanh 0.25 5-3"),
+        (masked_realnvp((6,), 2, [5], "GELU", context=2), "5-5 GELU 5-3 5-5 GELU 5-3"),
+        (FlowPrior(4, 2, [5], 2), "6-5 ELU 5-8"),
+        (FlowGuide(encoder(), 4, 2, [5]), "11-5 ELU 5-8"),
+        (TwoLevelGuide(encoder(), 4, 2, [5]), "4-5 Tanh 5-4"),
+        (TopDownGuide(encoder(), 4, 2, [5]), "9-5 ELU 5-8"),
+        (TwoLevelVAE(StandardNormal(2), MLPDecoder(4, SHAPE), 4, 2, hidden=[5]), "2-5 Tanh 5-8"),
+    ],
+)
+def test_networks_are_those_asked_for(flow, layers):
+    modules = [m for m in flow.modules() if isinstance(m, MaskedCoupling | AffineCoupling)]
+    modules = modules or [getattr(flow, "up", None) or flow.down]
+    for module in modules:
+        found = []
+        for m in module.modules():
+            if isinstance(m, torch.nn.Linear):
+                found.append(f"{m.in_features}-{m.out_features}")
+            elif isinstance(m, torch.nn.Dropout):
+                found.append(str(m.p))
+            elif type(m).__name__ in ("ELU", "ReLU", "Tanh", "GELU"):
+                found.append(type(m).__name__)
+        assert " ".join(found) == layers
+
+
+def test_the_temperature_reaches_the_flow_of_a_model():
+    model = FlowModel(flip_realnvp((6,), 2, [8], context=3), 4, num_classes=3)
+    labels = torch.tensor([0, 2])
+    assert (model.intensities(labels, temperature=0.5).base_dist.stddev == 0.5).all()
+    assert (model.intensities(labels).base_dist.stddev == 1).all()
+
+
+def test_separate_networks_make_the_scale_and_the_shift():
+    flow, kept = randomise(flip_realnvp((6,), 2, [8], separate=True)), torch.randn(4, 3)
+    for coupling in flow.transforms[:4:2]:
+        scale, shift = coupling.conditioner.networks
+        expected = 2 * torch.tanh(scale(kept) / 2), shift(kept)
+        torch.testing.assert_close(coupling.log_scale_and_shift(kept), expected)
+    one = flip_realnvp((6,), 2, [8]).transforms[0].conditioner
+    assert one.heads == [3, 3]
 
 
 def described(transforms) -> list[str]:
