@@ -76,6 +76,32 @@ def test_mutual_information_of_two_kinds_of_image_is_a_bit():
     assert run([0.0, 0.0], [0.1, 1.0]).latents[0].mutual_information == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("distance", [0.5, 2.0])
+def test_mutual_information_is_the_entropy_of_the_mixture_less_that_of_a_posterior(distance):
+    """Two kinds of image whose posteriors overlap, N(0, 1) and N(distance, 1): by quadrature."""
+    few = images()
+    many = Images("many", few.pixels.repeat(20, 1, 1, 1), torch.zeros(20 * COUNT), 2)
+    model = Known([distance, 0.0], [1.0, 1.0])
+    found = diagnose(model, model.guide(), many, 20 * COUNT, 2, 20).latents[0].mutual_information
+    z = torch.linspace(-12, 12 + distance, 4001).double()
+    p = sum(dist.Normal(loc, 1.0).log_prob(z).exp() for loc in (0.0, distance)) / 2
+    expected = -torch.trapezoid(p * p.log(), z) - 0.5 * math.log(2 * math.pi * math.e)
+    assert found == pytest.approx(float(expected), abs=0.05)
+
+
+def test_bounds_and_weights_of_a_guide_whose_loss_is_known():
+    """x given z is N(z_1 + z_2, 1), and so x is N(0, 3); the guide's means are 0 and its scales s."""
+    s, model = 0.8, Known([0.0, 0.0], [0.8, 0.8])
+    found = diagnose(model, model.guide(), images(), 50, num_weighted=COUNT, num_samples=2000)
+    assert (found.num_images, found.num_weighted, found.num_samples) == (50, COUNT, 2000)
+    x = images().observe().flatten()
+    divergence = s**2 - 1 - 2 * math.log(s)
+    elbo = -0.5 * math.log(2 * math.pi) - 0.5 * (x**2 + 2 * s**2) - divergence
+    assert found.negative_elbo == pytest.approx(-float(elbo.mean()), abs=0.02)
+    assert found.negative_iwae == pytest.approx(-float(dist.Normal(0.0, 3**0.5).log_prob(x).mean()), abs=0.02)
+    assert found.latents[0].divergence == pytest.approx([divergence / 2] * 2, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("slope", "scale", "words"),
     [
