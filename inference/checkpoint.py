@@ -90,6 +90,15 @@ def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: O
     return Progress(header["progress"], _part(tensors, "progress."))
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """The plain values of where a checkpoint stands, without its weights; none if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["run"])["progress"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        return {}
+
+
 def _read(path: Path, most: int) -> tuple[Tensors, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}: train first, or name another run folder")

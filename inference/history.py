@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from inference.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from inference.importance import bits_per_dim
+from inference.processes import rank_and_size
 from inference.run import Run, RunError
 from inference.terms import Terms, mean_terms
 
@@ -73,21 +74,33 @@ class History:
             self.best, self.best_epoch = score, self.epoch
 
     def save(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
-        """Write metrics and checkpoints; the one to resume from comes last, when the rest is there.
+        """Write metrics, then the checkpoint to resume from, then the best.
+
+        A kill between any two leaves no checkpoint of an epoch that the metrics lack, and the last
+        one tells whether its weights are still to be written as the best.
 
         Raises:
             OSError: if one cannot be written; those that are there stay whole.
         """
         if self.run is None:
             return
-        values: dict[str, Any] = {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
-        progress = Progress({}, {}) if self.begun is None else self.begun.as_progress()
-        if self.begun is None and self.best_epoch == self.epoch:
-            save_checkpoint(self.run.best, model, guide, progress=Progress(values, {}))
+        progress = Progress(self._values, {})
         if self.begun is None:
             self.run.write_metrics(self.rows)
-        progress = progress._replace(values=values | progress.values)
+        else:
+            begun = self.begun.as_progress()
+            progress = Progress(progress.values | begun.values, begun.tensors)
         save_checkpoint(self.run.last, model, guide, optimizer, progress, self.run.previous)
+        self._save_best(model, guide)
+        self.run.take_place()  # of an older run, which was kept until now
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
+
+    def _save_best(self, model: nn.Module, guide: nn.Module) -> None:
+        if self.run is not None and self.begun is None and self.best_epoch == self.epoch:
+            save_checkpoint(self.run.best, model, guide, progress=Progress(self._values, {}))
 
     def resume(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
         """Go on where the run's last checkpoint stands; rows written after it are dropped.
@@ -115,6 +128,8 @@ class History:
                 f"metrics.csv and seconds.csv in {self.run.path} have {self.epoch} rows but the checkpoint is of epoch "
                 f"{values['epoch']}: restore the files, or start a new run"
             )
+        if self.run.best_is_last and rank_and_size()[0] == 0:
+            self._save_best(model, guide)
 
     @staticmethod
     def _load(run: Run, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> Progress:

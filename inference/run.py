@@ -1,32 +1,38 @@
 """A run folder: what was asked, what was built, what was measured, and the weights."""
 
-import csv
-import io
 import json
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import yaml
 from torch import nn
 
 from inference.build import PROJECT, build
-from inference.checkpoint import load_checkpoint
+from inference.checkpoint import load_checkpoint, read_progress
 from inference.environment import describe_environment
 from inference.files import write_whole
+from inference.folder import (
+    RunError,
+    check_nothing_is_in_the_way,
+    is_a_runs,
+    locked,
+    make_new,
+    own_files,
+    remove_unfinished_results,
+    settle,
+    take_place,
+)
+from inference.tables import as_csv, read_rows
 
-_OWN_FILES = ("config.yaml", "model.yaml", "environment.json", "metrics.csv", "seconds.csv", "evaluation.json")
-_OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
-_LARGEST_TEXT, _LARGEST_TABLE = 100_000, 100_000_000  # bytes
+_DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
+_LARGEST_TEXT = 100_000  # bytes
 _COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
-
-
-class RunError(RuntimeError):
-    """A run folder that is missing, incomplete or in the way."""
 
 
 @dataclass(frozen=True)
@@ -39,36 +45,71 @@ class Run:
     """
 
     path: Path
+    new: Path | None = field(default=None, repr=False, compare=False)
+    opened: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def create(cls, path: Path | str, config: dict[str, Any], pair: dict[str, Any], overwrite: bool = False) -> "Run":
-        """A new folder for a run that is about to start.
+        """A new run that is about to start.
+
+        A run that is there already is kept, whole and usable, until the new one's first checkpoint
+        is written; then it is replaced in one step.  Files of other kinds in the folder stay.
 
         Args:
             path: the folder; it may exist if it is empty.
             config: the options of the run.
             pair: descriptions of "model" and "guide", see :func:`inference.build.build`.
-            overwrite: remove a run that is there already.
+            overwrite: replace a run that is there already.
 
         Raises:
-            RunError: if the folder holds a run and is not to be overwritten, or holds other files.
+            RunError: if the folder holds a run and is not to be overwritten, or holds other files, or
+                if another process trains there.
         """
-        run = cls(Path(path))
-        run.check_free(overwrite)
-        for name in _OWN_FOLDERS:
-            if (run.path / name).is_symlink():
-                raise RunError(f"{run.path / name} leads elsewhere, by a symbolic link: remove it")
-        for name in _OWN_FOLDERS:
-            shutil.rmtree(run.path / name, ignore_errors=True)
-        for name in _OWN_FILES:
-            (run.path / name).unlink(missing_ok=True)
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
-        write_whole(run.path / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
-        environment = describe_environment() | {"seed": config.get("seed")}
-        write_whole(run.path / "environment.json", json.dumps(environment, indent=2) + "\n")
-        run.write_config(config)  # last: where it is, all is
+        path = Path(path)
+        cls(path).check_free(overwrite)
+        with locked(path):
+            cls(path).check_free(overwrite)  # what was cut short is finished by now
+            run = cls(path, new=make_new(path))
+            try:
+                plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
+                write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
+                environment = describe_environment() | {"seed": config.get("seed"), "id": uuid4().hex}
+                write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
+                run.write_config(config)
+            except BaseException:
+                run.discard()
+                raise
+            run = replace(run, opened=run._identity())
+            if not cls(path).has_checkpoint:  # nothing to keep
+                run.take_place()
         return run
+
+    @property
+    def files(self) -> Path:
+        """Where the run's files are: in a folder of their own, until it takes the place of another run."""
+        return self.new if self.new is not None and self.new.is_dir() else self.path
+
+    def take_place(self) -> None:
+        """Replace the run that is in the folder by this one, if that is still to be done."""
+        if self.files != self.path:
+            take_place(self.path, self.files)
+
+    def discard(self) -> None:
+        """Give up a run that has not taken its place: the one in the folder stays."""
+        if self.files != self.path:
+            shutil.rmtree(self.files)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Within, no other process trains in this folder; see :func:`inference.folder.locked`."""
+        return locked(self.path, keep=self.new)
+
+    def settle(self) -> None:
+        """Finish what a killed process had begun: the replacement of one run by another.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        settle(self.path)
 
     def check_free(self, overwrite: bool = False) -> None:
         """Make sure that a run may be written here; one that never finished an epoch is no loss.
@@ -80,34 +121,43 @@ class Run:
             raise RunError(f"{self.path} is a file: give the folder for the run another name")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
-        whole = (self.path / "config.yaml").is_file() and self.checkpoints.is_dir()
-        if not whole and not self._just_begun():
+        if not is_a_runs(self.path):
             raise RunError(f"{self.path} holds files that are not a run's: choose an empty or new folder")
+        check_nothing_is_in_the_way(self.path)
         if not overwrite and self.has_checkpoint:
             raise RunError(
                 f"{self.path} already holds a run: choose another folder, continue it with --resume, "
                 "or replace it with --overwrite"
             )
 
-    def _just_begun(self) -> bool:
-        """Whether all that is there is what :meth:`create` makes before the configuration, where it was killed."""
-        made = {"checkpoints", *_OWN_FILES[:3]}
-        there = {file.name for file in self.path.iterdir() if not re.fullmatch(r"\w+\.\w+\..*\.tmp", file.name)}
-        return there <= made and self.checkpoints.is_dir() and not any(self.checkpoints.iterdir())
-
     def check_room(self, weights: int) -> None:
-        """Make sure that the checkpoints of so many bytes of weights find room.
+        """Make sure that the checkpoints of so many bytes of weights find room, beside a run to be replaced.
 
         Raises:
             RunError: if not.
         """
         needed = 10 * weights  # weights and two moments in the last checkpoint, the one before and the next; the best
+        if self.checkpoints.is_dir():  # and one is written before another goes
+            needed = max(3 * weights, needed - sum(file.stat().st_size for file in own_files(self.files)))
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise RunError(
                 f"{self.path} is on a disk with {free / 1e6:,.1f} MB left, but checkpoints take up to "
                 f"{needed / 1e6:,.1f} MB: make room, or choose another folder"
             )
+
+    def check_unchanged(self) -> None:
+        """Make sure that the folder still holds this run.
+
+        Raises:
+            RunError: if another has been written in its place since.
+        """
+        if self.opened is not None and self.opened != self._identity():
+            raise RunError(f"another run has been written to {self.path} meanwhile: open it again")
+
+    def _identity(self) -> bytes:
+        file = self.files / "environment.json"
+        return file.read_bytes() if file.is_file() else b""
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -119,26 +169,24 @@ class Run:
         run = cls(Path(path))
         if not run.path.is_dir():
             raise RunError(f"there is no run folder {path}")
-        missing = [name for name in _OWN_FILES[:3] if not (run.path / name).is_file()]
+        run.settle()
+        missing = [name for name in _DESCRIBED if not (run.path / name).is_file()]
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
+        run = replace(run, opened=run._identity())
         lacking = {"command", "commit", "machine", "versions"} - run.environment.keys()
-        linked = [name for name in _OWN_FOLDERS if (run.path / name).is_symlink()]
-        if linked:
-            raise RunError(
-                f"{', '.join(linked)} in {path} leads elsewhere, by a symbolic link: put a folder in its place"
-            )
+        check_nothing_is_in_the_way(run.path)
         if lacking:
             raise RunError(f"{run.path / 'environment.json'} is damaged: {', '.join(sorted(lacking))} missing")
         return run
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Replace the options, for a continuation that changes some."""
-        write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+        write_whole(self.files / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.files / "checkpoints"
 
     @property
     def last(self) -> Path:
@@ -155,39 +203,58 @@ class Run:
         return self.checkpoints / "best.safetensors"
 
     @property
+    def best_is_last(self) -> bool:
+        """Whether the best weights are in the last checkpoint alone: a save was killed before it wrote them again."""
+        last, best = read_progress(self.last), read_progress(self.best)
+        return "epoch" in last and "step" not in last and last["epoch"] == last.get("best_epoch") != best.get("epoch")
+
+    @property
     def has_checkpoint(self) -> bool:
         return self.last.exists() or self.previous.exists()
 
     @property
     def config(self) -> dict[str, Any]:
-        return read_mapping(self.path / "config.yaml")
+        return read_mapping(self.files / "config.yaml")
 
     @property
     def pair(self) -> dict[str, Any]:
         """Descriptions of "model" and "guide"."""
-        return read_mapping(self.path / "model.yaml")
+        return read_mapping(self.files / "model.yaml")
 
     @property
     def environment(self) -> dict[str, Any]:
-        return read_mapping(self.path / "environment.json")
+        return read_mapping(self.files / "environment.json")
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
-        return _read_rows(self.path / "metrics.csv", _COLUMNS)
+        return read_rows(self.files / "metrics.csv", _COLUMNS)
 
     def evaluation(self) -> dict[str, Any] | None:
         """The record of the last evaluation on all test images, if there is one."""
-        file = self.path / "evaluation.json"
+        file = self.files / "evaluation.json"
         return read_mapping(file) if file.is_file() else None
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""
-        write_whole(self.path / "seconds.csv", _csv([{key: row[key] for key in ("epoch", "seconds")} for row in rows]))
-        write_whole(self.path / "metrics.csv", _csv([{k: v for k, v in row.items() if k != "seconds"} for row in rows]))
+        seconds = [{key: row[key] for key in ("epoch", "seconds")} for row in rows]
+        metrics = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        write_whole(self.files / "seconds.csv", as_csv(seconds))
+        write_whole(self.files / "metrics.csv", as_csv(metrics))
+
+    def write_result(self, name: str, content: bytes | str) -> None:
+        """Write what was found out about this run into its folder.
+
+        Raises:
+            RunError: if the folder holds another run by now.
+            OSError: if it cannot be written.
+        """
+        self.check_unchanged()
+        remove_unfinished_results(self.path)
+        write_whole(self.path / name, content)
 
     def seconds(self) -> list[float]:
         """What each epoch took."""
-        return [row["seconds"] for row in _read_rows(self.path / "seconds.csv", {"epoch", "seconds"})]
+        return [row["seconds"] for row in read_rows(self.files / "seconds.csv", {"epoch", "seconds"})]
 
     @property
     def minutes(self) -> float:
@@ -229,32 +296,14 @@ def load(
     pair = build(run.pair, allow=(*PROJECT, *([allow] if isinstance(allow, str) else allow)))
     if not all(isinstance(pair.get(half), nn.Module) for half in ("model", "guide")):
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
-    progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
+    if checkpoint == "best" and run.best_is_last:
+        checkpoint = "last"
+    try:
+        progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
+    finally:
+        run.check_unchanged()  # or the weights are not those of the configuration
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
     return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))
-
-
-def _csv(rows: list[dict[str, float]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
-    if not file.is_file():
-        return []
-    if file.stat().st_size > _LARGEST_TABLE:
-        raise RunError(f"{file} is damaged: no table of a run is larger than {_LARGEST_TABLE:,} bytes")
-    try:
-        with file.open(newline="") as lines:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
-    except (TypeError, ValueError, csv.Error) as error:
-        raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
-    if rows and not rows[0].keys() >= columns:
-        raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
-    return rows
 
 
 def read_mapping(file: Path) -> dict[str, Any]:

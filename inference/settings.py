@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from inference.schedules import SCHEDULES
@@ -66,6 +67,8 @@ class Settings:
             raise ValueError(f"lr must be a positive number; got {self.lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
+        if self.tensorboard and find_spec("tensorboard") is None:
+            raise ValueError("tensorboard is not installed: install it (pip install tensorboard), or leave it out")
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
 

@@ -3,8 +3,8 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import pyro
@@ -18,7 +18,7 @@ from inference.history import Begun, History, columns
 from inference.images import Images
 from inference.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.param_store import param_store_as_it_was
-from inference.processes import batches_joined, join_processes, on_cpu, share_of
+from inference.processes import batches_joined, join_processes, on_cpu, rank_and_size, share_of
 from inference.progress import Bar
 from inference.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.run import Run
@@ -71,13 +71,30 @@ def fit(
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs  # slow to import, and needed only here
-
     settings = settings or Settings()
     objective = objective or Trace_ELBO()
     settings.check_holds_out_fewer_than(len(train))
     unused = check_pair(model, guide, train, objective)
-    rank, world_size = join_processes(settings.device == "cpu")
+    rank, _ = join_processes(settings.device == "cpu")
+    with run.locked() if run is not None and rank == 0 else nullcontext():
+        return _fit(model, guide, train, test, settings, objective, run, resume, show, unused)
+
+
+def _fit(
+    model: nn.Module,
+    guide: nn.Module,
+    train: Images,
+    test: Images,
+    settings: Settings,
+    objective: ELBO,
+    run: Run | None,
+    resume: bool,
+    show: Literal["negative_elbo", "bits_per_dim"] | None,
+    unused: Collection[str],
+) -> list[dict[str, float]]:
+    from accelerate import Accelerator, DistributedDataParallelKwargs  # slow to import, and needed only here
+
+    rank, world_size = rank_and_size()
     splitting = DistributedDataParallelKwargs(find_unused_parameters=bool(unused))
     accelerator = Accelerator(
         cpu=on_cpu(settings.device == "cpu"),
@@ -86,8 +103,6 @@ def fit(
         log_with="tensorboard" if settings.tensorboard else None,
         project_dir=run.path if run else None,
     )
-    if settings.tensorboard:
-        accelerator.init_trackers("tensorboard")
     if settings.tf32:
         torch.set_float32_matmul_precision("high")
     device = accelerator.device
@@ -99,6 +114,7 @@ def fit(
     compiles = settings.compiles(settings.epochs * num_steps)
     steps = Steps(objective, model, guide, settings, accelerator, compiles)
     if run is not None:
+        run.check_unchanged()
         run.check_room(sum(parameter.nbytes for parameter in steps.module.parameters()))
     history = History(run)
     if resume:
@@ -177,6 +193,8 @@ def fit(
                 history.save(model, guide, steps.optimizer)
                 if show is not None:
                     _report(history, settings, show, bar)
+            if settings.tensorboard and not accelerator.trackers:  # only now is the run in its place
+                accelerator.init_trackers("tensorboard")
             accelerator.log(row, step=history.epoch)
             if interrupts.signum is not None and history.epoch < settings.epochs:
                 raise interrupted(interrupts.signum)

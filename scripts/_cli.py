@@ -17,9 +17,10 @@ from typing import Any
 import _interrupts
 import jsonargparse
 from _configuration import MAY_NAME, packages_named, read_configuration
+from _streams import lasting_streams
 from torch import nn
 
-from inference import import_object
+from inference import Run, import_object
 
 
 class _AnyModule(type):
@@ -101,6 +102,7 @@ class Parser(jsonargparse.ArgumentParser):
         argv = self._resolve(list(sys.argv[1:] if argv is None else argv))
         out = _value_of("--out", argv)
         if "--resume" in argv and out is not None:
+            Run(Path(out)).settle()
             config = Path(out) / "config.yaml"
             if not config.is_file():
                 raise FileNotFoundError(f"there is no run to resume in {out}")
@@ -234,16 +236,18 @@ def main(function: Callable[[], None]) -> None:
     """
     warnings.showwarning = _warn
     _interrupts.raise_again()
-    try:
-        function()
-    except KeyboardInterrupt as stop:
-        _stop(128 + getattr(stop, "signum", signal.SIGINT), str(stop) or "interrupted")
-    except (ValueError, TypeError, NotImplementedError) as error:
-        _stop(2, error)
-    except (OSError, RuntimeError, ArithmeticError) as error:
-        _stop(1, error)
-    except Exception as error:  # from a user's own parts, or a fault of ours
-        _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
+    with lasting_streams() as out:
+        try:
+            function()
+            out.check()
+        except KeyboardInterrupt as stop:
+            _stop(128 + getattr(stop, "signum", signal.SIGINT), str(stop) or "interrupted")
+        except (ValueError, TypeError, NotImplementedError) as error:
+            _stop(2, error)
+        except (OSError, RuntimeError, ArithmeticError) as error:
+            _stop(1, error)
+        except Exception as error:  # from a user's own parts, or a fault of ours
+            _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:

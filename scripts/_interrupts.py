@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+import _streams
+
 
 def end_at_once(*_: object) -> None:
     print(f"{os.path.basename(sys.argv[0])}: error: interrupted", file=sys.stderr, flush=True)
@@ -20,4 +22,5 @@ def raise_again() -> None:
 
 
 if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.dirname(os.path.abspath(__file__)):  # a script of ours runs
+    _streams.open_missing()
     signal.signal(signal.SIGINT, end_at_once)

@@ -1,5 +1,8 @@
 """What the scripts that use a trained run share."""
 
+import tempfile
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,8 @@ from typing import Any
 import torch
 from _cli import Parser
 
-from inference import Images, Pair, binarise, is_there, load, load_dataset
+from inference import Images, Pair, Run, RunError, binarise, is_there, load, load_dataset
+from inference.files import try_writing
 
 
 def add_run_options(parser: Parser) -> None:
@@ -38,12 +42,49 @@ def checked_result(file: str) -> Path:
     result = Path(file)
     if result.suffix != ".json":
         raise ValueError(f"--result must be the name of a JSON file, ending in .json; got {file}")
-    result.parent.mkdir(parents=True, exist_ok=True)
-    there = result.exists()
-    result.open("a").close()
-    if not there:
-        result.unlink()
+    try_writing(result)
     return result
+
+
+def is_writable(run: Run) -> bool:
+    """Whether results can be written into the run's folder, tried before the work; a warning says if not."""
+    try:
+        try_writing(run.path / "evaluation.json")
+    except OSError as error:
+        warnings.warn(f"{error}: results are printed, but not kept in the run's folder", stacklevel=2)
+        return False
+    return True
+
+
+def write_all(*writes: Callable[[], None]) -> None:
+    """Write to several places, to each of them whatever becomes of the others.
+
+    Raises:
+        OSError, RunError: the first that was raised.
+    """
+    errors: list[Exception] = []
+    for write in writes:
+        try:
+            write()
+        except (OSError, RunError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def write_picture(figure: Any, path: Path) -> Path:
+    """Save a figure; where that fails now, after the work, in the system's folder for temporary files.
+
+    Raises:
+        OSError: which names that folder.
+    """
+    from _figures import save  # matplotlib is slow to import
+
+    try:
+        return save(figure, path)
+    except OSError as error:
+        kept = save(figure, Path(tempfile.mkdtemp(prefix="pyro-models-")) / path.name)
+        raise OSError(f"{path} could not be written ({error}): the picture is in {kept}") from error
 
 
 def best_device(choice: str) -> torch.device:

@@ -1,6 +1,7 @@
 """What the two training scripts share: options, data, the run folder and the fit."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -84,32 +85,46 @@ def train_pair(
     model, guide = programs["model"], programs["guide"]
     settings.check_holds_out_fewer_than(len(train))
     check_pair(model, guide, train, objective)  # before a run that is there is touched
-    if options.resume:
-        run = Run.open(options.out)
-        defaults = yaml.safe_load(parser.dump(parser.get_defaults(skip_validation=True), skip_validation=True))
-        refuse_changes(defaults | run.config, config)  # of an option that is newer than the run, its default
-        before = run.environment.get("processes", 1)
-        if before != processes:
-            raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
-        done = len(run.metrics())
-        if settings.epochs < done:
-            raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
-        old = run.config
-        of_every_process(rank)  # all have read it
+    run = Run(Path(options.out))
+    if not options.resume:
+        run.check_free(options.overwrite)
+    with run.locked() if rank == 0 else nullcontext():
+        if options.resume:
+            run = Run.open(options.out)
+            old = run.config
+            defaults = yaml.safe_load(parser.dump(parser.get_defaults(skip_validation=True), skip_validation=True))
+            refuse_changes(defaults | old, config)  # of an option that is newer than the run, its default
+            check_can_be_continued(run, settings, processes)
+            of_every_process(rank)  # all have read it
+            if rank == 0:
+                run.write_config(config)
+        elif rank == 0:
+            run = Run.create(options.out, config, pair, options.overwrite)
+        of_every_process(rank)  # by now the folder is there
+        try:
+            fit(model, guide, train, test, settings, objective, run, options.resume, show)
+        except (ValueError, CheckpointError, RunError):  # nothing was continued
+            if options.resume and rank == 0:
+                run.write_config(old)
+            raise
+        finally:
+            run.discard()
         if rank == 0:
-            run.write_config(config)
-    elif rank == 0:
-        Run.create(options.out, config, pair, options.overwrite)
-    of_every_process(rank)  # by now the folder is there
-    run = Run.open(options.out)
-    try:
-        fit(model, guide, train, test, settings, objective, run, options.resume, show)
-    except (ValueError, CheckpointError, RunError):  # nothing was continued
-        if options.resume and rank == 0:
-            run.write_config(old)
-        raise
-    if rank == 0:
-        print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+            print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+
+
+def check_can_be_continued(run: Run, settings: Settings, processes: int) -> None:
+    """Make sure that so many processes may go on with a run, and to so many epochs.
+
+    Raises:
+        ValueError: if not.
+    """
+    before = run.environment.get("processes", 1)
+    if before != processes:
+        raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
+    done = len(run.metrics())
+    if settings.epochs < done:
+        raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
 
 
 # what a continuation may change and still be the same run, longer or elsewhere

@@ -1,12 +1,11 @@
 """Say what a trained run has learned: active coordinates, collapse, the quality of its guide."""
 
 import json
-from pathlib import Path
 
 from _cli import Parser, main
-from _trained import add_run_options, images_of, load_pair
+from _trained import add_run_options, images_of, is_writable, load_pair
 
-from inference import Diagnosis, diagnose, write_whole
+from inference import Diagnosis, Run, diagnose
 
 
 def diagnose_run() -> None:
@@ -18,23 +17,25 @@ def diagnose_run() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     options = parser.parse()
 
+    run = Run.open(options.run)
+    kept = is_writable(run)
     pair = load_pair(options)
     test = images_of(pair.config, options.data_root)[1]
     sizes = {name: options[name] for name in ("num_images", "num_weighted", "num_samples", "seed")}
     diagnosis = diagnose(pair.model, pair.guide, test, **sizes)
 
-    run = Path(options.run)
-    write_whole(run / "diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
     print_table(diagnosis)
     for line in diagnosis.verdict():
         print(line)
+    if not kept:
+        return
+    run.write_result("diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
     from _figures import bars, save  # matplotlib is slow to import
 
     for latent in diagnosis.latents:
         panels = {"KL (nats)": latent.divergence, "variance of posterior means": latent.variance_of_means}
-        print(
-            save(bars(panels, f"coordinates of {latent.name}, sorted"), run / "figures" / f"latent_{latent.name}.png")
-        )
+        figure = bars(panels, f"coordinates of {latent.name}, sorted")
+        print(save(figure, run.path / "figures" / f"latent_{latent.name}.png"))
 
 
 def print_table(diagnosis: Diagnosis) -> None:

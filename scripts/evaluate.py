@@ -2,11 +2,12 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _trained import add_run_options, best_device, checked_result, images_of, load_pair
+from _trained import add_run_options, best_device, checked_result, images_of, is_writable, load_pair, write_all
 
 from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds, write_whole
 
@@ -32,6 +33,13 @@ def evaluate() -> None:
     options = parser.parse()
 
     run = Run.open(options.run)
+    of_run = {  # as it is now: by the end it may be another
+        "command": f"{run.environment['command']} && {describe_environment()['command']}",
+        "commit": run.environment["commit"],
+        "machine": run.environment["machine"],
+        "minutes": round(run.minutes, 1),
+    }
+    description = run.pair
     rank, _ = join_processes(cpu=options.device == "cpu")
     device = best_device(options.device)
     pair = load_pair(options, device)
@@ -45,6 +53,7 @@ def evaluate() -> None:
         ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
         if ours and result.exists():
             raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
+    kept = rank > 0 or is_writable(run)
     ms, repeats = INTEGER if test.binarisation == "none" else BINARY
     ms, repeats = sorted(set(options.m or ms)), repeats if options.repeats is None else options.repeats
     common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
@@ -52,13 +61,10 @@ def evaluate() -> None:
     started = time.perf_counter()
     bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, **common)
     record: dict[str, Any] = {
-        "command": f"{run.environment['command']} && {describe_environment()['command']}",
-        "commit": run.environment["commit"],
-        "machine": run.environment["machine"],
-        "minutes": round(run.minutes, 1),
+        **of_run,
         "seed": pair.config["seed"],
         "epochs": pair.epoch,
-        "pair": run.pair,
+        "pair": description,
         "dataset": pair.config["dataset"],
         "binarisation": test.binarisation,
         "conditional": test.conditional,
@@ -82,12 +88,13 @@ def evaluate() -> None:
 
     if rank:  # the first of several processes tells
         return
+    print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
     text = json.dumps(record, indent=2) + "\n"
     part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
-    write_whole(run.path / f"evaluation{part}.json", text)
-    if options.result is not None:
-        write_whole(Path(options.result), text)
-    print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
+    write_all(
+        *([partial(run.write_result, f"evaluation{part}.json", text)] if kept else []),
+        *([partial(write_whole, Path(options.result), text)] if options.result is not None else []),
+    )
 
 
 def print_table(bounds: dict[int, Estimate], record: dict[str, Any], per_dim: float | None) -> None:

@@ -7,13 +7,14 @@ import _interrupts  # noqa: F401  (before what is slow to import)
 import pyro
 import torch
 from _cli import Parser, main
-from _trained import add_run_options, images_of, load_pair
+from _trained import add_run_options, images_of, load_pair, write_picture
 from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from pyro.infer.autoguide import AutoDelta, init_to_sample, init_to_value
 from pyro.optim import Adam
 from torch import Tensor
 
 from inference import Images, set_seed
+from inference.files import try_writing
 from inference.progress import Bar
 from pyro_models import FlowModel, Inpainting
 
@@ -54,10 +55,10 @@ def inpaint() -> None:
     if not isinstance(pair.model, FlowModel):
         raise ValueError(f"only a flow's run can be inpainted; {options.run} is one of a {type(pair.model).__name__}")
     test = images_of(pair.config, options.data_root)[1]
+    try_writing(out)
     set_seed(options.seed)
     known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape)
     model = Inpainting(pair.model, known, options.noise).requires_grad_(False)
-    out.parent.mkdir(parents=True, exist_ok=True)
     count = min(options.num_images, len(test))
     rows = []
     with Bar("inpainting", count * options.num_chains * (options.warm_up + options.num_samples), "draws") as bar:
@@ -68,9 +69,9 @@ def inpaint() -> None:
                 draws.append(complete(model, options.num_samples, options.warm_up, *data, drawn=bar.update))
             rows.append(row(data[0][0], known, torch.cat(draws), test))
 
-    from _figures import image_grid, save  # matplotlib is slow to import
+    from _figures import image_grid  # matplotlib is slow to import
 
-    save(image_grid(torch.cat(rows), columns=len(rows[0])), out)
+    write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
     given = ", given its label" if model.model.num_classes else ""
     print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
 

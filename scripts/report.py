@@ -8,6 +8,7 @@ from _cli import Parser, main
 from _trained import add_reading_options, images_of
 
 from inference import Run, RunError, load, set_seed, write_whole
+from inference.files import try_writing
 from inference.progress import Bar
 
 
@@ -23,6 +24,9 @@ def report() -> None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: give the folder for the report another name")
+    for path in options.runs:
+        Run.open(path)
+    try_writing(out / "report.html")
     numbers: Counter[str] = Counter()
     sections = []
     with Bar("report", len(options.runs), "runs") as bar:
@@ -39,7 +43,6 @@ def report() -> None:
         undefined=jinja2.StrictUndefined,
     )
     page = templates.get_template("report.html").render(title=options.title, sections=sections)
-    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "report.html", page)
     print(out / "report.html")
 

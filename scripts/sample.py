@@ -7,6 +7,7 @@ from _pictures import draw, each_class, to_unit
 from _trained import add_run_options, load_pair
 
 from inference import set_seed
+from inference.files import try_writing
 from inference.progress import Bar
 
 
@@ -27,6 +28,7 @@ def sample() -> None:
         raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
 
     pair = load_pair(options)
+    try_writing(out)
     set_seed(options.seed)
     labels = each_class(pair.model, options.num_samples)  # a row for each
     count = options.num_samples if labels is None else len(labels)

@@ -305,8 +305,9 @@ def test_a_run_is_not_written_over(tmp_path):
     with pytest.raises(RunError, match="--resume.*--overwrite"):
         Run.create(tmp_path / "run", {}, PAIR)
     assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
-    Run.create(tmp_path / "run", {"seed": 5}, PAIR, overwrite=True)
-    assert not (tmp_path / "run" / "metrics.csv").exists()
+    run = Run.create(tmp_path / "run", {"seed": 5}, PAIR, overwrite=True)
+    assert run.metrics() == []
+    assert load(tmp_path / "run").config == {"seed": 0}  # until the new one has a checkpoint
 
 
 def test_a_folder_of_other_files_is_left_alone_even_to_overwrite(tmp_path):

@@ -1,10 +1,13 @@
-"""A run that is killed or interrupted at any moment, and resumed, ends as the run left alone.
+"""Whatever is killed or interrupted, at any moment: nothing is lost, and the next start carries on to the same end.
 
-PYRO_MODELS_KILLS sets how many kills are tried for each kind of run.
+PYRO_MODELS_KILLS sets how many kills at random moments are tried for each kind of run; from 100 on, a script is
+also killed before every single call that changes files.
 """
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from warm import Done, Warm
 
 from inference import Run, load
 
-KILLS = int(os.environ.get("PYRO_MODELS_KILLS", "2"))
+KILLS = int(os.environ.get("PYRO_MODELS_KILLS", "3"))
 BASE = ["--dataset", "digits", "--latent_dim", "3", "--encoder.hidden", "[8]", "--decoder.hidden", "[8]"]
 BASE += ["--batch_size", "25", "--device", "cpu", "--num_validation", "100"]
 KINDS = {
@@ -58,7 +62,7 @@ def assert_same(whole: Path, out: Path) -> None:
     assert len(Run.open(out).seconds()) == 20
 
 
-@pytest.mark.parametrize("seed", range(KILLS))
+@pytest.mark.parametrize("seed", range(max(1, KILLS // 25)))
 def test_a_run_killed_at_any_moment_ends_as_the_run_left_alone(whole, tmp_path, seed):
     options, left_alone, seconds = whole
     process = start(*options, "--out", str(tmp_path / "run"))
@@ -107,3 +111,171 @@ def test_an_interrupt_while_libraries_are_imported_is_one_line(tmp_path):
         assert process.returncode == 130
         assert err.startswith("train_vae.py: error: interrupted")
         assert err.count("\n") == 1
+
+
+# in forks of a process that has everything imported
+
+TINY = ["--dataset", "digits", "--latent_dim", "2", "--encoder.hidden", "[4]", "--decoder.hidden", "[4]"]
+TINY += ["--batch_size", "500", "--num_validation", "100", "--compile", "off", "--epochs", "3", "--device", "cpu"]
+OLD, NEW = ([*TINY, "--lr", lr] for lr in ("1e-3", "1e-2"))
+EVALUATE = ["evaluate.py", "run", "--m", "2", "--repeats", "1", "--num_images", "9", "--device", "cpu"]
+FOREIGN = {"notes.txt": "mine", "checkpoints/mine.safetensors": "mine", "figures/mine.png": "mine"}
+MADE = ("last.safetensors", "best.safetensors", "previous.safetensors")
+MADE = (*(f"checkpoints/{name}" for name in MADE), "metrics.csv", "model.yaml", "config.yaml")
+RESULTS = ("evaluation_first_9.json", "diagnosis.json", "figures/samples.png", "checkpoints/previous.safetensors")
+
+
+@pytest.fixture(scope="module")
+def warm():
+    process = Warm()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="module")
+def alone(warm, tmp_path_factory) -> Path:
+    """Runs that nothing befell: one with results and files of the user's, one to replace it, one to be continued."""
+    folder = tmp_path_factory.mktemp("alone")
+    for name, options in (("old", OLD), ("new", NEW), ("cut", OLD)):
+        (folder / name).mkdir()
+        kill_at = 80 if name == "cut" else None  # within the second epoch's save, or the third's
+        done = warm.run("train_vae.py", *options, "--out", "run", cwd=folder / name, kill_at=kill_at)
+        assert done.code == (-9 if name == "cut" else 0), done.err
+    done = warm.run(*EVALUATE, cwd=folder / "old")
+    assert done.code == 0, done.err
+    for name in (*FOREIGN, "diagnosis.json", "figures/samples.png"):
+        (folder / "old" / "run" / name).parent.mkdir(exist_ok=True)
+        (folder / "old" / "run" / name).write_text(FOREIGN.get(name, "{}"))
+    return folder
+
+
+def killed(warm: Warm, prepare, arguments: list[str], seed: int):
+    """Kill a script at one moment after another, each time in a folder prepared anew; gives the folders."""
+    started = time.perf_counter()
+    whole = warm.run(*arguments, cwd=prepare())
+    seconds = time.perf_counter() - started
+    assert whole.code == 0, whole.err
+    chosen = random.Random(seed)
+    calls = range(1, whole.calls + 1)
+    moments = [{"kill_at": call} for call in (calls if KILLS >= 100 else chosen.sample(calls, KILLS))]
+    moments += [{"kill_after": chosen.uniform(0, seconds)} for _ in range(KILLS)]
+    count = 0
+    for number, moment in enumerate(moments):
+        folder = prepare()
+        done = warm.run(*arguments, cwd=folder, **moment)
+        assert done.code in (0, -9), (moment, done)
+        count += done.code == -9
+        try:
+            yield number, folder
+        except BaseException as error:
+            error.add_note(f"{arguments[0]} killed at {moment}, see {folder}")
+            raise
+        shutil.rmtree(folder)
+    print(f"{count} of {len(moments)} kills came before the end")
+
+
+def succeed(done: Done) -> Done:
+    assert done.code == 0, done
+    return done
+
+
+def go_on(warm: Warm, options: list[str], folder: Path) -> None:
+    """As a person would: what cannot be resumed, as it had not begun, is started again."""
+    done = warm.run("train_vae.py", "--out", "run", "--resume", cwd=folder)
+    if "there is no run to resume" in done.err:
+        done = warm.run("train_vae.py", *options, "--out", "run", cwd=folder)
+    succeed(done)
+
+
+def files_in(run: Path, names: tuple[str, ...] = MADE) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in names if (run / name).is_file()}
+
+
+def leftovers(run: Path) -> list[Path]:
+    return [file for file in run.rglob("*") if file.suffix == ".tmp" or file.name.startswith((".new", ".wh", ".pl"))]
+
+
+def assert_weights_are_known(run: Path) -> None:
+    """What there is can be loaded, and the metrics have the epochs of these weights."""
+    if not (run / "config.yaml").is_file() or not Run.open(run).has_checkpoint:
+        return
+    epochs = [row["epoch"] for row in Run.open(run).metrics()]
+    for checkpoint in ("last", "best"):
+        assert load(run, checkpoint).epoch in epochs
+
+
+def folders(tmp_path: Path, source: Path | None = None):
+    """Makes folders for one run each, empty or with a copy of one."""
+
+    def make() -> Path:
+        folder = tmp_path / str(time.monotonic_ns())
+        folder.mkdir()
+        if source is not None:
+            shutil.copytree(source, folder / "run")
+        return folder
+
+    return make
+
+
+def test_a_killed_run_is_gone_on_with(warm, alone, tmp_path):
+    expected = files_in(alone / "old" / "run")
+    for _, folder in killed(warm, folders(tmp_path), ["train_vae.py", *OLD, "--out", "run"], seed=0):
+        assert_weights_are_known(folder / "run")
+        go_on(warm, OLD, folder)
+        assert files_in(folder / "run") == expected
+        assert not leftovers(folder / "run")
+
+
+def test_a_killed_continuation_is_gone_on_with(warm, alone, tmp_path):
+    expected = files_in(alone / "old" / "run")
+    prepare = folders(tmp_path, alone / "cut" / "run")
+    for _, folder in killed(warm, prepare, ["train_vae.py", "--resume", "--out", "run"], seed=1):
+        assert_weights_are_known(folder / "run")
+        go_on(warm, OLD, folder)
+        assert files_in(folder / "run") == expected
+        assert not leftovers(folder / "run")
+
+
+def test_of_a_killed_replacement_one_of_the_two_runs_is_whole(warm, alone, tmp_path):
+    old, new = (files_in(alone / name / "run", (*MADE, *RESULTS)) for name in ("old", "new"))
+    prepare = folders(tmp_path, alone / "old" / "run")
+    arguments = ["train_vae.py", *NEW, "--out", "run", "--overwrite"]
+    kept = 0
+    for number, folder in killed(warm, prepare, arguments, seed=2):
+        run = folder / "run"
+        if number % 3 == 0:
+            succeed(warm.run(*arguments, cwd=folder))
+            assert files_in(run, (*MADE, *RESULTS)) == new
+        else:
+            if number % 3 == 1:
+                assert_weights_are_known(run)
+            else:
+                succeed(warm.run(*EVALUATE, cwd=folder))
+            is_old = Run.open(run).config["lr"] == 1e-3
+            kept += is_old
+            go_on(warm, ["nothing is to be started again"], folder)
+            there = files_in(run, (*MADE, *RESULTS))
+            if number % 3 == 2:
+                record = json.loads(there.pop("evaluation_first_9.json"))
+                assert (record["pair"], record["epochs"]) == (Run.open(run).pair, load(run).epoch)
+            assert there == {name: content for name, content in (old if is_old else new).items() if name in there}
+            assert ("diagnosis.json" in there) == is_old
+        assert not leftovers(run)
+        assert {name: (run / name).read_text() for name in FOREIGN} == FOREIGN
+    print(f"the old run was kept {kept} times")
+
+
+def test_a_killed_evaluation_leaves_the_run_and_is_made_again(warm, alone, tmp_path):
+    prepare = folders(tmp_path, alone / "new" / "run")
+    before, records = files_in(alone / "new" / "run"), []
+    for _, folder in killed(warm, prepare, EVALUATE, seed=3):
+        run = folder / "run"
+        assert files_in(run) == before
+        for done in ([], [warm.run(*EVALUATE, cwd=folder)]):
+            assert all(one.code == 0 for one in done), done
+            if (run / "evaluation_first_9.json").is_file():
+                record = json.loads((run / "evaluation_first_9.json").read_text())
+                records.append({key: record[key] for key in ("negative_elbo", "negative_iwae", "epochs", "minutes")})
+        assert not leftovers(run)
+        assert files_in(run) == before
+    assert records.count(records[0]) == len(records)
