@@ -18,7 +18,7 @@ _PACKAGES = ("torch", "torchvision", "pyro-ppl", "accelerate", "numpy", "scikit-
 def describe_environment() -> dict[str, Any]:
     """Command, time, commit, machine and versions, for the record."""
     return {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *sys.argv]).encode(errors="backslashreplace").decode(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "processes": rank_and_size()[1],

@@ -129,6 +129,18 @@ def is_a_runs(path: Path) -> bool:
     return empty and all(any(fnmatch(name, pattern) for pattern in begun) for name in names)
 
 
+def check_name(path: Path) -> None:
+    """Make sure that a folder can be named in UTF-8: checkpoints in another could be written, but not read.
+
+    Raises:
+        RunError: if not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise RunError(f"{str(path)!r} is not valid UTF-8: give the folder for the run another name") from error
+
+
 def check_nothing_is_in_the_way(path: Path) -> None:
     """Make sure that a run's files and folders can be put where they belong.
 

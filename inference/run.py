@@ -19,6 +19,7 @@ from inference.environment import describe_environment
 from inference.files import write_whole
 from inference.folder import (
     RunError,
+    check_name,
     check_nothing_is_in_the_way,
     is_a_runs,
     locked,
@@ -117,6 +118,7 @@ class Run:
         Raises:
             RunError: as in :meth:`create`.
         """
+        check_name(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file: give the folder for the run another name")
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -167,6 +169,7 @@ class Run:
             RunError: if the folder is missing or not a run's.
         """
         run = cls(Path(path))
+        check_name(run.path)
         if not run.path.is_dir():
             raise RunError(f"there is no run folder {path}")
         run.settle()

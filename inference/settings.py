@@ -61,8 +61,8 @@ class Settings:
         for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
-        if not math.isfinite(self.weight_decay):
-            raise ValueError(f"weight_decay must be a number; got {self.weight_decay}")
+            if not getattr(self, name) < 2**63:  # what a computer counts by
+                raise ValueError(f"{name} must be below 2^63; got {getattr(self, name)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ValueError(f"lr must be a positive number; got {self.lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:

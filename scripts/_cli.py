@@ -238,6 +238,7 @@ def main(function: Callable[[], None]) -> None:
     _interrupts.raise_again()
     with lasting_streams() as out:
         try:
+            check_arguments_are_text()
             function()
             out.check()
         except KeyboardInterrupt as stop:
@@ -248,6 +249,19 @@ def main(function: Callable[[], None]) -> None:
             _stop(1, error)
         except Exception as error:  # from a user's own parts, or a fault of ours
             _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
+
+
+def check_arguments_are_text() -> None:
+    """Make sure that what was typed can be written into a run's files.
+
+    Raises:
+        ValueError: if not: some libraries cannot even open files of such names.
+    """
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{argument!r} is not valid UTF-8: files and folders need other names") from error
 
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:
