@@ -164,7 +164,7 @@ def remove_unfinished_results(path: Path) -> None:
 
 def _put_in_order(path: Path, keep: Path | None) -> None:
     _carry_on(path)
-    left = [new for new in path.glob(f"{_NEW}*") if new != keep]
+    left = [new for new in path.glob(f"{_NEW}*") if new != keep and new.is_dir() and not new.is_symlink()]
     for new in left:
         shutil.rmtree(new)
     if left and (path / "config.yaml").is_file():
@@ -174,6 +174,10 @@ def _put_in_order(path: Path, keep: Path | None) -> None:
 
 def _carry_on(path: Path) -> None:
     whole, placing = path / _WHOLE, path / _PLACING
+    for folder in (whole, placing):
+        if folder.is_symlink():  # in a run from elsewhere: files would be moved out of what it leads to
+            raise RunError(f"{folder} leads elsewhere, by a symbolic link: remove it")
+        check_nothing_is_in_the_way(folder)
     if whole.is_dir():
         for file in own_files(path):
             file.unlink(missing_ok=True)
@@ -190,5 +194,7 @@ def _carry_on(path: Path) -> None:
 
 def _remove_unfinished(path: Path, patterns: tuple[str, ...]) -> None:
     for name in ("", *OWN_FOLDERS):
+        if name and (path / name).is_symlink():
+            continue
         within = [pattern.rpartition("/")[2] for pattern in patterns if pattern.rpartition("/")[0] == name]
         remove_unfinished(path / name, within)

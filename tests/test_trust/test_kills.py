@@ -1,7 +1,7 @@
 """Whatever is killed or interrupted, at any moment: nothing is lost, and the next start carries on to the same end.
 
-PYRO_MODELS_KILLS sets how many kills at random moments are tried for each kind of run; from 100 on, a script is
-also killed before every single call that changes files.
+PYRO_MODELS_KILLS sets how many kills are tried of each kind of run, at random moments and before calls that change
+files; from 100 on, these are all such calls.
 """
 
 import json
@@ -149,29 +149,34 @@ def alone(warm, tmp_path_factory) -> Path:
     return folder
 
 
-def killed(warm: Warm, prepare, arguments: list[str], seed: int):
-    """Kill a script at one moment after another, each time in a folder prepared anew; gives the folders."""
-    started = time.perf_counter()
-    whole = warm.run(*arguments, cwd=prepare())
-    seconds = time.perf_counter() - started
-    assert whole.code == 0, whole.err
-    chosen = random.Random(seed)
-    calls = range(1, whole.calls + 1)
-    moments = [{"kill_at": call} for call in (calls if KILLS >= 100 else chosen.sample(calls, KILLS))]
-    moments += [{"kill_after": chosen.uniform(0, seconds)} for _ in range(KILLS)]
-    count = 0
-    for number, moment in enumerate(moments):
-        folder = prepare()
-        done = warm.run(*arguments, cwd=folder, **moment)
-        assert done.code in (0, -9), (moment, done)
-        count += done.code == -9
-        try:
-            yield number, folder
-        except BaseException as error:
-            error.add_note(f"{arguments[0]} killed at {moment}, see {folder}")
-            raise
-        shutil.rmtree(folder)
-    print(f"{count} of {len(moments)} kills came before the end")
+@pytest.fixture(params=["moment", "call"])
+def killed(request, warm):
+    """Kills a script at one point after another, each time in a folder prepared anew; gives number and folder."""
+
+    def kill(prepare, arguments: list[str]):
+        started = time.perf_counter()
+        whole = succeed(warm.run(*arguments, cwd=prepare()))
+        seconds, chosen = time.perf_counter() - started, random.Random(len(arguments))
+        if request.param == "moment":
+            points = [{"kill_after": chosen.uniform(0, seconds)} for _ in range(KILLS)]
+        else:
+            calls = range(1, whole.calls + 1)
+            points = [{"kill_at": call} for call in (calls if KILLS >= 100 else chosen.sample(calls, KILLS))]
+        codes = []
+        for number, point in enumerate(points):
+            folder = prepare()
+            done = warm.run(*arguments, cwd=folder, **point)
+            assert done.code in (0, -9), (point, done)
+            codes.append(done.code)
+            try:
+                yield number, folder
+            except BaseException as error:
+                error.add_note(f"{arguments[0]} killed at {point}, see {folder}")
+                raise
+            shutil.rmtree(folder)
+        print(f"{arguments[0]}: {len(codes)} kills, {codes.count(0)} of them after the end")
+
+    return kill
 
 
 def succeed(done: Done) -> Done:
@@ -217,31 +222,31 @@ def folders(tmp_path: Path, source: Path | None = None):
     return make
 
 
-def test_a_killed_run_is_gone_on_with(warm, alone, tmp_path):
+def test_a_killed_run_is_gone_on_with(warm, alone, killed, tmp_path):
     expected = files_in(alone / "old" / "run")
-    for _, folder in killed(warm, folders(tmp_path), ["train_vae.py", *OLD, "--out", "run"], seed=0):
+    for _, folder in killed(folders(tmp_path), ["train_vae.py", *OLD, "--out", "run"]):
         assert_weights_are_known(folder / "run")
         go_on(warm, OLD, folder)
         assert files_in(folder / "run") == expected
         assert not leftovers(folder / "run")
 
 
-def test_a_killed_continuation_is_gone_on_with(warm, alone, tmp_path):
+def test_a_killed_continuation_is_gone_on_with(warm, alone, killed, tmp_path):
     expected = files_in(alone / "old" / "run")
     prepare = folders(tmp_path, alone / "cut" / "run")
-    for _, folder in killed(warm, prepare, ["train_vae.py", "--resume", "--out", "run"], seed=1):
+    for _, folder in killed(prepare, ["train_vae.py", "--resume", "--out", "run"]):
         assert_weights_are_known(folder / "run")
         go_on(warm, OLD, folder)
         assert files_in(folder / "run") == expected
         assert not leftovers(folder / "run")
 
 
-def test_of_a_killed_replacement_one_of_the_two_runs_is_whole(warm, alone, tmp_path):
+def test_of_a_killed_replacement_one_of_the_two_runs_is_whole(warm, alone, killed, tmp_path):
     old, new = (files_in(alone / name / "run", (*MADE, *RESULTS)) for name in ("old", "new"))
     prepare = folders(tmp_path, alone / "old" / "run")
     arguments = ["train_vae.py", *NEW, "--out", "run", "--overwrite"]
     kept = 0
-    for number, folder in killed(warm, prepare, arguments, seed=2):
+    for number, folder in killed(prepare, arguments):
         run = folder / "run"
         if number % 3 == 0:
             succeed(warm.run(*arguments, cwd=folder))
@@ -265,10 +270,10 @@ def test_of_a_killed_replacement_one_of_the_two_runs_is_whole(warm, alone, tmp_p
     print(f"the old run was kept {kept} times")
 
 
-def test_a_killed_evaluation_leaves_the_run_and_is_made_again(warm, alone, tmp_path):
+def test_a_killed_evaluation_leaves_the_run_and_is_made_again(warm, alone, killed, tmp_path):
     prepare = folders(tmp_path, alone / "new" / "run")
     before, records = files_in(alone / "new" / "run"), []
-    for _, folder in killed(warm, prepare, EVALUATE, seed=3):
+    for _, folder in killed(prepare, EVALUATE):
         run = folder / "run"
         assert files_in(run) == before
         for done in ([], [warm.run(*EVALUATE, cwd=folder)]):
