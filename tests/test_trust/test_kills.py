@@ -151,9 +151,9 @@ def alone(warm, tmp_path_factory) -> Path:
 
 @pytest.fixture(params=["moment", "call"])
 def killed(request, warm):
-    """Kills a script at one point after another, each time in a folder prepared anew; gives number and folder."""
+    """Kills a script at one point after another, each time in a folder prepared anew, and checks what is left."""
 
-    def kill(prepare, arguments: list[str]):
+    def kill(prepare, arguments: list[str], check) -> None:
         started = time.perf_counter()
         whole = succeed(warm.run(*arguments, cwd=prepare()))
         seconds, chosen = time.perf_counter() - started, random.Random(len(arguments))
@@ -169,7 +169,7 @@ def killed(request, warm):
             assert done.code in (0, -9), (point, done)
             codes.append(done.code)
             try:
-                yield number, folder
+                check(number, folder)
             except BaseException as error:
                 error.add_note(f"{arguments[0]} killed at {point}, see {folder}")
                 raise
@@ -222,65 +222,75 @@ def folders(tmp_path: Path, source: Path | None = None):
     return make
 
 
-def test_a_killed_run_is_gone_on_with(warm, alone, killed, tmp_path):
+@pytest.fixture
+def check_continued(warm, alone):
+    """What is left of a run is known, and going on with it gives the run left alone."""
     expected = files_in(alone / "old" / "run")
-    for _, folder in killed(folders(tmp_path), ["train_vae.py", *OLD, "--out", "run"]):
+
+    def check(number: int, folder: Path) -> None:
         assert_weights_are_known(folder / "run")
         go_on(warm, OLD, folder)
         assert files_in(folder / "run") == expected
         assert not leftovers(folder / "run")
 
+    return check
 
-def test_a_killed_continuation_is_gone_on_with(warm, alone, killed, tmp_path):
-    expected = files_in(alone / "old" / "run")
+
+def test_a_killed_run_is_gone_on_with(killed, check_continued, tmp_path):
+    killed(folders(tmp_path), ["train_vae.py", *OLD, "--out", "run"], check_continued)
+
+
+def test_a_killed_continuation_is_gone_on_with(killed, check_continued, alone, tmp_path):
     prepare = folders(tmp_path, alone / "cut" / "run")
-    for _, folder in killed(prepare, ["train_vae.py", "--resume", "--out", "run"]):
-        assert_weights_are_known(folder / "run")
-        go_on(warm, OLD, folder)
-        assert files_in(folder / "run") == expected
-        assert not leftovers(folder / "run")
+    killed(prepare, ["train_vae.py", "--resume", "--out", "run"], check_continued)
 
 
 def test_of_a_killed_replacement_one_of_the_two_runs_is_whole(warm, alone, killed, tmp_path):
     old, new = (files_in(alone / name / "run", (*MADE, *RESULTS)) for name in ("old", "new"))
-    prepare = folders(tmp_path, alone / "old" / "run")
     arguments = ["train_vae.py", *NEW, "--out", "run", "--overwrite"]
-    kept = 0
-    for number, folder in killed(prepare, arguments):
-        run = folder / "run"
-        if number % 3 == 0:
-            succeed(warm.run(*arguments, cwd=folder))
-            assert files_in(run, (*MADE, *RESULTS)) == new
-        else:
-            if number % 3 == 1:
-                assert_weights_are_known(run)
-            else:
-                succeed(warm.run(*EVALUATE, cwd=folder))
-            is_old = Run.open(run).config["lr"] == 1e-3
-            kept += is_old
-            go_on(warm, ["nothing is to be started again"], folder)
-            there = files_in(run, (*MADE, *RESULTS))
-            if number % 3 == 2:
-                record = json.loads(there.pop("evaluation_first_9.json"))
-                assert (record["pair"], record["epochs"]) == (Run.open(run).pair, load(run).epoch)
-            assert there == {name: content for name, content in (old if is_old else new).items() if name in there}
-            assert ("diagnosis.json" in there) == is_old
-        assert not leftovers(run)
-        assert {name: (run / name).read_text() for name in FOREIGN} == FOREIGN
-    print(f"the old run was kept {kept} times")
+    found = []
+
+    def replaced_again(run: Path) -> None:
+        succeed(warm.run(*arguments, cwd=run.parent))
+        assert files_in(run, (*MADE, *RESULTS)) == new
+
+    def resumed(run: Path) -> None:
+        is_old = Run.open(run).config["lr"] == 1e-3
+        found.append("old" if is_old else "new")
+        go_on(warm, ["nothing is to be started again"], run.parent)
+        assert files_in(run, (*MADE, *RESULTS)) == (old if is_old else new)
+
+    def evaluated(run: Path) -> None:
+        succeed(warm.run(*EVALUATE, cwd=run.parent))
+        record = json.loads((run / "evaluation_first_9.json").read_text())
+        assert record["pair"] == Run.open(run).pair
+        assert record["epochs"] == load(run).epoch
+        assert_weights_are_known(run)
+
+    def check(number: int, folder: Path) -> None:
+        for step in ((replaced_again,), (resumed,), (evaluated, replaced_again))[number % 3]:
+            step(folder / "run")
+        assert not leftovers(folder / "run")
+        assert {name: (folder / "run" / name).read_text() for name in FOREIGN} == FOREIGN
+
+    killed(folders(tmp_path, alone / "old" / "run"), arguments, check)
+    print(f"resumed was the old run {found.count('old')} times, the new one {found.count('new')} times")
 
 
 def test_a_killed_evaluation_leaves_the_run_and_is_made_again(warm, alone, killed, tmp_path):
-    prepare = folders(tmp_path, alone / "new" / "run")
     before, records = files_in(alone / "new" / "run"), []
-    for _, folder in killed(prepare, EVALUATE):
-        run = folder / "run"
+
+    def note_record(run: Path) -> None:
         assert files_in(run) == before
-        for done in ([], [warm.run(*EVALUATE, cwd=folder)]):
-            assert all(one.code == 0 for one in done), done
-            if (run / "evaluation_first_9.json").is_file():
-                record = json.loads((run / "evaluation_first_9.json").read_text())
-                records.append({key: record[key] for key in ("negative_elbo", "negative_iwae", "epochs", "minutes")})
-        assert not leftovers(run)
-        assert files_in(run) == before
+        if (run / "evaluation_first_9.json").is_file():
+            record = json.loads((run / "evaluation_first_9.json").read_text())
+            records.append({key: record[key] for key in ("negative_elbo", "negative_iwae", "epochs", "minutes")})
+
+    def check(number: int, folder: Path) -> None:
+        note_record(folder / "run")
+        succeed(warm.run(*EVALUATE, cwd=folder))
+        note_record(folder / "run")
+        assert not leftovers(folder / "run")
+
+    killed(folders(tmp_path, alone / "new" / "run"), EVALUATE, check)
     assert records.count(records[0]) == len(records)
