@@ -21,8 +21,10 @@ class CompiledObjective(nn.Module):
 
     .. math:: (\theta, x) \mapsto \big(L_\theta(x),\ \mathrm{terms},\ \nabla_\theta L_\theta(x)\big)
 
-    What changes from step to step must be a tensor: a parameter, a buffer of floats that is written
-    to, or the objective's ``progress``.  Other numbers and attributes, and handlers around the call,
+    What changes from step to step must be a tensor: a parameter, a buffer of floats that is written to,
+    or the one number that an objective may take from how far the run is, which the graph gets as a
+    tensor.  That is ``annealed()`` of an objective with this method, as of :class:`BetaELBO`, and its
+    attribute ``progress`` of any other, from 0 to 1.  Other numbers and attributes, and handlers around the call,
     keep what they were when the graph was recorded.
 
     The graph is for the shapes of the first batch and for modules as they are then.  Other batches,
@@ -47,7 +49,7 @@ class CompiledObjective(nn.Module):
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
             return self.objective(*data)
-        inputs = (self._progress(data), *data)
+        inputs = (self._annealed(data[0]), *data)
         if self._graph is None and self._attempts:
             self._attempts -= 1
             self._graph = self._recorded(inputs)
@@ -61,8 +63,10 @@ class CompiledObjective(nn.Module):
         loss, kl, reconstruction = _Step.apply(graph, inputs, *graph.parameters.values())
         return loss, Terms(kl, reconstruction)
 
-    def _progress(self, data: tuple[Tensor, ...]) -> Tensor:
-        return torch.tensor(float(getattr(self.objective.elbo, "progress", 1.0)), device=data[0].device)
+    def _annealed(self, x: Tensor) -> Tensor:
+        elbo: Any = self.objective.elbo
+        number = elbo.annealed() if hasattr(elbo, "annealed") else getattr(elbo, "progress", 1.0)
+        return torch.tensor(float(number), dtype=x.dtype if x.is_floating_point() else None, device=x.device)
 
     def _recorded(self, inputs: tuple[Tensor, ...]) -> CompiledGraph | None:
         record = partial(
@@ -82,13 +86,13 @@ class CompiledObjective(nn.Module):
 
 
 def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tensor, Tensor, list[Tensor | None]]]:
-    """The objective as a function of parameters, buffers, progress and data: loss, terms, gradient by parameter."""
+    """The objective as a function of parameters, buffers, what is annealed, data: loss, terms, gradient by parameter."""
     needed = {name: parameter.requires_grad for name, parameter in objective.named_parameters()}
 
     @torch.enable_grad()
-    def step(parameters: Named, buffers: Named, progress: Tensor, *data: Tensor) -> Any:
+    def step(parameters: Named, buffers: Named, annealed: Tensor, *data: Tensor) -> Any:
         leaves = {name: value.detach().requires_grad_(needed[name]) for name, value in parameters.items()}
-        with _progress_of(objective, progress), ParameterSites() as sites:
+        with _annealed_by(objective, annealed), ParameterSites() as sites:
             loss, terms = functional_call(objective, {**leaves, **buffers}, data)
         sites.check_held_by(leaves.values())
         trained = [leaf for leaf in leaves.values() if leaf.requires_grad]
@@ -100,17 +104,19 @@ def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tens
 
 
 @contextmanager
-def _progress_of(objective: Objective, progress: Tensor) -> Iterator[None]:
+def _annealed_by(objective: Objective, number: Tensor) -> Iterator[None]:
+    """Within, what the objective takes from how far the run is is this tensor."""
     elbo: Any = objective.elbo
-    before = getattr(elbo, "progress", None)
-    if before is None:
-        yield
-        return
-    elbo.progress = progress
+    before = dict(vars(elbo))
+    if hasattr(elbo, "annealed"):
+        elbo.annealed = lambda: number
+    elif hasattr(elbo, "progress"):
+        elbo.progress = number
     try:
         yield
     finally:
-        elbo.progress = before
+        vars(elbo).clear()
+        vars(elbo).update(before)
 
 
 class _Step(torch.autograd.Function):

@@ -26,7 +26,7 @@ class Steps:
         guide: the inference half.
         settings: of the training.
         accelerator: which spreads it over processes and devices.
-        compiles: whether full batches run as one compiled graph.
+        num_steps: of the whole run.
     """
 
     def __init__(
@@ -36,10 +36,11 @@ class Steps:
         guide: nn.Module,
         settings: Settings,
         accelerator: "Accelerator",
-        compiles: bool,
+        num_steps: int,
     ) -> None:
         self.settings = settings
-        self.compiles = compiles
+        self.num_steps = num_steps
+        self.compiles = settings.compiles(num_steps)  # full batches run as one graph
         self.objective = Objective(elbo, model, guide)
         self.module = CompiledObjective(self.objective).to(accelerator.device)
         self.optimizer = torch.optim.AdamW(
@@ -50,23 +51,24 @@ class Steps:
         self._accelerator = accelerator
         self._prepared: tuple | None = None  # by the first step, when what is resumed has been loaded
 
-    def __call__(self, data: tuple[Tensor, ...], progress: float, full: bool) -> tuple[Terms, Tensor, Tensor]:
+    def __call__(self, data: tuple[Tensor, ...], step: int, full: bool) -> tuple[Terms, Tensor, Tensor]:
         """Take a step; the terms, the loss, and 1 in place of a step that was not finite and so not taken, else 0.
 
         Args:
             data: what model and guide are called with.
-            progress: fraction of the run's steps that are done, for what is annealed.
+            step: how many steps of the run are done; what is annealed takes its share of all steps.
             full: whether the batch is a full one; the others are never compiled.
         """
         if self._prepared is None:
             self._prepared = self._accelerator.prepare(self.module, self.optimizer)
         module, optimizer = self._prepared
+        progress = step / self.num_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr_at(progress)
         if hasattr(self.objective.elbo, "progress"):
             self.objective.elbo.progress = progress
         # in the very first step what initialises itself by the data does so
-        self.module.enabled = self.compiles and full and progress > 0
+        self.module.enabled = self.compiles and full and step > 0
         optimizer.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self._buffers]
         loss, terms = module(*data)

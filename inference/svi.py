@@ -111,8 +111,7 @@ def _fit(
     for images in (train, *splits.values()):
         share_of(len(images))  # there is one for each process
     num_steps = math.ceil(len(train) // world_size / settings.batch_size)
-    compiles = settings.compiles(settings.epochs * num_steps)
-    steps = Steps(objective, model, guide, settings, accelerator, compiles)
+    steps = Steps(objective, model, guide, settings, accelerator, settings.epochs * num_steps)
     if run is not None:
         run.check_unchanged()
         run.check_room(sum(parameter.nbytes for parameter in steps.module.parameters()))
@@ -154,7 +153,7 @@ def _fit(
         for step, data in enumerate(batches, begun.step):
             draws = torch.get_rng_state()
             full = len(data[0]) == min(settings.batch_size, len(order))
-            watch.add(step, data, draws, *steps(data, (history.epoch + step / num_steps) / settings.epochs, full))
+            watch.add(step, data, draws, *steps(data, history.epoch * num_steps + step, full))
             if bar.update() and watch.terms and show:
                 value = columns("", watch.terms[-20:], train.image_shape)[f"_{show}"]
                 bar.set_postfix_str(f"epoch {history.epoch + 1}, {_words(show)} {value:.3f}", refresh=False)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import torch
 from pyro.poutine import Trace
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from inference.objectives.bound import ImageELBO
 from inference.terms import divergences_by_dimension, draw_traces, elbo_terms
+
+_MOST_STEPS = 2**26  # of a run: up to here no two shares of a run's steps are the same float
 
 
 class BetaELBO(ImageELBO):
@@ -18,8 +21,10 @@ class BetaELBO(ImageELBO):
         L(x) = E_q[\log p(x \mid z)] - \beta(t) \sum_j \max\big(\lambda, KL_j\big), \qquad
         \beta(t) = \beta \min\Big(1, \frac{(t c) \bmod 1}{r}\Big)
 
-    t, from 0 to 1, is the share of the run that is done, c the number of cycles and r the share of
-    a cycle in which the weight rises.  KL_j is the divergence of one coordinate of a latent, averaged
+    t, from 0 to 1, is the share of the run's steps that are done, c the number of cycles and r the
+    share of a cycle in which the weight rises.  Steps are counted whole: where one cycle ends and the
+    next begins the weight is 0, not what rounding t would make of it.  A training loop sets
+    ``progress`` to t before each step.  KL_j is the divergence of one coordinate of a latent, averaged
     over the batch; where the two distributions do not factorise, that of the whole latent.
 
     A weight other than 1 or free bits above 0 make this no bound on log p(x): the metrics of a run
@@ -54,19 +59,22 @@ class BetaELBO(ImageELBO):
         self.free_bits = free_bits
         self.progress = 1.0  # t, set by the training loop before each step
 
-    def weight(self, progress: float | Tensor) -> Tensor:
-        """beta(t)."""
-        t = torch.as_tensor(progress, dtype=torch.float64)
-        if not self.warm_up:
-            return torch.full_like(t, self.beta)
-        risen = ((t * self.cycles) % 1 / self.warm_up).clamp(max=1)
-        return self.beta * torch.where(t < 1, risen, 1.0)
+    def weight(self, progress: float) -> float:
+        """beta(t), for the share of a run's whole steps that is nearest to t."""
+        t = Fraction(float(progress)).limit_denominator(_MOST_STEPS)
+        if not self.warm_up or t >= 1:
+            return self.beta
+        return self.beta * min(1.0, float(t * self.cycles % 1) / self.warm_up)
+
+    def annealed(self) -> float | Tensor:
+        """The weight of the step at hand; a compiled step reads it anew each time."""
+        return self.weight(self.progress)
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
         traces = draw_traces(model, guide, *data)
         terms = elbo_terms(*traces)
         charged = self._with_free_bits(*traces) if self.free_bits else terms.kl
-        return -terms.reconstruction - self.weight(self.progress) * charged
+        return -terms.reconstruction - self.annealed() * charged
 
     def _with_free_bits(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         """The charged divergence, a mean over the batch, spread evenly over its images."""

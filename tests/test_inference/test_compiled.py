@@ -142,6 +142,18 @@ def test_progress_is_an_input():
     assert losses == sorted(set(losses))
 
 
+def test_a_compiled_step_has_the_eager_weight_at_the_borders_of_cycles():
+    module, x, steps, cycles = make(BetaELBO(2.0, 0.5, cycles=139)), torch.randn(7, 3), 12_510, 139
+    for border in range(0, steps, steps // cycles):
+        for step_ in {max(0, border - 1), border, border + 1}:
+            module.objective.elbo.progress = step_ / steps
+            set_seed(step_)
+            loss, (kl, reconstruction) = module(x)
+            weight = 2 * min(1.0, 2 * (step_ * cycles % steps) / steps)
+            torch.testing.assert_close(loss, (reconstruction + weight * kl).mean(), rtol=1e-6, atol=1e-6)
+    assert module._graph is not None
+
+
 def test_other_batches_run_as_they_are():
     module, x = make(), torch.randn(7, 3)
     step(module, x)
