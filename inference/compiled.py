@@ -1,5 +1,6 @@
 """A training step's loss and gradient as one compiled graph."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from pyro.infer import TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -31,7 +33,8 @@ class CompiledObjective(nn.Module):
     such as a short last one, run as they would without it; so does everything, after one warning that
     says why, where modules change, and where no graph can be recorded (control flow that depends on
     data) or compiled (no compiler).  A step in which parts initialise themselves by the data is not
-    recorded, but the one after it.
+    recorded, but the one after it; nor is one in which Pyro's estimator runs the programs once more,
+    to find out how many plates they have.
 
     Args:
         objective: what to compile.
@@ -49,6 +52,8 @@ class CompiledObjective(nn.Module):
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
             return self.objective(*data)
+        if self._guesses_plates():
+            return self.objective(*data)
         inputs = (self._annealed(data[0]), *data)
         if self._graph is None and self._attempts:
             self._attempts -= 1
@@ -62,6 +67,12 @@ class CompiledObjective(nn.Module):
             return self.objective(*data)
         loss, kl, reconstruction = _Step.apply(graph, inputs, *graph.parameters.values())
         return loss, Terms(kl, reconstruction)
+
+    def _guesses_plates(self) -> bool:
+        """Whether this call is one in which the estimator finds the plates of the programs by running them."""
+        elbo = self.objective.elbo
+        asks = getattr(elbo, "vectorize_particles", False) or isinstance(elbo, TraceEnum_ELBO)
+        return asks and math.isinf(elbo.max_plate_nesting)
 
     def _annealed(self, x: Tensor) -> Tensor:
         elbo: Any = self.objective.elbo
@@ -86,7 +97,7 @@ class CompiledObjective(nn.Module):
 
 
 def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tensor, Tensor, list[Tensor | None]]]:
-    """The objective as a function of parameters, buffers, what is annealed, data: loss, terms, gradient by parameter."""
+    """The objective as a function of parameters, buffers, the annealed number and data: loss, terms, gradients."""
     needed = {name: parameter.requires_grad for name, parameter in objective.named_parameters()}
 
     @torch.enable_grad()

@@ -7,6 +7,7 @@ from pyro import poutine
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
+from inference.buffers import Buffers
 from inference.param_store import param_store_as_it_was
 from inference.terms import Terms, check_sites, elbo_terms
 
@@ -18,7 +19,7 @@ class Objective(nn.Module):
     estimator's, divided by the batch size, in nats per image, and differentiable; the terms are
     (B,) values without gradients, those of the last particle where several are drawn one by one.
     As a module it holds the parameters of both programs, ready for an optimiser or for
-    ``DistributedDataParallel``.
+    ``DistributedDataParallel``.  The terms may run networks again; buffers do not move by that.
 
     Args:
         elbo: a Pyro estimator such as ``Trace_ELBO()``.
@@ -34,9 +35,10 @@ class Objective(nn.Module):
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
+        buffers = Buffers(self)
         with param_store_as_it_was():
             loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])  # type: ignore[attr-defined]
         check_sites(model.trace, guide.trace)
-        with torch.no_grad():
+        with torch.no_grad(), buffers.as_noted():
             terms = elbo_terms(model.trace, guide.trace)
         return loss, terms

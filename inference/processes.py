@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from inference.terms import Terms
 
@@ -56,6 +57,22 @@ def of_every_process(value: Value) -> list[Value]:
     values: list[Value | None] = [None] * size
     distributed.all_gather_object(values, value)
     return values  # type: ignore[return-value]
+
+
+def mean_of_processes(value: Tensor) -> Tensor:
+    """The mean of what all processes give here, without a gradient; all must come to this point.
+
+    Raises:
+        NotImplementedError: if a graph is being recorded, which cannot ask the others.
+    """
+    _, size = rank_and_size()
+    if size == 1:
+        return value.detach()
+    if get_proxy_mode() is not None:
+        raise NotImplementedError("a mean of all processes cannot be recorded in a graph")
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / size
 
 
 def shares_joined(share: Tensor) -> Tensor:

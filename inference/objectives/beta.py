@@ -9,6 +9,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.objectives.bound import ImageELBO
+from inference.processes import mean_of_processes
 from inference.terms import divergences_by_dimension, draw_traces, elbo_terms
 
 _MOST_STEPS = 2**26  # of a run: up to here no two shares of a run's steps are the same float
@@ -25,7 +26,8 @@ class BetaELBO(ImageELBO):
     share of a cycle in which the weight rises.  Steps are counted whole: where one cycle ends and the
     next begins the weight is 0, not what rounding t would make of it.  A training loop sets
     ``progress`` to t before each step.  KL_j is the divergence of one coordinate of a latent, averaged
-    over the batch; where the two distributions do not factorise, that of the whole latent.
+    over the batch (over those of all processes that train together); where the two distributions do
+    not factorise, that of the whole latent.
 
     A weight other than 1 or free bits above 0 make this no bound on log p(x): the metrics of a run
     are those of the ELBO itself.
@@ -79,4 +81,8 @@ class BetaELBO(ImageELBO):
     def _with_free_bits(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         """The charged divergence, a mean over the batch, spread evenly over its images."""
         parts = divergences_by_dimension(model_trace, guide_trace).values()
-        return torch.stack([part.mean(0).clamp(min=self.free_bits).sum() for part in parts]).sum()
+        means = torch.cat([part.mean(0) for part in parts])
+        # a loss without a gradient may be one process's own, and waits for no other
+        of_all = mean_of_processes(means) if means.requires_grad else means
+        # the mean over processes of this is max(lambda, mean over processes of means), and so are gradients
+        return torch.where(of_all <= self.free_bits, self.free_bits, means).sum()

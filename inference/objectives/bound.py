@@ -27,7 +27,7 @@ class ImageELBO(ELBO):
     def __init__(self, num_particles: int = 1) -> None:
         if not isinstance(num_particles, int) or num_particles < 1:
             raise ValueError(f"num_particles must be a whole number of at least 1; got {num_particles}")
-        super().__init__(num_particles=num_particles, vectorize_particles=True)
+        super().__init__(num_particles=num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
         """The bound for each image, (B,), whose gradient is the estimator's."""

@@ -13,6 +13,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from inference.buffers import Buffers
 from inference.graph import draws_recorded
 from inference.importance import in_particles, log_joint
 from inference.objectives.bound import ImageELBO
@@ -69,7 +70,8 @@ class PathDerivative(ImageELBO):
                 f"the density of a {type(module).__name__} is drawn anew at each call, which this objective cannot "
                 "hold: choose another guide, or another objective"
             )
-        noise = _generators(data[0].device)  # of the encoder, say: the held density is to see the same
+        # of the encoder, say: the held density is to see the same noise, and the same running statistics
+        noise, buffers = _generators(data[0].device), Buffers(module)
         trace = poutine.trace(in_particles(guide, self.num_particles)).get_trace(*data)
         for name, site in sample_sites(trace).items():
             if not site["fn"].has_rsample:
@@ -77,7 +79,7 @@ class PathDerivative(ImageELBO):
             site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
         shape = (self.num_particles, len(data[0]))
         drawn = draws_recorded()
-        with _held(list(module.parameters())), _restored(noise, data[0].device):
+        with _held(list(module.parameters())), _restored(noise, data[0].device), buffers.as_noted():
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
             density = log_joint(held, shape)  # here: a flow runs its networks only now
         if draws_recorded() != drawn:

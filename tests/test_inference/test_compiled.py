@@ -169,6 +169,15 @@ def test_other_batches_run_as_they_are():
         step(module, x)
 
 
+def test_a_first_call_that_guesses_the_plates_is_the_eager_one(float64):
+    """With particles all at once Pyro runs the programs once more, to count their plates: once, and in no graph."""
+    module, twin = (make(Trace_ELBO(num_particles=3, vectorize_particles=True)) for _ in range(2))
+    x = torch.randn(7, 3)
+    for seed in range(4):
+        torch.testing.assert_close(step(module, x, seed=seed), step(twin.objective, x, seed=seed))
+        assert (module._graph is None) == (seed == 0)
+
+
 @pytest.mark.parametrize(
     ("options", "cause"),
     [

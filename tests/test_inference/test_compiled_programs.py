@@ -1,6 +1,7 @@
 """Programs of users' own, compiled, against their twins without: same losses, gradients and buffers, step by step."""
 
 import copy
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -8,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from inference import CompiledObjective, Objective, Trace_ELBO, set_seed
+from inference import STL, CompiledObjective, DReG, Objective, RenyiELBO, Trace_ELBO, set_seed
+from pyro_models import VAE
+from pyro_models.flows import Flow
+from pyro_models.transforms import MaskedCoupling, alternating
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -25,9 +29,9 @@ class Model(nn.Module):
 
 
 class Guide(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, size: int = 5) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4))
+        self.net = nn.Sequential(nn.Linear(size, 6), nn.Tanh(), nn.Linear(6, 4))
 
     def features(self, x):
         return self.net(x)
@@ -36,6 +40,15 @@ class Guide(nn.Module):
         with pyro.plate("data", len(x)):
             loc, raw = self.features(x).chunk(2, -1)
             pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+
+
+class OfImages(nn.Module):
+    def __init__(self, guide: nn.Module) -> None:
+        super().__init__()
+        self.of = guide
+
+    def forward(self, x):
+        self.of(x.flatten(1))
 
 
 class LayerTwice(Guide):
@@ -112,9 +125,9 @@ class Keeps(Guide):
         return self.net(x)
 
 
-def make(guide: type[nn.Module]) -> CompiledObjective:
+def make(guide: type[nn.Module], elbo=Trace_ELBO) -> CompiledObjective:
     torch.manual_seed(0)
-    return CompiledObjective(Objective(Trace_ELBO(), Model(), guide()), backend="eager").train()
+    return CompiledObjective(Objective(elbo(), Model(), guide()), backend="eager").train()
 
 
 def step(module: CompiledObjective, x: torch.Tensor, seed: int):
@@ -154,6 +167,49 @@ def test_compiled_programs_take_the_steps_of_their_twins(guide):
     assert compiled._graph is not None
     assert all(value is kept[name] for name, value in compiled.named_parameters())
     assert all(type(value) is nn.Parameter for part in compiled.modules() for value in part._parameters.values())
+
+
+@pytest.mark.parametrize("guide", [BatchNorm, RunningMean, Counter, InitialisesItself])
+def test_compiled_programs_move_their_buffers_once_though_the_guide_runs_twice(guide):
+    compiled = make(guide, DReG)
+    assert_twins(compiled, make(guide, DReG))
+    assert compiled._graph is not None
+
+
+@pytest.mark.parametrize("elbo", [STL, DReG])
+@pytest.mark.parametrize("guide", [BatchNorm, RunningMean, AssignedMean, Counter, InitialisesItself])
+def test_both_passes_of_a_held_guide_see_the_same_buffers(guide, elbo):
+    """The bound's value and the buffers after it are those of an objective that runs the guide once."""
+    x, found = torch.randn(7, 5), []
+    for module in (make(guide, elbo), make(guide, partial(RenyiELBO, float(elbo is STL), elbo().num_particles))):
+        module.enabled = False
+        set_seed(1)
+        loss, terms = module(x)
+        loss.backward()
+        found.append((loss.detach(), tuple(terms), dict(module.objective.guide.named_buffers())))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+def test_terms_that_run_a_network_again_do_not_move_its_buffers(compiles):
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.out = nn.BatchNorm1d(2), nn.Linear(2, 4)
+
+        def forward(self, z):
+            return self.out(self.norm(z)).chunk(2, -1)
+
+    module = make(Guide)
+    module.enabled = compiles
+    flow = Flow([MaskedCoupling(alternating(2), Normalised())], 2)
+    module.objective.model = VAE(flow, nn.Sequential(nn.Linear(2, 6), nn.Unflatten(-1, (1, 2, 3))))
+    module.objective.guide = OfImages(Guide(6))
+    norm = flow.transforms[0].conditioner.norm
+    for step_ in range(1, 4):
+        step(module.train(), torch.rand(7, 1, 2, 3).round(), step_)
+        assert norm.num_batches_tracked == step_
+    assert (module._graph is not None) == compiles
 
 
 @pytest.mark.parametrize("guide", [AssignedMean, CumulativeBatchNorm])

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from inference import Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
+from inference import BetaELBO, Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
 from inference.processes import batches_joined, of_every_process, share_of, shares_joined
 from inference.terms import Terms
 
 SHAPE = (1, 2, 2)
+_FREE = 13.36  # nats
 
 
 class Model(nn.Module):
@@ -48,12 +49,13 @@ def images(count: int) -> Images:
     return Images("test", pixels, torch.zeros(count).long(), 2, "static")
 
 
-def trained(batch_size: int, compile: str, scale: float = 1e-6):
+def trained(batch_size: int, compile: str, scale: float = 1e-6, free_bits: float | None = None):
     """A pair after three epochs of 24 images; so narrow a guide leaves nothing to chance."""
     set_seed(1)
     model, guide = Model(), Guide(scale)
     settings = Settings(epochs=3, batch_size=batch_size, lr=0.01, device="cpu", compile=compile)
-    return model, guide, fit(model, guide, images(24), images(8), settings, TraceMeanField_ELBO())
+    objective = TraceMeanField_ELBO() if free_bits is None else BetaELBO(free_bits=free_bits)
+    return model, guide, fit(model, guide, images(24), images(8), settings, objective)
 
 
 def one_of_two(rank: int, port: int, folder: str) -> None:
@@ -65,6 +67,8 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
         model, guide, rows = trained(4, compile)
         weights = {**model.state_dict(), **{f"guide.{k}": v for k, v in guide.state_dict().items()}}
         found[compile] = {"held": model.held, "weights": weights, "rows": rows}
+    with_budget = trained(4, "off", free_bits=_FREE)
+    found["free"] = [half.state_dict() for half in with_budget[:2]]
     guide.scale = 0.5
     found["bound"] = negative_bounds(model, guide, images(8), [5], repeats=40)[5].as_dict()
     found["share"] = shares_joined(10.0 * share_of(5))
@@ -105,6 +109,13 @@ def test_two_train_as_one_does_with_twice_the_batch(both, compile):
             for name in ("reconstruction", "last_batch_reconstruction"):
                 if (split, name) != ("test", "last_batch_reconstruction"):  # batches of 4 and 4, not of 8
                     assert ours[f"{split}_{name}"] == pytest.approx(alone[f"{split}_{name}"], rel=1e-3)
+
+
+def test_free_bits_are_judged_by_the_images_of_both(both):
+    """Within a budget that the images of one process would exceed and those of the other would not."""
+    alone = [half.state_dict() for half in trained(8, "off", free_bits=_FREE)[:2]]
+    torch.testing.assert_close(both[0]["free"], alone, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(both[1]["free"], both[0]["free"], rtol=0, atol=0)
 
 
 def test_bounds_are_measured_together(both):
