@@ -21,10 +21,31 @@ def _margin(levels: int, dtype: torch.dtype) -> float:
     return 2 * levels * torch.finfo(dtype).eps
 
 
+def _whole(x: Tensor, levels: int) -> Tensor:
+    """Which pixels are whole numbers from 0 to levels - 1."""
+    return (x == x.round()) & (x >= 0) & (x < levels)
+
+
+def check_pixels(x: Tensor, levels: int) -> None:
+    """Make sure that all pixels are whole numbers from 0 to levels - 1.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    bad = x[~_whole(x, levels)]
+    if len(bad):
+        raise ValueError(
+            f"pixels must be whole numbers from 0 to {levels - 1}, as of images with {levels} levels; "
+            f"{len(bad)} of {x.numel()} are not, such as {bad[0].item():g}"
+        )
+
+
 class Quantized(dist.TorchDistribution):
     r"""The integer pixels x = floor(levels · y): a point mass, given the intensities y.
 
     .. math:: \log p(x \mid y) = 0 \text{ if } x \le \mathrm{levels} \cdot y \le x + 1, \text{ else } -\infty
+
+    So it is at an x of other numbers than the levels, which validation refuses.
 
     The cells are closed and widened by the rounding error of y's dtype, so that an intensity drawn
     inside a cell is never lost to arithmetic.
@@ -60,8 +81,11 @@ class Quantized(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
+            check_pixels(value, self.levels)
             self._validate_sample(value)
-        inside = _inside(self.y, value, self.levels, len(self.event_shape))
+        event_dim = len(self.event_shape)
+        whole = _whole(value, self.levels).flatten(-event_dim).all(-1)
+        inside = _inside(self.y, value, self.levels, event_dim) & whole
         return torch.where(inside, 0.0, -math.inf).to(self.y.dtype)
 
 
@@ -79,12 +103,17 @@ class UniformCell(dist.TorchDistribution):
         x: whole numbers from 0 to levels - 1, as floats.
         levels: number of grey levels.
         event_dim: number of dimensions of one image.
+
+    Raises:
+        ValueError: if x holds other numbers, unless validation is off.
     """
 
     arg_constraints = {"x": constraints.nonnegative_integer}
     has_rsample = True
 
     def __init__(self, x: Tensor, levels: int, event_dim: int, validate_args: bool | None = None) -> None:
+        if self._validate_args if validate_args is None else validate_args:
+            check_pixels(x, levels)
         self.x = x
         self.levels = levels
         split = x.dim() - event_dim

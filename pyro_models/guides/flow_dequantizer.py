@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform, ReshapeTransform
 
+from pyro_models.distributions import UniformCell
 from pyro_models.flows import FlowDistribution
 from pyro_models.networks import ResNet, ScaleAndShift, WithContext
 from pyro_models.transforms import MaskedCoupling, Squash, checkerboard
@@ -29,7 +30,7 @@ class FlowDequantizer(PyroModule):
 
     Site ``y``, inside the plate ``data``.
 
-    Shapes: x and y are (B, C, H, W); labels make no difference.
+    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, C, H, W); labels make no difference.
 
     Args:
         image_shape: (C, H, W).
@@ -87,7 +88,8 @@ class FlowDequantizer(PyroModule):
         return FlowDistribution(base, [reshape, *couplings, Squash(0.0)])
 
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
+        cell = UniformCell(x, self.levels, 3)  # refuses what are no pixels
         with pyro.plate("data", len(x)):
             noise = self.noise(x)
-            to_cell = AffineTransform(x / self.levels, 1 / self.levels, event_dim=3)
+            to_cell = AffineTransform(cell.x / self.levels, 1 / self.levels, event_dim=3)
             pyro.sample("y", FlowDistribution(noise.base_dist, [*noise.transforms, to_cell]))

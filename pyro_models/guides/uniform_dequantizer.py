@@ -16,7 +16,7 @@ class UniformDequantizer(PyroModule):
 
     Site ``y``, inside the plate ``data``.
 
-    Shapes: x and y are (B, \*image_shape); labels make no difference.
+    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, \*image_shape); labels make no difference.
 
     Args:
         levels: number of grey levels of a pixel.

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from conftest import randomise
+from pyro import poutine
 
 from inference import iwae_bound, log_weights
-from pyro_models import FlowModel, UniformDequantizer, flip_realnvp
+from pyro_models import FlowDequantizer, FlowModel, UniformDequantizer, flip_realnvp
 from pyro_models.distributions import Quantized, UniformCell
 
 
@@ -87,3 +88,22 @@ def test_uniform_pixels_cost_log2_of_the_levels():
 def test_fewer_than_two_levels_are_refused(make):
     with pytest.raises((ValueError, TypeError), match="levels must be a whole number of at least 2|levels=2.5"):
         make()
+
+
+@pytest.mark.parametrize("pixel", [0.5, 17.0, 255.0, -1.0, math.nan])
+@pytest.mark.parametrize("make", [UniformDequantizer, lambda levels: FlowDequantizer((1, 1, 2), levels, 1, 2, 1)])
+def test_pixels_that_are_none_of_the_levels_are_refused(make, pixel):
+    x = torch.tensor([[[[3.0, pixel]]]])
+    guide, model = make(17), FlowModel(randomise(flip_realnvp((1, 1, 2), 2, [4]), 0.2), 17)
+    for program, data in ((guide, {}), (model, {"y": torch.rand(1, 1, 1, 2)})):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 16, .* 1 of 2 are not, such as"):
+            poutine.trace(poutine.condition(program, data=data)).get_trace(x).compute_log_prob()
+    good = torch.tensor([[[[0.0, 16.0]]]])
+    guide(good)
+    model(good)
+
+
+def test_pixels_that_are_none_of_the_levels_have_no_probability():
+    y = torch.tensor([[0.55], [0.99], [0.99]])
+    x = torch.tensor([[2.2], [4.0], [3.0]])  # between two levels, in no cell, in the last one
+    assert Quantized(y, 4, event_dim=1, validate_args=False).log_prob(x).tolist() == [-math.inf, -math.inf, 0]
