@@ -39,9 +39,9 @@ class AmortizedGuide(PyroModule):
         self.head = nn.Linear(features_of(encoder), num_parameters)
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """What the encoder makes of images, and of their labels if there are any."""
+        """What the encoder makes of images, and of their labels if there are any, in the images' precision."""
         context = one_hot(labels, self.num_classes)
-        return self.encoder(x) if context is None else self.encoder(x, context)
+        return (self.encoder(x) if context is None else self.encoder(x, context)).to(x.dtype)
 
     def numbers(self, features: Tensor) -> Tensor:
         """What the head makes of features, in their precision, whatever autocast is on."""

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_models.distributions import FullRankNormal
 from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.networks import scale_of
 
@@ -31,4 +32,4 @@ class FullRankGuide(AmortizedGuide):
         row, column = torch.tril_indices(size, size, offset=-1, device=x.device)
         lower = torch.diag_embed(scale_of(raw))
         lower[..., row, column] = below
-        return dist.MultivariateNormal(loc, scale_tril=lower)
+        return FullRankNormal(loc, scale_tril=lower)

@@ -55,9 +55,9 @@ class VAE(PyroModule):
         return self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
 
     def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        """p(x | z), of batch shape z.shape[:-1]."""
+        """p(x | z), of batch shape z.shape[:-1]; what the decoder makes is in the code's precision."""
         context = one_hot(labels, self.num_classes)
-        return self.likelihood(self.decoder(z) if context is None else self.decoder(z, context))
+        return self.likelihood((self.decoder(z) if context is None else self.decoder(z, context)).to(z.dtype))
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x, z), of shape z.shape[:-1], in nats."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from pyro.distributions.torch_transform import TransformModule
 from torch import Tensor, nn
 from torch.distributions import Transform
@@ -89,13 +90,17 @@ def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:
 
 
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The value and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one."""
+    """The value and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one.
+
+    Under autocast others, whose networks may give scales and sums in half precision, run without it.
+    """
     if isinstance(transform, Bijector):
         return transform.forward_and_log_det(x)
     if isinstance(transform.inv, Bijector):
         return transform.inv.inverse_and_log_det(x)
-    y = transform(x)
-    return y, transform.log_abs_det_jacobian(x, y)
+    with torch.autocast(x.device.type, enabled=False):
+        y = transform(x)
+        return y, transform.log_abs_det_jacobian(x, y)
 
 
 def inverse_and_log_det(transform: Transform, y: Tensor) -> tuple[Tensor, Tensor]:
