@@ -34,7 +34,8 @@ class Buffers:
         for slots, name, buffer, version, copy in self._noted:
             left = slots[name]
             # statistics may move without a new version; the rest is left alone until it moves: graphs hold it constant
-            if left.is_floating_point() or ((left is not buffer or left._version != version) and not initialised):
+            moved = left is not buffer or buffer._version != version
+            if left is not None and (left.is_floating_point() or (moved and not initialised)):
                 now.append((slots, name, left))
                 slots[name] = left.clone() if initialised else copy
         try:
