@@ -1,26 +1,51 @@
-# Set-up, checks and the demonstration. Everything happens in .venv; nothing else is touched.
+# Set-up, checks and the demonstration. Everything happens in .venv and its likes; nothing else is touched.
 PYTHON ?= python3
-VENV := .venv
-RUN := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+RUN := .venv/bin/python
+PIP = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+CORE := tests/test_project.py tests/test_pyro_models tests/test_inference tests/test_scripts
+# whoever has once chosen the CPU build of torch keeps it
+TORCH ?= $(if $(wildcard .venv/.torch-cpu),cpu)
+$(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: TORCH=cpu takes the CPU build of torch, without it pip decides))
 
-.PHONY: install test demo bench mutate lint clean help
+.PHONY: install test test-oldest test-newest demo bench mutate lint clean help FORCE
 
 help:
-	@echo "make install   set up .venv"
-	@echo "make test      ruff, mypy and pytest"
-	@echo "make demo      train, evaluate and report on scikit-learn's digits"
-	@echo "make bench     time this project beside others, into results/bench.json"
-	@echo "make mutate    break the software in one place after another; the tests must notice"
+	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
+	@echo "make test         ruff, mypy and pytest"
+	@echo "make test-oldest  the core's tests and the demo with the oldest version of every dependency, in .venv-oldest"
+	@echo "make test-newest  the same with the newest versions, in .venv-newest"
+	@echo "make demo         train, evaluate and report on scikit-learn's digits"
+	@echo "make bench        time this project beside others, into results/bench.json"
+	@echo "make mutate       break the software in one place after another; the tests must notice"
 
-install: $(STAMP)
+install: .venv/.installed
 
-$(STAMP): pyproject.toml constraints.txt
+ENVIRONMENTS := .venv .venv-oldest .venv-newest
+.venv/%: PINS := -c constraints.txt
+.venv-oldest/%: PINS := -c constraints-oldest.txt
+.venv-newest/%: PINS := --upgrade --upgrade-strategy eager
+.venv-newest/.installed .venv-newest/.torch-cpu: FORCE
+
+$(ENVIRONMENTS:%=%/.installed): %/.installed: pyproject.toml constraints.txt constraints-oldest.txt \
+		$(if $(TORCH),%/.torch-cpu) | %/bin/python
+	@[ -n "$(TORCH)" ] || [ -e $@ ] || [ "$$(uname -sm)" != "Linux x86_64" ] || nvidia-smi -L >/dev/null 2>&1 || \
+		echo "No NVIDIA GPU found: pip's torch for Linux brings gigabytes of CUDA, make install TORCH=cpu does without"
+	$(PIP) $(PINS) -e '.[dev,tensorboard]'
+	@touch $@
+
+# torch alone: what it needs comes from PyPI afterwards
+$(ENVIRONMENTS:%=%/.torch-cpu): %/.torch-cpu: constraints.txt constraints-oldest.txt | %/bin/python
+	@echo "torch from $(CPU_INDEX)"
+	@$(PIP) $(PINS) --upgrade --no-deps --timeout 10 --retries 1 --index-url $(CPU_INDEX) torch torchvision || { \
+		echo "no CPU build of torch from $(CPU_INDEX): can you reach it, and does it have this version for your Python?" \
+			"make install TORCH= takes torch from PyPI"; exit 1; }
+	@touch $@
+
+$(ENVIRONMENTS:%=%/bin/python): %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make install PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
-	@touch $@
+	$(PYTHON) -m venv $*
 
 lint: install
 	$(RUN) -m ruff check .
@@ -29,6 +54,10 @@ lint: install
 
 test: lint
 	$(RUN) -m pytest
+
+test-oldest test-newest: test-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest $(CORE)
+	cd .venv-$* && bin/python ../scripts/demo.py
 
 demo: install
 	$(RUN) scripts/demo.py
@@ -43,4 +72,4 @@ mutate: install
 	$(RUN) tests/mutate.py
 
 clean:
-	rm -rf $(VENV) demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

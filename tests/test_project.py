@@ -1,7 +1,10 @@
 """Promises about the project itself: packaging, layers, README."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -42,14 +45,97 @@ def test_conda_environment_names_the_same_packages():
     assert f">={conda['python']}" == PROJECT["requires-python"]
 
 
+def pins_in(name: str) -> dict[str, str]:
+    """What a list of constraints holds every package to."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+    return {package.lower(): version for package, version in (line.split("==") for line in lines)}
+
+
 def test_constraints_pin_every_requirement_within_its_range():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {name.lower(): version for name, version in (line.split("==") for line in lines)}
+    pins = pins_in("constraints.txt")
     assert pins["torch"] == "2.13.0"
     assert pins["torchvision"] == "0.28.0"
     for name, lowest in map(parse, PROJECT["dependencies"] + EXTRAS):
         assert name in pins, f"{name} is not pinned in constraints.txt"
         assert versions(pins[name]) >= versions(lowest)
+
+
+def test_the_oldest_set_is_the_lower_bounds():
+    lowest = dict(map(parse, PROJECT["dependencies"] + EXTRAS))
+    for name, _ in map(parse, PEERS):
+        del lowest[name]
+    assert pins_in("constraints-oldest.txt") == lowest
+
+
+@pytest.fixture
+def make(tmp_path):
+    """``make`` on a copy whose Python only writes down, in ``calls``, what it is asked to do; pip fails on request."""
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-oldest.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def program(name: str, body: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def run(*arguments: str, machine: str = "Linux x86_64", gpu: bool = False, index: bool = True):
+        program(
+            ".venv/bin/python", f'echo "$@" >> calls\ncase "$*" in *--index-url*) {"true" if index else "false"};; esac'
+        )
+        program("bin/uname", f"echo {machine}")
+        program("bin/nvidia-smi", "true" if gpu else "false")
+        (tmp_path / "calls").write_text("")
+        command = ["make", f"--directory={tmp_path}", "--no-print-directory", *arguments]
+        path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+        done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+        return done, (tmp_path / "calls").read_text().splitlines()
+
+    return run
+
+
+def test_the_cpu_build_of_torch_comes_first_and_stays(make, tmp_path):
+    done, calls = make("install", "TORCH=cpu")
+    assert done.returncode == 0, done.stderr
+    torch, rest = calls
+    assert torch.endswith("--timeout 10 --retries 1 --index-url https://download.pytorch.org/whl/cpu torch torchvision")
+    assert "-c constraints.txt" in torch
+    assert "--no-deps" in torch
+    assert rest.endswith("-c constraints.txt -e .[dev,tensorboard]")
+    assert make("install")[1] == []
+    for stamp in tmp_path.glob(".venv/.*"):
+        os.utime(stamp, (0, 0))  # as if the lists had changed since
+    assert make("install")[1] == calls, "the CPU build is forgotten when the lists change"
+
+
+def test_an_index_that_is_out_of_reach_is_told(make, tmp_path):
+    done, calls = make("install", "TORCH=cpu", index=False)
+    assert done.returncode == 2
+    assert len(calls) == 1
+    told = done.stdout.splitlines()[-1]
+    assert "https://download.pytorch.org/whl/cpu" in told
+    assert "make install TORCH=" in told
+    assert not list(tmp_path.glob(".venv/.*"))
+    assert make("install", "TORCH=gpu")[0].stderr.count("TORCH=cpu") == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "gpu", "torch", "told"),
+    [
+        ("Linux x86_64", False, "", True),
+        ("Linux x86_64", True, "", False),
+        ("Linux x86_64", False, "cpu", False),
+        ("Linux aarch64", False, "", False),
+        ("Darwin arm64", False, "", False),
+    ],
+)
+def test_gigabytes_of_cuda_are_told_where_there_is_no_gpu(make, machine, gpu, torch, told):
+    done, _ = make("install", f"TORCH={torch}", machine=machine, gpu=gpu)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "CUDA" in line]
+    assert len(lines) == told
+    assert all("make install TORCH=cpu" in line for line in lines)
 
 
 @pytest.mark.parametrize(("package", "other"), [("inference", "pyro_models"), ("pyro_models", "inference")])
