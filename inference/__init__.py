@@ -19,7 +19,8 @@ from inference.objective import Objective
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.processes import join_processes, of_every_process
 from inference.randomness import epoch_order, set_seed
-from inference.run import Pair, Run, RunError, load, read_mapping
+from inference.reading import RunError, read_mapping
+from inference.run import Pair, Run, load
 from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms

@@ -13,12 +13,10 @@ import torch
 import yaml
 from torch import nn
 
-from inference.build import PROJECT, build
-from inference.checkpoint import load_checkpoint, read_progress
+from inference.checkpoint import read_progress
 from inference.environment import describe_environment
 from inference.files import write_whole
 from inference.folder import (
-    RunError,
     check_name,
     check_nothing_is_in_the_way,
     is_a_runs,
@@ -29,10 +27,10 @@ from inference.folder import (
     settle,
     take_place,
 )
+from inference.reading import RunError, read_mapping
 from inference.tables import as_csv, read_rows
 
 _DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
-_LARGEST_TEXT = 100_000  # bytes
 _COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
 
 
@@ -296,9 +294,10 @@ def load(
     run = Run.open(run_dir)
     config = run.config
     checkpoint = checkpoint or ("best" if config.get("num_validation") else "last")
-    pair = build(run.pair, allow=(*PROJECT, *([allow] if isinstance(allow, str) else allow)))
-    if not all(isinstance(pair.get(half), nn.Module) for half in ("model", "guide")):
+    description = run.pair
+    if description.keys() != {"model", "guide"} or not all(isinstance(half, dict) for half in description.values()):
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
+    pair = build(description, allow)
     if checkpoint == "best" and run.best_is_last:
         checkpoint = "last"
     try:
@@ -307,19 +306,3 @@ def load(
         run.check_unchanged()  # or the weights are not those of the configuration
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
     return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))
-
-
-def read_mapping(file: Path) -> dict[str, Any]:
-    """What a small YAML or JSON file maps; without aliases, by which a few lines can stand for gigabytes."""
-    try:
-        if file.stat().st_size > _LARGEST_TEXT:
-            raise RunError(f"{file} is damaged: no such file of a run is larger than {_LARGEST_TEXT:,} bytes")
-        text = file.read_text()
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise RunError(f"{file} is damaged: a run's files hold no YAML aliases")
-        content = yaml.safe_load(text)  # JSON is YAML
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{file} is damaged: expected a mapping")
-    return content

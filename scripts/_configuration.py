@@ -1,74 +1,86 @@
-"""Configuration files, which may come from anybody: read as plain options, and code that they name refused."""
+"""Configuration files, which may come from anybody: read as the plain options that a person could have typed."""
 
+import json
 import math
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from inference import RunError, read_mapping
-from inference.build import is_within
+from inference.build import check_may_import
+from inference.parts import find_part
 
-# whose classes a configuration may name: the parts, the objectives, and those that these are of in Pyro
-MAY_NAME = ("pyro_models", "inference.objectives", "pyro.infer")
 TYPED_ALONE = {"config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
-_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_PLAIN = str | int | float | None  # and bool, which is an int
 
 
-def read_configuration(file: str, options: Collection[str], roles: Collection[str], may_name: Collection[str]) -> str:
-    """The options in a file as text that a parser reads as nothing else.
+class Configuration:
+    """The options in a file.
 
     Args:
-        file: YAML.
+        file: YAML, such as a run's config.yaml.
         options: names of the options that it may give.
         roles: those of them that name parts.
-        may_name: packages whose classes it may name.
+        allowed: packages whose classes it may name beside this project's parts.
 
     Raises:
         ValueError: if it is no plain mapping of options, or names other classes.
     """
-    try:
-        content = read_mapping(Path(file))
-    except RunError as error:
-        raise ValueError(str(error)) from error
-    for name, value in content.items():
-        if name in TYPED_ALONE:
-            raise ValueError(f"{file} asks for {name}, which is for the command line alone: take it out")
-        if name not in options:
-            raise ValueError(f"{file} has an option {name!r}, which is not known: --help lists them")
-        for text in _texts(value, file, name, mappings=name in roles):
-            if name in roles and not re.fullmatch(r"[\w.+-]*", text):
-                raise ValueError(f"{file} has {text!r} within {name}: the options of parts are names and numbers")
-            if name in roles and _IMPORT_PATH.fullmatch(text) and not is_within(text, tuple(may_name)):
-                raise ValueError(
-                    f"{file} names {text!r}, which is not part of this project; if you trust that code, "
-                    f"allow it with --allow_import {text.split('.')[0]}"
-                )
-    return yaml.safe_dump(content, default_flow_style=True, width=math.inf)
 
-
-def packages_named(texts: Collection[str]) -> set[str]:
-    """The packages of all import paths in what a person typed, JSON and YAML included."""
-    found = set()
-    for text in texts:
+    def __init__(
+        self, file: str | Path, options: Collection[str], roles: Collection[str], allowed: Sequence[str]
+    ) -> None:
+        self.file = file
+        self.parts: dict[str, dict[str, Any]] = {}  # {"class_path": ..., "init_args": ...} by role
+        self.plain: dict[str, Any] = {}
         try:
-            parts = list(_texts(yaml.safe_load(text), "", "", mappings=True))
-        except (ValueError, RecursionError, yaml.YAMLError):
-            parts = [text]
-        found |= {part.split(".")[0] for part in parts if _IMPORT_PATH.fullmatch(part)}
-    return found
+            content = read_mapping(Path(file))
+        except RunError as error:
+            raise ValueError(str(error)) from error
+        for name, value in content.items():
+            if name in TYPED_ALONE:
+                raise ValueError(f"{file} asks for {name}, which is for the command line alone: take it out")
+            if name in roles:
+                self.parts[name] = self._part(name, value, allowed)
+            elif name not in options:
+                raise ValueError(f"{file} has an option {name!r}, which is not known: --help lists them")
+            elif not _is_plain(value):
+                raise ValueError(f"{file} has {name} of a form that is no option's: expected plain names and numbers")
+            else:
+                self.plain[name] = value
+        self.plain.pop("out", None)  # where to write is for the command line to say
+
+    def _part(self, role: str, value: Any, allowed: Sequence[str]) -> dict[str, Any]:
+        described = {"class_path": value} if isinstance(value, str) else value
+        path = described.get("class_path") if isinstance(described, dict) else None
+        if not isinstance(path, str) or not described.keys() <= {"class_path", "init_args"}:
+            raise ValueError(f"{self.file} must describe its {role} by class_path and init_args alone")
+        try:
+            if find_part(path) is None:
+                check_may_import(path, allowed)
+        except ValueError as error:
+            raise ValueError(f"{self.file}, {role}: {error}") from error
+        arguments = described.get("init_args") or {}
+        if not isinstance(arguments, dict) or not all(_is_plain(item) for item in arguments.values()):
+            raise ValueError(f"{self.file} must give the options of its {role} as plain names and numbers")
+        odd = [name for name in arguments if not name.isidentifier()]
+        if odd:
+            raise ValueError(f"{self.file} gives its {role} an option {odd[0]!r}, which is none")
+        return {"class_path": path, "init_args": arguments}
 
 
-def _texts(node: Any, file: str, name: str, mappings: bool) -> Iterator[str]:
-    """All texts within plain values; mappings are plain where parts are described."""
-    if isinstance(node, dict) and mappings and all(isinstance(key, str) and key.isidentifier() for key in node):
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            yield from _texts(item, file, name, mappings)
-    elif isinstance(node, str):
-        yield node
-    elif node is not None and not isinstance(node, bool | int | float):
-        raise ValueError(f"{file} has {name} of a form that is no option's: expected plain names and numbers")
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(isinstance(item, _PLAIN) for item in value))
+
+
+def as_typed(name: str, value: Any) -> str:
+    """The word of a command line that gives an option a plain value."""
+    return f"--{name}={value if isinstance(value, str) else _text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[repr(value)]
+    return json.dumps(value)

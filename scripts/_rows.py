@@ -1,16 +1,22 @@
-"""Tables of runs: one row a run, trained, diagnosed and evaluated by the scripts, and skipped where that is done."""
+"""Tables of runs: each row is a run that the scripts train, diagnose and evaluate unless that is done."""
 
 import json
-import runpy
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
+import train_vae
+from _trained import images_of
+from _training import build_and_try
+from diagnose import diagnose_run
+from evaluate import evaluate
 
-from inference import Run, write_whole
+from inference import Run, read_mapping, write_whole
+
+_NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_import", "data_root"}
 
 
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
@@ -19,12 +25,11 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
     Raises:
         ValueError: if the file is no such list, or a chosen row is not in it.
     """
-    try:
-        rows = yaml.safe_load(file.read_text())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} is not a YAML file: {error}") from error
-    if not isinstance(rows, dict) or not all(isinstance(part, str) for row in rows.items() for part in row):
-        raise ValueError(f"{file} must map names of rows to options of train_vae.py, each a text")
+    rows = read_mapping(file)
+    for name, row in rows.items():
+        if not isinstance(row, str):
+            raise ValueError(f"{file} must map names of rows to options of train_vae.py, each a text")
+        check_row(f"row {name!r} of {file}", row)
     odd = [name for name in rows if Path(name).name != name or name.startswith(".")]
     if odd:
         raise ValueError(f"names of rows are names of folders: {', '.join(map(repr, odd))} cannot be one")
@@ -34,7 +39,50 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
     return {name: rows[name] for name in rows if not chosen or name in chosen}
 
 
-def make_row(path: Path, options: str, root: str | None, num_samples: int) -> None:
+def check_row(what: str, options: str) -> None:
+    """Make sure that the options of a row leave it to the table where things are read and written.
+
+    Raises:
+        ValueError: if not.
+    """
+    try:
+        words = shlex.split(options)
+    except ValueError as error:
+        raise ValueError(f"{what} is no list of options: {error}") from error
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and (name in _NOT_OF_A_ROW or name.endswith(".help") or name == "help"):
+            raise ValueError(f"{what} has {word}, which is for the command line alone: take it out")
+
+
+def try_rows(rows: dict[str, str], root: str | None, allow: Sequence[str]) -> None:
+    """Parse the options of all rows, build their pairs, and show each two images: before the first is trained.
+
+    Raises:
+        ValueError: if one of them cannot work; it names the row.
+    """
+    loaded: dict[tuple, Any] = {}
+    for name, options in rows.items():
+        try:
+            parser, chosen = train_vae.parse([*_words(options, root, allow), "--out", "unused"], trusted=False)
+            data = tuple(chosen[key] for key in ("dataset", "binarisation", "seed", "conditional"))
+            if data not in loaded:
+                loaded[data] = images_of(chosen.as_dict(), root)
+            train = loaded[data][0]
+            build_and_try(parser, chosen, train_vae.describe_pair(chosen, train, parser.allowed), train)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"row {name!r} cannot be trained: {error}") from error
+
+
+def _words(options: str, root: str | None, allow: Sequence[str]) -> list[str]:
+    return [
+        *shlex.split(options),
+        *([] if root is None else ["--data_root", root]),
+        *(["--allow_import", *allow] if allow else []),
+    ]
+
+
+def make_row(path: Path, options: str, root: str | None, num_samples: int, allow: Sequence[str] = ()) -> None:
     """Train unless that is done, diagnose, evaluate.
 
     Raises:
@@ -42,7 +90,6 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
     """
     if num_samples < 20:  # what the diagnosis needs: known before the training
         raise ValueError(f"num_samples must be at least 20; got {num_samples}")
-    command = [*shlex.split(options), "--out", str(path)]
     trained = (path / "checkpoints" / "last.safetensors").exists()
     if trained and not is_of(Run.open(path).environment["command"], options, path):
         raise RuntimeError(f"{path} holds a row of other options: remove it, or choose another --out")
@@ -50,10 +97,16 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int) -> No
         print(f"{path.name}: made already", flush=True)
         return
     print(f"{path.name}: {options}", flush=True)
-    data = [] if root is None else ["--data_root", root]
-    run_script("train_vae.py", *command, *data, *(["--resume"] if trained else []))
-    run_script("diagnose.py", str(path), *data, "--num_samples", str(num_samples))
-    run_script("evaluate.py", str(path), *data, "--m", str(num_samples), "--repeats", "1")
+    first, more = shlex.split(options), _words("", root, allow)
+    training = [*first, "--out", str(path), *more, *(["--resume"] if trained else [])]
+    with _as_typed("train_vae.py", training):
+        train_vae.train_vae(training, trusted=False)
+    for script, use, own in (
+        ("diagnose.py", diagnose_run, ["--num_samples", str(num_samples)]),
+        ("evaluate.py", evaluate, ["--m", str(num_samples), "--repeats", "1"]),
+    ):
+        with _as_typed(script, [str(path), *own, *more]):
+            use([str(path), *own, *more])
 
 
 def is_of(command: str, options: str, path: Path) -> bool:
@@ -62,18 +115,19 @@ def is_of(command: str, options: str, path: Path) -> bool:
     return f"{command.partition('train_vae.py ')[2]} ".startswith(f"{wanted} ")
 
 
-def run_script(name: str, *arguments: str) -> None:
-    """Run a script in this process, as if it had been typed."""
+@contextmanager
+def _as_typed(script: str, arguments: list[str]) -> Iterator[None]:
+    """Within, records say that a script was called so, and failures name it.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
     typed = sys.argv
-    script = str(Path(typed[0]).parent / name)  # as typed, for the record
-    sys.argv = [script, *arguments]
+    sys.argv = [str(Path(typed[0]).parent / script), *arguments]
     try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as stop:
-        if stop.code == 130:
-            raise KeyboardInterrupt from stop
-        if stop.code:
-            raise RuntimeError(f"{name} {shlex.join(arguments)} failed; the rows that are made are kept") from stop
+        yield
+    except (Exception, SystemExit) as error:
+        raise RuntimeError(f"{script} {shlex.join(arguments)}: {error}; the rows that are made are kept") from error
     finally:
         sys.argv = typed
 

@@ -1,15 +1,16 @@
 """What the two training scripts share: options, data, the run folder and the fit."""
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
-from _cli import Choice, Parser, with_defaults
+from _cli import Choice, Parser, config_of, defaults_of, with_defaults
 from _trained import images_of
 from jsonargparse import Namespace
 from pyro.infer import ELBO
+from torch import nn
 
 from inference import (
     DATASETS,
@@ -30,8 +31,6 @@ OBJECTIVE = Choice(
     "objective",
     ("Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "DReG", "STL", "BetaELBO"),
     "bound that is maximised",
-    package="inference.objectives",
-    base=ELBO,
 )
 
 
@@ -70,21 +69,27 @@ def labels_known(train: Images) -> dict[str, int]:
     return {"num_classes": train.num_classes, "context": train.num_classes} if train.conditional else {}
 
 
+def build_and_try(
+    parser: Parser, options: Namespace, pair: dict[str, Any], train: Images
+) -> tuple[nn.Module, nn.Module, ELBO]:
+    """Model, guide and objective, once they have seen two images: before a run that is there is touched."""
+    settings = settings_of(options)
+    set_seed(settings.seed)
+    programs = build(pair, allow=parser.allowed)
+    objective = build(options.objective, allow=parser.allowed)
+    settings.check_holds_out_fewer_than(len(train))
+    check_pair(programs["model"], programs["guide"], train, objective)
+    return programs["model"], programs["guide"], objective
+
+
 def train_pair(
     parser: Parser, options: Namespace, pair: dict[str, Any], train: Images, test: Images, show: str
 ) -> None:
     """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)
-    config = yaml.safe_load(parser.dump(options))
-    for once in ("resume", "overwrite", "allow_import"):  # asked for this time; --config must not ask for them again
-        config.pop(once, None)
+    config = config_of(options, parser.choices)
     rank, processes = join_processes(settings.device == "cpu")
-    set_seed(settings.seed)
-    programs = build(pair, allow=parser.allowed)
-    objective = build(options.objective.as_dict(), allow=parser.allowed)
-    model, guide = programs["model"], programs["guide"]
-    settings.check_holds_out_fewer_than(len(train))
-    check_pair(model, guide, train, objective)  # before a run that is there is touched
+    model, guide, objective = build_and_try(parser, options, pair, train)
     run = Run(Path(options.out))
     if not options.resume:
         run.check_free(options.overwrite)
@@ -92,8 +97,8 @@ def train_pair(
         if options.resume:
             run = Run.open(options.out)
             old = run.config
-            defaults = yaml.safe_load(parser.dump(parser.get_defaults(skip_validation=True), skip_validation=True))
-            refuse_changes(defaults | old, config)  # of an option that is newer than the run, its default
+            before = defaults_of(parser) | old  # an option that is newer than the run had its default
+            refuse_changes(before, config, parser.allowed)
             check_can_be_continued(run, settings, processes)
             of_every_process(rank)  # all have read it
             if rank == 0:
@@ -134,9 +139,10 @@ MAY_CHANGE = {
 }
 
 
-def refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+def refuse_changes(before: dict[str, Any], now: dict[str, Any], allow: Sequence[str]) -> None:
     """Refuse to continue a run with other options; one that it did not know had its default."""
-    plain = [json.loads(json.dumps({key: with_defaults(value) for key, value in c.items()})) for c in (before, now)]
+    whole = [{key: with_defaults(value, allow) for key, value in config.items()} for config in (before, now)]
+    plain = json.loads(json.dumps(whole))
     changed = sorted(key for key in before.keys() | now.keys() if plain[0].get(key) != plain[1].get(key))
     refused = [key for key in changed if key not in MAY_CHANGE]
     if refused:

@@ -12,9 +12,9 @@ import _interrupts  # noqa: F401  (before what is slow to import)
 import torch
 from _cli import Parser, main
 from _figures import compare, save
-from _rows import make_row, print_rows, read_rows, row_of, rows_in, write_rows
+from _rows import check_row, make_row, print_rows, read_rows, row_of, rows_in, try_rows, write_rows
 from _trained import checked_result
-from train_vae import prepare
+from train_vae import describe_pair, load_images, parse
 
 from inference import Run, build, collapse_threshold, set_seed
 
@@ -59,9 +59,9 @@ def collapse_study() -> None:
     thresholds: dict[str, float] = {}
 
     def threshold_of(row: str) -> float:
-        parser, chosen, pair, train, _ = prepare(
-            [*shlex.split(f"{common} {row}"), "--out", str(out / "none"), *data_root]
-        )
+        parser, chosen = parse([*shlex.split(f"{common} {row}"), "--out", str(out / "none"), *data_root], trusted=False)
+        train, _ = load_images(parser, chosen)
+        pair = describe_pair(chosen, train, parser.allowed)
         key = repr((pair["model"]["init_args"]["likelihood"], chosen.conditional))
         if key not in thresholds:
             set_seed(0)
@@ -71,10 +71,12 @@ def collapse_study() -> None:
             thresholds[key] = collapse_threshold(build(pair, parser.allowed)["model"].likelihood, *data)
         return thresholds[key]
 
+    check_row("--common", common)
     data_root = [] if options.data_root is None else ["--data_root", options.data_root]
     weight = round(options.margin * threshold_of(""), 2)
     print(f"collapse is stable above a weight of {threshold_of(''):.3f}: the weight is {weight}", flush=True)
     common = f"{common} --objective BetaELBO --objective.beta {weight}"
+    try_rows({name: f"{common} {row}" for name, row in rows.items()}, options.data_root, ())
     table: list[dict[str, Any]] = []
     curves: dict[str, list[float]] = {}
     for name, row in rows.items():

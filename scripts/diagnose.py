@@ -1,6 +1,7 @@
 """Say what a trained run has learned: active coordinates, collapse, the quality of its guide."""
 
 import json
+from collections.abc import Sequence
 
 from _cli import Parser, main
 from _trained import add_run_options, images_of, is_writable, load_pair
@@ -8,14 +9,14 @@ from _trained import add_run_options, images_of, is_writable, load_pair
 from inference import Diagnosis, Run, diagnose
 
 
-def diagnose_run() -> None:
+def diagnose_run(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__)
     add_run_options(parser)
     parser.add_argument("--num_images", type=int, default=1000, help="test images for the latents")
     parser.add_argument("--num_weighted", type=int, default=100, help="test images for the importance weights")
     parser.add_argument("--num_samples", type=int, default=5000, help="importance samples for each of these")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    options = parser.parse()
+    options = parser.parse(argv)
 
     run = Run.open(options.run)
     kept = is_writable(run)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ BINARY = ([5, 50, 150], 50)
 INTEGER = ([1, 8], 5)
 
 
-def evaluate() -> None:
+def evaluate(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__)
     add_run_options(parser)
     parser.add_argument("--m", type=int, nargs="+", default=None, help="numbers of importance samples")
@@ -30,7 +31,7 @@ def evaluate() -> None:
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU where there is one")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--result", type=str | None, default=None, help="file to write the record to as well")
-    options = parser.parse()
+    options = parser.parse(argv)
 
     run = Run.open(options.run)
     of_run = {  # as it is now: by the end it may be another

@@ -6,6 +6,7 @@ from typing import Any
 from _cli import Choice, Parser, describe, main
 from _training import OBJECTIVE, add_training_options, labels_known, load_images, train_pair
 from jsonargparse import Namespace
+from torch import nn
 
 from inference import BINARISATIONS, Images, build
 
@@ -27,8 +28,8 @@ GUIDE = Choice(
 )
 
 
-def prepare(argv: Sequence[str] | None = None) -> tuple[Parser, Namespace, dict[str, Any], Images, Images]:
-    """The parser, its options, the description of model and guide, and the images to train and to test on."""
+def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> tuple[Parser, Namespace]:
+    """The parser, and the options that it has read."""
     parser = Parser(description=__doc__)
     parser.add_choices(MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
     parser.add_argument(
@@ -40,9 +41,7 @@ def prepare(argv: Sequence[str] | None = None) -> tuple[Parser, Namespace, dict[
     )
     parser.add_argument("--conditional", action="store_true", help="a model of images given their labels")
     add_training_options(parser, epochs=150, lr=2e-3)
-    options = parser.parse(argv)
-    train, test = load_images(parser, options)
-    return parser, options, describe_pair(options, train, parser.allowed), train, test
+    return parser, parser.parse(argv, trusted)
 
 
 def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> dict[str, Any]:
@@ -52,7 +51,10 @@ def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> 
     known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}
     known |= {"levels": levels, **labels_known(train)}
     likelihood = describe(options.likelihood, **known)
-    known |= {"likelihood": likelihood, "per_pixel": build(likelihood, allowed).per_pixel}
+    known |= {
+        "likelihood": likelihood,
+        "per_pixel": _per_pixel(build({"likelihood": likelihood}, allowed)["likelihood"]),
+    }
     known |= {role: {"same_as": role} for role in ("model", "guide")}  # for parts that use the other half
     layers = describe(options.model, **known)["init_args"]
     code = {**known, "latent_dim": layers.get("top_dim", options.latent_dim)}
@@ -62,8 +64,20 @@ def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> 
     return {"model": describe(options.model, **known), "guide": describe(options.guide, **known)}
 
 
-def train_vae() -> None:
-    parser, options, pair, train, test = prepare()
+def _per_pixel(likelihood: nn.Module) -> int:
+    found = getattr(likelihood, "per_pixel", None)
+    if not isinstance(found, int):
+        raise ValueError(
+            f"{type(likelihood).__name__} cannot be a likelihood: it must say in per_pixel how many numbers of the "
+            "decoder it takes for each pixel"
+        )
+    return found
+
+
+def train_vae(argv: Sequence[str] | None = None, trusted: bool = True) -> None:
+    parser, options = parse(argv, trusted)
+    train, test = load_images(parser, options)
+    pair = describe_pair(options, train, parser.allowed)
     train_pair(parser, options, pair, train, test, show="negative_elbo")
 
 

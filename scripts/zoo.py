@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _cli import Parser, main
-from _rows import is_made, is_of, make_row, print_rows, read_rows, row_of, rows_in, write_rows
+from _rows import check_row, is_made, is_of, make_row, print_rows, read_rows, row_of, rows_in, try_rows, write_rows
 from _trained import checked_result
 
 ROWS = Path(__file__).parent / "configs" / "zoo.yaml"
@@ -19,18 +19,24 @@ def zoo() -> None:
     parser.add_argument("--result", type=str | None, default=None, help="file for the table of all rows made so far")
     parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets")
     parser.add_argument("--num_samples", type=int, default=5000, help="of the estimate of the log-likelihood")
+    own = "packages of your own that the rows may name"
+    parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
     options = parser.parse()
 
     out = Path(options.out)
     result = checked_result(options.result) if options.result else None
     rows = read_rows(Path(options.list))
     table = {row["name"]: row for row in rows_in(result, options.num_samples)} if result else {}
-    for name in read_rows(Path(options.list), options.rows):
-        asked = f"{options.common} {rows[name]}"
-        if name in table and is_of(table[name]["command"], asked, out / name):
+    check_row("--common", options.common)
+    asked = {name: f"{options.common} {rows[name]}" for name in read_rows(Path(options.list), options.rows)}
+    there = {name for name in asked if name in table and is_of(table[name]["command"], asked[name], out / name)}
+    made = {name for name in asked if is_made(out / name, options.num_samples)}
+    try_rows({n: row for n, row in asked.items() if n not in there | made}, options.data_root, options.allow_import)
+    for name, row in asked.items():
+        if name in there:
             print(f"{name}: in {result} already", flush=True)
         else:
-            make_row(out / name, asked, options.data_root, options.num_samples)
+            make_row(out / name, row, options.data_root, options.num_samples, options.allow_import)
     table |= {
         name: row_of(out / name, options.num_samples) for name in rows if is_made(out / name, options.num_samples)
     }

@@ -20,7 +20,7 @@ EXTRAS = [entry for group in PROJECT["optional-dependencies"].values() for entry
 PEERS = PROJECT["optional-dependencies"]["bench"]  # what is measured against, and used by nothing
 # names that differ on conda-forge, and what pip's extra "signatures" stands for there
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-CONDA_ONLY = {"python", "pip", "docstring-parser", "typeshed-client"}
+CONDA_ONLY = {"python", "pip", "typeshed-client"}
 
 
 def parse(entry: str) -> tuple[str, str]:
@@ -149,7 +149,7 @@ def test_packages_do_not_import_one_another(package, other):
 
 def test_what_is_imported_is_required():
     required = {name for name, _ in map(parse, PROJECT["dependencies"])}
-    modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml", "docstring_parser": "docstring-parser"}
     for package in ("inference", "pyro_models", "scripts"):
         local = {file.stem for file in (ROOT / "scripts").glob("*.py")} | {"inference", "pyro_models"}
         for file in (ROOT / package).rglob("*.py"):

@@ -8,3 +8,5 @@ from inference.objectives.path_derivative import STL, DReG
 from inference.objectives.renyi import RenyiELBO
 
 __all__ = ["STL", "BetaELBO", "DReG", "ImageELBO", "RenyiELBO", "TraceMeanField_ELBO", "Trace_ELBO"]
+
+PARTS = {"objective": (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO, DReG, STL, BetaELBO)}  # that files may name

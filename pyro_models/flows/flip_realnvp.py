@@ -6,7 +6,7 @@ from torch.distributions import Transform
 
 from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
-from pyro_models.networks import MLP, Parallel
+from pyro_models.networks import MLP, Activation, Parallel
 from pyro_models.transforms import AffineCoupling, Flip
 
 
@@ -14,7 +14,7 @@ def flip_realnvp(
     image_shape: Sequence[int],
     pairs: int = 4,
     hidden: Sequence[int] = (512, 512),
-    activation: str = "ELU",
+    activation: Activation = "ELU",
     dropout: float = 0.0,
     separate: bool = False,
     bound: float | None = 2.0,

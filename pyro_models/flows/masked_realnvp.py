@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
-from pyro_models.networks import MLP, Parallel
+from pyro_models.networks import MLP, Activation, Parallel
 from pyro_models.transforms import AffineCoupling
 
 
@@ -12,7 +12,7 @@ def masked_realnvp(
     image_shape: Sequence[int],
     layers: int = 6,
     hidden: Sequence[int] = (512, 512),
-    activation: str = "ReLU",
+    activation: Activation = "ReLU",
     alpha: float = 1e-6,
     context: int = 0,
 ) -> Flow:

@@ -3,12 +3,13 @@
 from pyro_models.networks.context import WithContext
 from pyro_models.networks.decoders import ConvDecoder, MLPDecoder
 from pyro_models.networks.encoders import ConvEncoder, MLPEncoder
-from pyro_models.networks.mlp import MLP, Parallel
+from pyro_models.networks.mlp import MLP, Activation, Parallel
 from pyro_models.networks.resnet import ResNet, ScaleAndShift
 from pyro_models.networks.scale import scale_of
 
 __all__ = [
     "MLP",
+    "Activation",
     "ConvDecoder",
     "ConvEncoder",
     "MLPDecoder",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pyro_models.networks.encoders import join
-from pyro_models.networks.mlp import MLP
+from pyro_models.networks.mlp import MLP, Activation
 from pyro_models.networks.resnet import Residual
 from pyro_models.sizes import check_at_least, checked_shape
 
@@ -37,7 +37,7 @@ class MLPDecoder(nn.Module):
         latent_dim: int,
         image_shape: Sequence[int],
         hidden: Sequence[int] = (400, 400),
-        activation: str = "ELU",
+        activation: Activation = "ELU",
         latent_dropout: float = 0.0,
         per_pixel: int = 1,
         context: int = 0,

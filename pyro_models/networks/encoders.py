@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyro_models.networks.mlp import MLP, activation_class
+from pyro_models.networks.mlp import MLP, Activation, activation_class
 from pyro_models.networks.resnet import Residual
 from pyro_models.sizes import check_at_least, checked_shape
 
@@ -39,7 +39,7 @@ class MLPEncoder(nn.Module):
         self,
         image_shape: Sequence[int],
         hidden: Sequence[int] = (400, 400),
-        activation: str = "ELU",
+        activation: Activation = "ELU",
         noise: float = 0.0,
         context: int = 0,
         levels: int = 2,

@@ -1,21 +1,30 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+# those of torch.nn that need no argument and act on each unit alone
+# fmt: off
+Activation = Literal[
+    "ELU", "ReLU", "SiLU", "GELU", "Tanh", "LeakyReLU", "CELU", "SELU", "Mish", "PReLU", "ReLU6", "RReLU",
+    "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LogSigmoid", "Sigmoid",
+    "Softplus", "Softshrink", "Softsign", "Tanhshrink",
+]
+# fmt: on
 
 
 def activation_class(name: str) -> type[nn.Module]:
     """The class of ``torch.nn`` of that name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if it is none of :data:`Activation`.
     """
-    found = getattr(nn, name, None)
-    if not isinstance(found, type):
-        raise ValueError(f"unknown activation {name!r}: expected a class of torch.nn, such as 'ELU'")
-    return found
+    if name not in get_args(Activation):
+        raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(get_args(Activation))}")
+    return getattr(nn, name)
 
 
 class MLP(nn.Module):
@@ -34,7 +43,7 @@ class MLP(nn.Module):
         in_features: size of the input.
         out_features: size of the output, or the sizes of the heads.
         hidden: widths of the hidden layers; none makes the map affine.
-        activation: name of a class in ``torch.nn``.
+        activation: one of :data:`Activation`, by its name in ``torch.nn``.
         dropout: probability with which a hidden unit is set to zero in training.
         zero_init: start with all outputs at zero (a coupling then starts as the identity).
 

@@ -376,21 +376,31 @@ def test_damaged_yaml_is_named(tmp_path):
     "path", ["os.system", "pyro_models.flows.flow.torch.load", "pyro_models.flows.flow.sum_rightmost", "builtins.eval"]
 )
 def test_a_description_builds_only_what_this_project_defines(path):
-    with pytest.raises(ValueError, match="refused|no class or function"):
+    with pytest.raises(ValueError, match="refused|no part"):
         build({"class_path": path, "init_args": {}})
 
 
 def test_a_user_can_allow_a_package():
-    spec = {"class_path": "collections.OrderedDict", "init_args": {"a": 1}}
-    with pytest.raises(ValueError, match="--allow_import collections"):
+    spec = {"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 3}}
+    with pytest.raises(ValueError, match="--allow_import torch"):
         build(spec)
-    assert build(spec, allow=("collections",)) == {"a": 1}
-    assert build([spec, {"b": 2}], allow=None) == [{"a": 1}, {"b": 2}]
+    assert build(spec, allow=("torch",)).weight.shape == (3, 2)
+    assert build({"prior": spec}, allow=["torch.nn"])["prior"].weight.shape == (3, 2)
+    for path, says in (
+        ("torch.load", "no class"),  # a function
+        ("torch.nn.functional.F", "no class"),
+        ("torch.nn.Module.__init__", "no part"),
+        ("torch._C.Graph", "no part"),  # private
+        ("torch.utils.data.DataLoader", "cannot be a part"),  # no module
+        ("torch.nn.os", "no class"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            build({"class_path": path}, allow=("torch",))
 
 
-@pytest.mark.parametrize("path", ["pyro_models.Vae", "pyro_models.nothing.X", "VAE", ""])
+@pytest.mark.parametrize("path", ["pyro_models.Vae", "pyro_models.nothing.X", "Vae", "", "pyro_models.MLP"])
 def test_unknown_paths_are_named(path):
-    with pytest.raises(ValueError, match="no class or function|refused"):
+    with pytest.raises(ValueError, match="no part|refused"):
         build({"class_path": path})
 
 

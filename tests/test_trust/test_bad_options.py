@@ -102,7 +102,7 @@ def options_of_parts(name: str) -> list[str]:
         f"--{choice.role}={part} --{choice.role}.{option}"
         for choice in choices
         for part in choice.names
-        for option in inspect.signature(import_object(choice.path(part))).parameters
+        for option in inspect.signature(import_object(part)).parameters
         if option not in _cli.GIVEN
     ]
 

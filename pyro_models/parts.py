@@ -1,0 +1,35 @@
+"""Every part of a pair that a file or a command line may name, by the role it plays.
+
+A part of your own goes by its import path and needs no entry here; files may name such a part only
+where its package is allowed.
+"""
+
+from pyro_models.flows import flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
+from pyro_models.guides import (
+    FlowDequantizer,
+    FlowGuide,
+    FullRankGuide,
+    IAFGuide,
+    MeanFieldGuide,
+    SemiAmortizedGuide,
+    TopDownGuide,
+    TwoLevelGuide,
+    UniformDequantizer,
+)
+from pyro_models.likelihoods import AutoregressivePixels, BernoulliPixels, CategoricalPixels, LogisticPixels
+from pyro_models.models import VAE, FlowModel, TwoLevelVAE
+from pyro_models.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from pyro_models.priors import ClassNormal, FlowPrior, GaussianMixture, StandardNormal, VampPrior, ZukoPrior
+
+PARTS = {
+    "model": (VAE, TwoLevelVAE, FlowModel),
+    "prior": (StandardNormal, GaussianMixture, VampPrior, FlowPrior, ZukoPrior, ClassNormal),
+    "decoder": (MLPDecoder, ConvDecoder),
+    "likelihood": (BernoulliPixels, AutoregressivePixels, CategoricalPixels, LogisticPixels),
+    "encoder": (MLPEncoder, ConvEncoder),
+    "guide": (
+        *(MeanFieldGuide, FullRankGuide, FlowGuide, IAFGuide, SemiAmortizedGuide, TwoLevelGuide, TopDownGuide),
+        *(UniformDequantizer, FlowDequantizer),
+    ),
+    "flow": (flip_realnvp, image_realnvp, multiscale_realnvp, masked_realnvp),
+}

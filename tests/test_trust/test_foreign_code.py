@@ -1,0 +1,261 @@
+"""Files from strangers run no code: documents made of dangerous pieces, and every attack that once worked.
+
+PYRO_MODELS_FUZZ sets how many documents are tried.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, described_vae
+
+from inference import Run, RunError, build, load, read_mapping
+from inference.parts import Role, find_part, fits, is_plain, parts
+
+COUNT = int(os.environ.get("PYRO_MODELS_FUZZ", "250"))
+STRIKES = """
+import os
+os.mkdir('struck')
+def strike(*_, **__): os.mkdir('struck')
+class Evil:
+    def __init__(*_): strike()
+"""
+ALLOWED = """
+import os
+from collections import OrderedDict as Borrowed
+import pyro.distributions as dist, torch
+from torch import nn
+def strike(*_, **__): os.mkdir('struck')
+class _Private(nn.Module): pass
+class Laplace(nn.Module):
+    def __init__(self, latent_dim: int, scale: float = 1.0):
+        super().__init__()
+        self.latent_dim, self.scale = latent_dim, scale
+    def forward(self):
+        return dist.Laplace(torch.zeros(self.latent_dim), self.scale).to_event(1)
+"""
+
+
+def script(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
+    path = os.pathsep.join(filter(None, [str(cwd), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small run of each kind, and a module that leaves a mark when it is imported."""
+    folder = tmp_path_factory.mktemp("foreign")
+    quick = ["--dataset", "digits", "--epochs", 1, "--batch_size", 500, "--device", "cpu"]
+    vae = [*quick, "--latent_dim", 2, "--encoder.hidden", "[4]", "--decoder.hidden", "[4]", "--out", "vae"]
+    flow = [*quick, "--flow.hidden", "[4]", "--flow.pairs", 1, "--out", "flow"]
+    for name, options in (("train_vae.py", vae), ("train_realnvp.py", flow)):
+        done = script(name, *options, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    (folder / "evil.py").write_text(STRIKES)
+    (folder / "allowed.py").write_text(ALLOWED)
+    (folder / "part-1.yaml").write_text("class_path: evil.Evil\n")
+    return folder
+
+
+def test_no_document_runs_code(folder):
+    done = script("../tests/test_trust/fuzz_files.py", COUNT, 7, folder, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout)
+    assert not report["failures"], json.dumps(report["failures"], indent=2)
+    assert sum(report["outcomes"].values()) == COUNT + 6  # and each way once with what is whole
+    if COUNT >= 200:
+        assert len(report["outcomes"]) == 12, "every reader accepts some documents and refuses some"
+    assert not (folder / "struck").exists()
+
+
+def _with_jit_options(*steps: dict) -> dict:
+    return {"objective": {"class_path": "pyro.infer.Trace_ELBO", "init_args": {"jit_options": list(steps)}}}
+
+
+def _set(key: str, value: object) -> dict:
+    arguments = {"obj": {"class_path": "pyro_models.StandardNormal"}, "key": key, "val": value}
+    return {"class_path": "pyro.infer.autoguide.utils.deep_setattr", "init_args": arguments}
+
+
+ATTACKS = {
+    "attributes set one by one": _with_jit_options(
+        _set(".__class__.aa", {"class_path": "pyro.infer.inspect.TrackProvenance"}), _set(".aa.ctx.sys.path", ["evil"])
+    ),
+    "a function behind a module": {
+        "prior": {
+            "class_path": "pyro.infer.predictive.MHResampler",
+            "init_args": {"sampler": "pyro.infer.inspect.os.abort"},
+        }
+    },
+    "another file": {"prior": "part-1.yaml"},
+    "a list of files": {"prior": ["part-1.yaml"]},
+    "an option that is a description": {
+        "decoder": {"class_path": "pyro_models.MLPDecoder", "init_args": {"hidden": {"class_path": "evil.Evil"}}}
+    },
+    "an option that is a text": {
+        "decoder": {"class_path": "pyro_models.MLPDecoder", "init_args": {"activation": "Module"}}
+    },
+    "a part in the wrong place": {"prior": {"class_path": "pyro_models.MLPDecoder"}},
+    "a private function": {"prior": {"class_path": "pyro_models._arguments.check_arguments"}},
+    "what an allowed module imports": {"prior": {"class_path": "allowed.Borrowed"}},
+    "a function of an allowed module": {"prior": {"class_path": "allowed.strike"}},
+    "a private class of an allowed module": {"prior": {"class_path": "allowed._Private"}},
+    "an attribute of an allowed module's module": {"prior": {"class_path": "allowed.os.abort"}},
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_that_a_configuration_may_try(folder, tmp_path, attack):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"dataset": "digits", **ATTACKS[attack]}))
+    done = script("train_vae.py", "--config", file, "--out", "new", "--allow_import", "allowed", cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    config = folder / "vae" / "config.yaml"
+    before = config.read_text()
+    config.write_text(yaml.safe_dump(yaml.safe_load(before) | ATTACKS[attack]))
+    try:
+        done = script("train_vae.py", "--resume", "--out", "vae", "--allow_import", "allowed", cwd=folder)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    finally:
+        config.write_text(before)
+    assert not (folder / "struck").exists()
+    assert not (folder / "new").exists()
+
+
+def test_a_configuration_does_not_say_where_to_write(folder, tmp_path):
+    config = yaml.safe_load((folder / "vae" / "config.yaml").read_text()) | {"out": str(tmp_path / "elsewhere")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    done = script("train_vae.py", "--config", tmp_path / "config.yaml", cwd=folder)
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+    done = script("train_vae.py", "--config", tmp_path / "config.yaml", "--out", tmp_path / "asked", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asked", "config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("--prior evil.Evil", "--allow_import evil"),
+        ("--prior=evil.Evil", "--allow_import evil"),
+        ("--out elsewhere", "command line alone"),
+        ("--config evil.yaml", "command line alone"),
+        ("--allow_import evil --prior evil.Evil", "command line alone"),
+        ("--prior.help evil.Evil", "command line alone"),
+        ("--latent_dim 'x", "no list of options"),
+        ("--latent_dim x", "--latent_dim"),
+        ("--guide FlowGuide --latent_dim 1", "at least 2"),
+    ],
+)
+def test_rows_of_a_list_are_tried_before_the_first_is_trained(folder, row, says):
+    (folder / "rows.yaml").write_text(yaml.safe_dump({"fine": "--latent_dim 2", "odd": row}))
+    quick = ["--common", "--dataset digits --epochs 1 --batch_size 500", "--num_samples", 20]
+    done = script("zoo.py", "--list", "rows.yaml", *quick, "--out", "zoo", cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
+    assert "odd" in done.stderr
+    assert not (folder / "zoo").exists()
+    assert not (folder / "struck").exists()
+
+
+def test_parts_of_an_allowed_package_may_be_named(folder):
+    quick = ["--dataset", "digits", "--epochs", 1, "--batch_size", 500, "--out", "own", "--overwrite"]
+    (folder / "own.yaml").write_text("prior:\n  class_path: allowed.Laplace\n  init_args: {scale: 0.5}\n")
+    refused = script("train_vae.py", "--config", "own.yaml", *quick, cwd=folder)
+    assert "--allow_import allowed" in refused.stderr
+    done = script("train_vae.py", "--config", "own.yaml", *quick, "--allow_import", "allowed", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert Run.open(folder / "own").pair["model"]["init_args"]["prior"]["init_args"]["scale"] == 0.5
+    with pytest.raises(ValueError, match="--allow_import allowed"):
+        load(folder / "own")
+
+
+@pytest.mark.parametrize("part", parts(), ids=lambda part: part.path)
+def test_every_option_of_a_part_is_plain_or_a_part(part):
+    for name, hint in part.options.items():
+        alone = isinstance(hint, Role) or is_plain(hint) or hint is type(None)
+        assert alone, f"{part.path} takes {name} as {hint}"
+        assert "str" not in str(hint).replace("Role", ""), f"{name}: texts are from a list, Literal"
+    name = part.name
+    home = part.constructor.__module__
+    assert find_part(name) is find_part(part.path) is find_part(f"{home}.{name}") is part
+    assert len([other for other in parts() if other.name == part.name]) == 1
+
+
+def test_old_run_folders_name_what_they_did():
+    for path in ("pyro.infer.Trace_ELBO", "inference.objectives.DReG", "pyro_models.priors.GaussianMixture"):
+        assert find_part(path).name == path.rpartition(".")[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "right"),
+    [
+        (3, int, True), (True, int, False), (2**60, int, False), (3.0, int, False), ("3", int, False),
+        (3, float, True), (float("nan"), float, False), (float("inf"), float, False), (False, float, False),
+        (None, float | None, True), ("x", float | None, False), (1, bool, False), ([1, 2], list[int], True),
+        ([1, [2]], list[int], False), ([1, True], list[int], False), ({}, list[int], False), ((1, 2), list[int], True),
+    ],
+)  # fmt: skip
+def test_plain_values_fit_their_type(value, hint, right):
+    assert fits(value, hint) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: &x 1\nb: *x", "anchor"),
+        ("a: &x 1", "anchor"),
+        ("a: !!str 1", "tags"),
+        ("a: !evil 1", "tags"),
+        ("a: 1\na: 2", "twice"),
+        ("1: 2", "texts"),
+        ("? [a]\n: 2", "texts"),
+        ("? {a: 1}\n: 2", "texts"),
+        ("[1, 2]", "mapping"),
+        ("", "mapping"),
+        ("a: 1\n---\nb: 2", "document"),
+        ("a: " + "[" * 5000 + "]" * 5000, "cannot be read"),
+        ("a: " + "9" * 5000, "cannot be read"),
+        ("a: " + "x" * 200_000, "larger"),
+        ("a: \x00", "cannot be read"),
+    ],
+)
+def test_files_hold_plain_values_alone(tmp_path, text, says):
+    (tmp_path / "file.yaml").write_text(text)
+    with pytest.raises(RunError, match=says) as caught:
+        read_mapping(tmp_path / "file.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_merge_keys_and_dates_are_texts(tmp_path):
+    (tmp_path / "file.yaml").write_text("{<<: {a: 1}, b: 2024-13-45, c: =}")
+    assert read_mapping(tmp_path / "file.yaml") == {"<<": {"a": 1}, "b": "2024-13-45", "c": "="}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda pair: pair["model"]["init_args"].update(prior={"same_as": "guide"}), "same as"),
+        (lambda pair: pair["model"]["init_args"].update(prior="pyro_models.StandardNormal"), "described by"),
+        (lambda pair: pair["model"].update(dict_kwargs={"a": 1}), "alone"),
+        (lambda pair: pair.update(other={"class_path": "VAE"}), "no part 'other'"),
+        (lambda pair: pair["model"].update(class_path="pyro_models.MeanFieldGuide"), "is no model"),
+        (lambda pair: pair["guide"]["init_args"].update(latent_dim=True), "a whole number"),
+        (lambda pair: pair["guide"]["init_args"].update(self=1), "does not take 'self'"),
+        (lambda pair: pair["guide"].update(init_args=[1]), "map names"),
+    ],
+)
+def test_a_description_is_checked_whole_before_anything_is_made(change, says, monkeypatch):
+    pair = described_vae((1, 8, 8), [4])
+    change(pair)
+    made = []
+    monkeypatch.setattr(sys.modules["inference.build"]._Builder, "call", lambda self, *what: made.append(what))
+    with pytest.raises(ValueError, match=says):
+        build(pair)
+    assert not made
