@@ -13,7 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from inference.checkpoint import read_progress
+from inference.build import build
+from inference.checkpoint import load_checkpoint, read_progress
 from inference.environment import describe_environment
 from inference.files import write_whole
 from inference.folder import (
