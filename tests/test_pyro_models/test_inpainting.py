@@ -46,6 +46,15 @@ def test_known_pixels_stay_and_others_are_whole_levels():
     assert not torch.equal(drawn, Inpainting(model, KNOWN)(x))
 
 
+def test_known_pixels_that_are_none_of_the_levels_are_refused():
+    x = torch.full((1, *SHAPE), 255.0)  # where it is not known, x makes no difference
+    x[..., 0, :] = torch.tensor([3.0, 17.0])
+    with pytest.raises(ValueError, match="whole numbers from 0 to 16.* 1 of 2 are not, such as 17"):
+        Inpainting(affine_model(17), KNOWN)(x)
+    x[..., 0, :] = torch.tensor([3.0, 16.0])
+    assert Inpainting(affine_model(17), KNOWN)(x)[..., 0, :].flatten().tolist() == [3, 16]
+
+
 def test_a_conditional_flow_is_given_its_labels():
     flow = randomise(flip_realnvp(SHAPE, hidden=[8], context=3))
     program = Inpainting(FlowModel(flow, 17, num_classes=3), KNOWN)
