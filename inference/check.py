@@ -1,10 +1,9 @@
-"""Try a pair on two images before hours are spent on it."""
+"""Try a pair on a few images before hours are spent on it."""
 
 import inspect
 import warnings
 from collections.abc import Callable
 
-import pyro
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
@@ -12,6 +11,10 @@ from torch import Tensor, nn
 from inference.images import Images
 from inference.objective import Objective
 from inference.param_store import ParameterSites, param_store_as_it_was
+from inference.randomness import generators_as_they_were
+from inference.support import check_observed
+from inference.switches import validating
+from inference.terms import draw_traces
 
 
 def check_levels(model: Callable, images: Images) -> None:
@@ -46,12 +49,13 @@ def check_takes_labels(*programs: nn.Module) -> None:
             raise ValueError(f"{type(program).__name__} takes no labels: its forward needs a parameter of that name")
 
 
-def check_data(x: Tensor, labels: Tensor | None = None) -> None:
+def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None = None) -> None:
     """Make sure that images, and labels if there are any, are what programs are called with.
 
     Raises:
         TypeError: if the images are not floats.
-        ValueError: if there is no image, one is not finite, or there is not one label for each.
+        ValueError: if there is no image, one is not finite, or there is not one label for each, below
+            the number of classes if it is known.
     """
     if not x.is_floating_point():
         raise TypeError("x must be a tensor of floats, such as images.observe() gives")
@@ -61,10 +65,12 @@ def check_data(x: Tensor, labels: Tensor | None = None) -> None:
         raise ValueError("x holds values that are not finite (NaN or infinity)")
     if labels is not None and labels.shape != x.shape[:1]:
         raise ValueError(f"there must be one label for each of {len(x)} images; got shape {tuple(labels.shape)}")
+    if labels is not None and num_classes and not (labels.min() >= 0 and labels.max() < num_classes):
+        raise ValueError(f"labels must be from 0 to {num_classes - 1}; got {labels.min()} to {labels.max()}")
 
 
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
-    """Run the loss once, with Pyro's own checks on, and leave everything as it was.
+    """Run the loss once on a few images, with Pyro's own checks on, and leave everything as it was.
 
     Returns the names of the parameters that it does not depend on.
 
@@ -79,15 +85,16 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     guide.eval()
     try:
         with (
-            pyro.validation_enabled(True),
+            validating(True),
             param_store_as_it_was(),
-            torch.random.fork_rng(),
+            generators_as_they_were(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # told in one line below
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
-            data = [part.to(device) for part in images.arguments(slice(2))]
+            data = [part.to(device) for part in images.arguments(_telling(images))]
+            check_observed(draw_traces(model, guide, *data)[0])
             with ParameterSites() as sites:
                 loss, _ = Objective(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
@@ -104,3 +111,10 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+
+
+def _telling(images: Images) -> Tensor:
+    """The first two images, and those of the darkest and the brightest pixel: the model is to take all of them."""
+    pixels = images.pixels.flatten(1)
+    index = [0, min(1, len(images) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
+    return torch.tensor(sorted(set(index)), device=pixels.device)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inference.check import check_data
 from inference.progress import Bar
+from inference.support import check_in_support
 
 
 def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
@@ -45,8 +46,8 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
         steps: most steps of L-BFGS for the fit, whose accuracy is that of the result.
 
     Raises:
-        ValueError: if the likelihood takes more than one number for each pixel, or images and labels do
-            not fit together.
+        ValueError: if the likelihood takes more than one number for each pixel, x holds what it could not
+            draw, or images and labels do not fit together.
 
     Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
     posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
@@ -55,6 +56,7 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     if per_pixel != 1:
         raise ValueError(f"the likelihood must take one number for each pixel, per_pixel = 1; this one has {per_pixel}")
     check_data(x, labels)
+    check_in_support(likelihood(torch.zeros_like(x[:1])), x)
     classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
     likelihood, constants = _without_code(likelihood, x.double(), classes, steps)
     raw = constants[classes].requires_grad_()

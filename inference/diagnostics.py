@@ -6,17 +6,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor, nn
 
 from inference.images import Images
-from inference.importance import iwae_bound, log_weights, log_weights_with_gradients
+from inference.importance import checked_log_weights, iwae_bound, log_weights
 from inference.param_store import param_store_as_it_was
 from inference.progress import Bar
 from inference.randomness import set_seed
+from inference.support import check_observed
+from inference.switches import validating
 from inference.terms import divergences_by_dimension, draw_traces, sample_sites
 
 
@@ -111,7 +112,8 @@ def diagnose(
         \mathrm{ESS} = \frac{(\sum_s w_s)^2}{S \sum_s w_s^2}
 
     Raises:
-        ValueError: if a number is below 1, or there are fewer than 20 samples.
+        ValueError: if a number is below 1, there are fewer than 20 samples, or the images hold what the
+            model could not draw.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
     Hoffman and Johnson, "ELBO surgery" (2016), equation 7; Pareto k, Vehtari et al., "Pareto smoothed
@@ -126,9 +128,10 @@ def diagnose(
         if isinstance(program, nn.Module):
             program.eval()
     set_seed(seed)
-    with pyro.validation_enabled(False):
+    with validating(False):
         data = images.arguments(slice(num_images))
         model_trace, guide_trace = draw_traces(model, guide, *data)
+        check_observed(model_trace)
         divergences = divergences_by_dimension(model_trace, guide_trace)
         halves = _posterior_means(guide, data), _posterior_means(guide, data)
         latents = [
@@ -138,7 +141,7 @@ def diagnose(
         x, *given = images.arguments(slice(num_weighted))
         labels = given[0] if given else None
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
-            weigh = bar.counting(partial(log_weights_with_gradients, model, guide))
+            weigh = bar.counting(partial(checked_log_weights, model, guide))
             log_w = log_weights(model, guide, x, num_samples, labels=labels, weigh=weigh)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
     return Diagnosis(

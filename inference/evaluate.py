@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-import pyro
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from inference.importance import iwae_bound, log_weights
 from inference.processes import rank_and_size, share_of, shares_joined
 from inference.progress import Bar
 from inference.randomness import set_seed
+from inference.switches import validating
 from inference.weigher import Weigher
 
 
@@ -59,7 +59,7 @@ def negative_bounds(
     return the same.
 
     Raises:
-        ValueError: if an m or a number is below 1, or the images are not the model's.
+        ValueError: if an m or a number is below 1, or the images are not the model's, or hold what it could not draw.
         FloatingPointError: if the result is not finite.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
@@ -82,7 +82,7 @@ def negative_bounds(
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
             for x, *given in images.batches(batch_size, share):
                 labels = given[0] if given else None
-                with pyro.validation_enabled(False):
+                with validating(False):
                     log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).double().cpu())

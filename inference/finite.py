@@ -3,13 +3,13 @@
 import warnings
 from typing import Any, NamedTuple
 
-import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from inference.objective import Objective
+from inference.switches import validating
 from inference.terms import Terms, site_log_prob
 
 Data = tuple[Tensor, ...]
@@ -98,7 +98,7 @@ def where_it_broke(objective: Objective, data: Data, draws: Tensor) -> str:
     model, guide = _Sites("model", sites), _Sites("guide", sites)
     repeated = Objective(objective.elbo, model(objective.model), guide(objective.guide))
     parameters = dict(objective.named_parameters())
-    with torch.random.fork_rng(), pyro.validation_enabled(False), torch.enable_grad():
+    with torch.random.fork_rng(), validating(False), torch.enable_grad():
         torch.set_rng_state(draws)
         loss, _ = repeated(*data)
         if sites:

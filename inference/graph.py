@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.overrides import TorchFunctionMode
 
+from inference.switches import validating
+
 Named = dict[str, Tensor]
 
 
@@ -177,7 +179,7 @@ def _recording() -> Iterator[None]:
     util.torch_isnan = lambda _: False
     torch.set_autocast_cache_enabled(False)  # it would keep what is recorded
     try:
-        with pyro.validation_enabled(False), _ItemsStayTensors():
+        with validating(False), _ItemsStayTensors():
             yield
     finally:
         util.torch_isnan = isnan

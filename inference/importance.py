@@ -10,6 +10,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.check import check_data
+from inference.support import all_in_support, check_observed
 from inference.terms import draw_traces, sample_sites, site_log_prob
 
 # (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
@@ -50,15 +51,15 @@ def log_weights(
 
     Raises:
         TypeError: if x is not a tensor of floats.
-        ValueError: if a number is below 1, x is empty or not finite, there is not one label for each
-            image, model and guide draw different latents, or a site lies outside the batch's plate
-            (one weight for the whole batch).
+        ValueError: if a number is below 1, x is empty, not finite or holds what the model could not draw,
+            there is not one label for each image or one is unknown to the model, model and guide draw
+            different latents, or a site lies outside the batch's plate (one weight for the whole batch).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
-    check_data(x, labels)
+    check_data(x, labels, getattr(model, "num_classes", None))
     if chunk_size is None:
         chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
     if chunk_size < 1:
@@ -66,7 +67,7 @@ def log_weights(
 
     samples_at_once = min(num_samples, chunk_size)
     images_at_once = max(1, chunk_size // samples_at_once)
-    weigh = weigh or partial(log_weights_with_gradients, model, guide)
+    weigh = weigh or partial(checked_log_weights, model, guide)
     blocks = []
     data = (x,) if labels is None else (x, labels)
     for block in zip(*(part.split(images_at_once) for part in data), strict=True):
@@ -77,7 +78,31 @@ def log_weights(
 
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
     """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels)."""
-    model_trace, guide_trace = draw_traces(in_particles(model, count), in_particles(guide, count), *data)
+    return _weights_of(*_drawn(model, guide, count, *data), count, *data)
+
+
+def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
+    """As :func:`log_weights_with_gradients`, of data that the model could have drawn.
+
+    Raises:
+        ValueError: if it could not.
+    """
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    check_observed(model_trace)
+    return _weights_of(model_trace, guide_trace, count, *data)
+
+
+def log_weights_and_support(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Tensor, Tensor]:
+    """Log weights, and whether :func:`checked_log_weights` would give them, as a tensor: a graph can hold it."""
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    return _weights_of(model_trace, guide_trace, count, *data), all_in_support(model_trace)
+
+
+def _drawn(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Trace, Trace]:
+    return draw_traces(in_particles(model, count), in_particles(guide, count), *data)
+
+
+def _weights_of(model_trace: Trace, guide_trace: Trace, count: int, *data: Tensor) -> Tensor:
     shape = (count, len(data[0]))
     return log_joint(model_trace, shape) - log_joint(guide_trace, shape)
 

@@ -1,5 +1,10 @@
 """Random numbers as a function of where we are, so that a resumed run needs no generator state."""
 
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pyro
 import torch
@@ -23,15 +28,46 @@ def set_seed(*place: int) -> None:
 
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's random number generators, by device; those of one place in an epoch."""
-    states = {"cpu": torch.get_rng_state()}
+    """The states of torch's random number generators, by device, of NumPy's and of Python's."""
+    states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": _python_state()}
     return states if device.type == "cpu" else {**states, device.type: torch.get_device_module(device).get_rng_state()}
 
 
 def restore_generators(states: dict[str, Tensor]) -> None:
-    """Go on with the random numbers where :func:`generator_states` was called."""
-    for device, state in states.items():
-        (torch if device == "cpu" else torch.get_device_module(device)).set_rng_state(state)
+    """Go on with the random numbers where :func:`generator_states` was called; generators without a state stay."""
+    for name, state in states.items():
+        if name == "numpy":
+            *words, position, has_gauss, gauss = state.tolist()
+            np.random.set_state(("MT19937", np.array(words, dtype=np.uint32), int(position), int(has_gauss), gauss))
+        elif name == "python":
+            *words, gauss = state.tolist()
+            random.setstate((3, tuple(map(int, words)), None if math.isnan(gauss) else gauss))
+        else:
+            (torch if name == "cpu" else torch.get_device_module(name)).set_rng_state(state)
+
+
+def _numpy_state() -> Tensor:
+    """The 624 words, the position among them and the second draw of a pair; doubles hold all of them exactly."""
+    state = np.random.get_state(legacy=False)
+    own = state["state"]
+    return torch.tensor([*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64)
+
+
+def _python_state() -> Tensor:
+    """As :func:`_numpy_state`: the words and the position, and the second draw of a pair, NaN for none."""
+    _, words, gauss = random.getstate()
+    return torch.tensor([*words, math.nan if gauss is None else gauss], dtype=torch.float64)
+
+
+@contextmanager
+def generators_as_they_were() -> Iterator[None]:
+    """Draws made within are no draws afterwards: the generators of torch, NumPy and Python are put back."""
+    others = {"numpy": _numpy_state(), "python": _python_state()}
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        restore_generators(others)
 
 
 def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> Tensor:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Literal
 
-import pyro
 import torch
 from pyro.infer import ELBO, Trace_ELBO
-from torch import nn
+from torch import Tensor, nn
 
 from inference.check import check_levels, check_pair
 from inference.finite import Watch
@@ -24,6 +23,8 @@ from inference.randomness import epoch_order, generator_states, restore_generato
 from inference.run import Run
 from inference.settings import Settings
 from inference.steps import Steps
+from inference.support import check_observed
+from inference.switches import switches_as_they_were, validating
 from inference.terms import Terms, draw_traces, elbo_terms
 
 _MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
@@ -31,6 +32,7 @@ _LOOKED_AT_ONCE = 50  # steps on a GPU, each of which a look would wait for
 _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of random numbers in an epoch
 
 
+@switches_as_they_were()
 def fit(
     model: nn.Module,
     guide: nn.Module,
@@ -176,7 +178,7 @@ def _fit(
             if settings.patience is not None and history.epochs_since_best >= settings.patience:
                 break
             started = time.perf_counter() - (history.begun.seconds if history.begun else 0.0)
-            with pyro.validation_enabled(False), param_store_as_it_was(), warnings.catch_warnings():
+            with validating(False), param_store_as_it_was(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line by the watch
                 warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
                 terms = batches_joined(train_epoch(interrupts))
@@ -211,15 +213,24 @@ def measure(
 
     Modules are put into evaluation mode; ``place`` seeds the draws.  Of several processes each
     measures its share of the images, and all return the terms of all.
+
+    Raises:
+        ValueError: if the images are not the model's, or hold what it could not draw.
     """
     check_levels(model, images)
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
     set_seed(*place)
-    with pyro.validation_enabled(False):
+    with validating(False):
         batches = images.batches(batch_size, share_of(len(images)))
-        return batches_joined([elbo_terms(*draw_traces(model, guide, *data)) for data in batches])
+        return batches_joined([_checked_terms(model, guide, *data) for data in batches])
+
+
+def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:
+    model_trace, guide_trace = draw_traces(model, guide, *data)
+    check_observed(model_trace)
+    return elbo_terms(model_trace, guide_trace)
 
 
 def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from inference.graph import CompiledGraph, Named, cause_of, form_of
-from inference.importance import log_weights_with_gradients
+from inference.importance import checked_log_weights, log_weights_and_support
 
 _WORTH_COMPILING = 3_000_000  # (sample, image) pairs: at some 5 microseconds gained, the 15 s that compilation takes
 
@@ -35,13 +35,14 @@ class Weigher:
             self._tried, self._count, self._graph = True, count, self._recorded(count, data)
         graph = self._graph
         if graph is None or count != self._count or graph.form != form_of(data) or graph.module_changed():
-            return log_weights_with_gradients(*self.pair, count, *data)
-        return graph(*data).clone()
+            return checked_log_weights(*self.pair, count, *data)
+        log_w, in_support = graph(*data)
+        return log_w.clone() if in_support else checked_log_weights(*self.pair, count, *data)  # which says what is not
 
     def _recorded(self, count: int, data: tuple[Tensor, ...]) -> CompiledGraph | None:
         pair = _Pair(*self.pair, count)  # type: ignore[arg-type]
 
-        def weights_of(parameters: Named, buffers: Named, *data: Tensor) -> Tensor:
+        def weights_of(parameters: Named, buffers: Named, *data: Tensor) -> tuple[Tensor, Tensor]:
             return functional_call(pair, {**parameters, **buffers}, data)
 
         try:
@@ -58,5 +59,5 @@ class _Pair(nn.Module):
         self.guide = guide
         self.count = count
 
-    def forward(self, *data: Tensor) -> Tensor:
-        return log_weights_with_gradients(self.model, self.guide, self.count, *data)
+    def forward(self, *data: Tensor) -> tuple[Tensor, Tensor]:
+        return log_weights_and_support(self.model, self.guide, self.count, *data)

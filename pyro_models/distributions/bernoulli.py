@@ -32,7 +32,7 @@ class BernoulliImage(dist.TorchDistribution):
         super().__init__(raw.shape[:-3], raw.shape[-3:], validate_args=validate_args)
 
     def expand(self, batch_shape: Shape, _instance: "BernoulliImage | None" = None) -> "BernoulliImage":
-        return BernoulliImage(self.raw.expand(*batch_shape, *self.event_shape), validate_args=False)
+        return BernoulliImage(self.raw.expand(*batch_shape, *self.event_shape), validate_args=self._validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -77,7 +77,7 @@ class AutoregressiveBernoulli(BernoulliImage):
 
     def expand(self, batch_shape: Shape, _instance: BernoulliImage | None = None) -> "AutoregressiveBernoulli":
         raw = self.raw.expand(*batch_shape, *self.event_shape)
-        return AutoregressiveBernoulli(raw, self.network, validate_args=False)
+        return AutoregressiveBernoulli(raw, self.network, validate_args=self._validate_args)
 
     @property
     def mean(self) -> Tensor:

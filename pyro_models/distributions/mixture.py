@@ -35,7 +35,8 @@ class NormalMixture(dist.MixtureSameFamily):
             raise ValueError(f"logits must be (K,), loc and scale (K, D); got {shapes}")
         self.loc, self.scale = loc, scale
         components = dist.Normal(loc, scale, validate_args=validate_args).to_event(1)
-        super().__init__(dist.Categorical(logits=logits), components, validate_args=validate_args)
+        weights = dist.Categorical(logits=logits, validate_args=validate_args)
+        super().__init__(weights, components, validate_args=validate_args)
 
     def expand(self, batch_shape: torch.Size, _instance: None = None) -> dist.TorchDistribution:
         return dist.ExpandedDistribution(self, batch_shape)

@@ -54,7 +54,8 @@ class DiscretizedLogistic(dist.TorchDistribution):
         self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: None = None
     ) -> "DiscretizedLogistic":
         batch_shape = torch.Size(batch_shape)
-        return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels, False)
+        loc, scale = self.loc.expand(batch_shape), self.scale.expand(batch_shape)
+        return DiscretizedLogistic(loc, scale, self.levels, validate_args=self._validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -70,6 +70,10 @@ class Quantized(dist.TorchDistribution):
     def support(self) -> constraints.Constraint:
         return constraints.independent(constraints.integer_interval(0, self.levels - 1), len(self.event_shape))
 
+    def expand(self, batch_shape: Shape, _instance: None = None) -> "Quantized":
+        y = self.y.expand(torch.Size(batch_shape) + self.event_shape)
+        return Quantized(y, self.levels, len(self.event_shape), validate_args=self._validate_args)
+
     @property
     def mean(self) -> Tensor:
         return self.sample()

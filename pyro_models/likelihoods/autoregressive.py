@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pyro.distributions as dist
 import torch
-import zuko
 from torch import Tensor, nn
 
 from pyro_models.distributions import AutoregressiveBernoulli
 from pyro_models.sizes import check_at_least, checked_shape
+from pyro_models.zuko_import import import_zuko
 
 
 class AutoregressivePixels(nn.Module):
@@ -53,7 +53,7 @@ class AutoregressivePixels(nn.Module):
         pixel = torch.arange(size)
         distance = pixel[:, None] - pixel
         seen = (distance > 0) & (distance <= (size if sight is None else sight))
-        self.net = zuko.nn.MaskedMLP(seen, hidden, nn.ELU)
+        self.net = import_zuko().nn.MaskedMLP(seen, hidden, nn.ELU)
 
     def logits(self, x: Tensor) -> Tensor:
         """h(x), (\\*, C, H, W)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pyro_models.labels import one_hot
 from pyro_models.likelihoods import BernoulliPixels
+from pyro_models.sizes import check_pixels
 
 
 class VAE(PyroModule):
@@ -29,7 +30,7 @@ class VAE(PyroModule):
         num_classes: of the labels; 0 for a model of images alone.
 
     Raises:
-        ValueError: if labels are missing, unexpected or not below ``num_classes``.
+        ValueError: if labels are missing, unexpected or not below ``num_classes``, or pixels are not of the levels.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1; with labels,
     Sohn, Lee and Yan, "Learning structured output representation" (2015).
@@ -66,6 +67,7 @@ class VAE(PyroModule):
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
+        check_pixels(x, getattr(self.likelihood, "levels", None))
         with pyro.plate("data", batch if given is None else len(given)):
             z = pyro.sample("z", self.code(labels))
             return pyro.sample("x", self.image(z, labels), obs=x)

@@ -11,6 +11,7 @@ from pyro_models.flows import Flow, FlowDistribution
 from pyro_models.networks import MLP
 from pyro_models.sizes import check_at_least
 from pyro_models.transforms import MaskedCoupling, alternating
+from pyro_models.zuko_import import import_zuko
 
 
 class FlowPrior(Flow):
@@ -78,8 +79,7 @@ class ZukoPrior(nn.Module):
         self, latent_dim: int, kind: Kind = "NSF", transforms: int = 3, hidden: Sequence[int] = (64, 64)
     ) -> None:
         super().__init__()
-        import zuko  # here, for the sake of those who do without
-
+        zuko = import_zuko()
         check_at_least(1, latent_dim=latent_dim, transforms=transforms, narrowest=min(hidden, default=None))
         make = getattr(zuko.flows, kind, None)
         if kind not in get_args(Kind) or make is None:

@@ -1,0 +1,120 @@
+"""Switches of the process, and random number generators, stay as they were found."""
+
+import os
+import random
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from conftest import ROOT, described_vae
+from pyro.infer import Trace_ELBO
+from pyro.infer.util import is_validation_enabled
+from torch import nn
+from torch.distributions import Distribution
+
+import inference
+from inference import Images, Run, Settings, Weigher, build
+from pyro_models import AutoregressivePixels, BernoulliPixels, MLPDecoder, ZukoPrior
+
+SHAPE = (1, 4, 4)
+PAIR = described_vae(SHAPE, [8], prior="ZukoPrior")
+IMAGES = Images("random", torch.randint(0, 2, (30, *SHAPE)).byte(), torch.zeros(30), 2, "threshold")
+SETTINGS = {"epochs": 1, "batch_size": 10, "device": "cpu", "tf32": True}
+
+STATE = """
+import sys, warnings, pyro, torch
+from pyro.infer.util import is_validation_enabled
+from torch.distributions import Distribution
+if 'OFF' in sys.argv: Distribution.set_default_validate_args(False)
+state = lambda: (Distribution._validate_args, is_validation_enabled(), torch.get_float32_matmul_precision(),
+                 torch.get_default_dtype(), torch.is_grad_enabled(), list(warnings.filters),
+                 torch.get_rng_state().tolist())
+before = state()
+"""
+PARTS = "import pyro_models as m; m.ZukoPrior(2); m.AutoregressivePixels((1, 2, 2))"
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("import inference, pyro_models; assert 'zuko' not in sys.modules", []),
+        (f"{PARTS}; before = (*before[:-1], torch.get_rng_state().tolist())", []),
+        (f"{PARTS}; before = (*before[:-1], torch.get_rng_state().tolist())", ["OFF"]),
+    ],
+)
+def test_an_import_changes_no_switch(code, arguments):
+    check = "assert state() == before, (before[:-1], state()[:-1])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{STATE}\n{code}\n{check}", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def switches():
+    flags = pyro.distributions.is_validation_enabled(), is_validation_enabled(), Distribution._validate_args
+    precision = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32
+    return *flags, *precision, torch.get_default_dtype(), torch.is_grad_enabled(), list(warnings.filters)
+
+
+def programs(tmp_path):
+    torch.manual_seed(0)
+    return build(PAIR).values()
+
+
+def load(tmp_path):
+    run = Run.create(tmp_path, {"seed": 0}, PAIR)
+    inference.fit(*programs(tmp_path), IMAGES, IMAGES, Settings(**SETTINGS), run=run)
+    return lambda: inference.load(tmp_path)
+
+
+FUNCTIONS = {
+    "fit": lambda p: lambda: inference.fit(*programs(p), IMAGES, IMAGES, Settings(**SETTINGS)),
+    "measure": lambda p: lambda: inference.measure(*programs(p), IMAGES, 10),
+    "log_weights": lambda p: lambda: inference.log_weights(*programs(p), IMAGES.observe(), 5),
+    "Weigher": lambda p: lambda: Weigher(*programs(p), pairs=10**9, backend="eager")(5, IMAGES.observe()),
+    "negative_bounds": lambda p: lambda: inference.negative_bounds(*programs(p), IMAGES, [1, 5], 2),
+    "diagnose": lambda p: lambda: inference.diagnose(*programs(p), IMAGES, 30, 5, 20),
+    "check_pair": lambda p: lambda: inference.check_pair(*programs(p), IMAGES, Trace_ELBO()),
+    "collapse_threshold": lambda p: lambda: inference.collapse_threshold(BernoulliPixels(), IMAGES.observe()),
+    "load": load,
+    "parts that need zuko": lambda p: lambda: (ZukoPrior(2), AutoregressivePixels(SHAPE), MLPDecoder(2, SHAPE, [8])),
+}
+
+
+@pytest.mark.parametrize("of_torch", [True, False])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_function_leaves_switches_as_it_found_them(name, of_torch, tmp_path):
+    """Torch's switch of validation differs from Pyro's here, as it may."""
+    function = FUNCTIONS[name](tmp_path)
+    pyro.enable_validation(not of_torch)
+    Distribution.set_default_validate_args(of_torch)
+    before = switches()
+    function()
+    assert switches() == before
+
+
+class Moody(nn.Module):
+    """Draws from every generator there is."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, x, labels=None, **options):
+        noise = np.random.normal() + random.gauss(0, 1) + random.random() + float(torch.rand(()))
+        return self.program(x * (1 + 1e-9 * noise), labels, **options)
+
+
+def test_trying_a_pair_draws_nothing():
+    model, guide = build(described_vae(SHAPE, [8])).values()
+    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    inference.check_pair(model, Moody(guide), IMAGES, Trace_ELBO())
+    assert [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()] == states
