@@ -56,7 +56,7 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     if per_pixel != 1:
         raise ValueError(f"the likelihood must take one number for each pixel, per_pixel = 1; this one has {per_pixel}")
     check_data(x, labels)
-    check_in_support(likelihood(torch.zeros_like(x[:1])), x)
+    check_in_support(copy.deepcopy(likelihood).double()(torch.zeros_like(x[:1]).double()), x)
     classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
     likelihood, constants = _without_code(likelihood, x.double(), classes, steps)
     raw = constants[classes].requires_grad_()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pyro import poutine
 from pyro.ops.stats import fit_generalized_pareto
+from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from inference.images import Images
@@ -18,7 +19,7 @@ from inference.progress import Bar
 from inference.randomness import set_seed
 from inference.support import check_observed
 from inference.switches import validating
-from inference.terms import divergences_by_dimension, draw_traces, sample_sites
+from inference.terms import divergences_by_dimension, draw_traces, sample_sites, site_log_prob
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Latent:
         unused: the numbers of the others.
         mutual_information: of the latent and the image, in nats; at most the log of the number of
             images.  Of a latent that the guide draws after others: of it and the image and the others.
+        ceiling: that log.  A mutual information at its ceiling says only that the images can be told apart.
+        holds_image: whether the latent is of the image's shape and the image is certain given it, as under
+            a flow that dequantises it: no coordinate of such a latent can collapse.
     """
 
     name: str
@@ -43,6 +47,24 @@ class Latent:
     active: int
     unused: list[int]
     mutual_information: float
+    ceiling: float = math.inf
+    holds_image: bool = False
+
+    @property
+    def at_ceiling(self) -> bool:
+        """Whether the mutual information is so near its ceiling that the true one may be any larger number."""
+        return self.mutual_information > max(self.ceiling - 0.1, 0.9 * self.ceiling)
+
+    def verdict(self) -> str:
+        """In words: is it used, or collapsed."""
+        if self.holds_image:
+            return f"{self.name} is the image with its pixels made continuous, which cannot collapse"
+        total, used = len(self.variance_of_means), self.active
+        share = min(max(round(100 * used / total), 1), 99)
+        state = "fully used" if used == total else "collapsed" if used == 0 else f"{share} % used"
+        which = f"; unused: {_ranges(self.unused)}" if 0 < used < total else ""
+        told = f"; it tells the images apart: {self.ceiling:.2f} nats or more" if self.at_ceiling else ""
+        return f"{self.name} is {state}: {used} of {total} coordinates are active{which}{told}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +76,15 @@ class Diagnosis:
         num_images: behind the numbers of the latents.
         negative_elbo: in nats per image, as all that follow.
         negative_iwae: with ``num_samples`` samples.
-        gap: between the two: what the guide loses, or more.
+        gap: between the two: the guide loses that, or more.
         num_samples: importance samples of each image.
         num_weighted: images behind the weights.
         effective_sample_size: the share of the samples that count, a mean over images.
-        pareto_k: of each image's weights, the median over images; above 0.7 they are not to be
-            trusted (Vehtari et al., 2015), which a large gap makes likely.
+        pareto_k: of each image's weights, the median over images.
+        pareto_k_threshold: min(1 - 1 / log10(num_samples), 0.7); weights of a larger k are not to be
+            trusted (Vehtari et al., 2024, section 3.2.4), which a large gap makes likely.
+        share_above_threshold: of the images, by their Pareto k.  Equal weights, those of an exact guide,
+            are not among them, though their k is infinite.
     """
 
     latents: list[Latent]
@@ -71,25 +96,23 @@ class Diagnosis:
     num_weighted: int
     effective_sample_size: float
     pareto_k: float
+    pareto_k_threshold: float = 0.7
+    share_above_threshold: float = math.nan
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values, of which JSON can hold each: None for a number that is infinite or not defined."""
+        plain = asdict(self)
+        return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in plain.items()}
 
     def verdict(self) -> list[str]:
         """In words: is a latent collapsed, and is the guide good enough."""
-        lines = []
-        for latent in self.latents:
-            total, used = len(latent.variance_of_means), latent.active
-            state = "fully used" if used == total else "collapsed" if used == 0 else "partly collapsed"
-            which = f"; unused: {_ranges(latent.unused)}" if 0 < used < total else ""
-            lines.append(f"{latent.name} is {state}: {used} of {total} coordinates are active{which}")
-        trust = "can" if self.pareto_k <= 0.7 else "cannot"
-        lines.append(
-            f"the guide loses up to {self.gap:.2f} nats an image; its weights {trust} be trusted at "
-            f"{self.num_samples} samples (Pareto k {self.pareto_k:.2f}, effective sample size "
-            f"{100 * self.effective_sample_size:.1f} %)"
-        )
-        return lines
+        trusted = round(self.num_weighted * (1 - self.share_above_threshold))
+        return [
+            *(latent.verdict() for latent in self.latents),
+            f"the guide loses at least {self.gap:.2f} nats an image; its weights can be trusted for {trusted} of "
+            f"{self.num_weighted} images at {self.num_samples} samples (Pareto k up to {self.pareto_k_threshold:.2f}; "
+            f"the median is {self.pareto_k:.2f}; effective sample size {100 * self.effective_sample_size:.1f} %)",
+        ]
 
 
 ACTIVE = 0.01
@@ -135,7 +158,7 @@ def diagnose(
         divergences = divergences_by_dimension(model_trace, guide_trace)
         halves = _posterior_means(guide, data), _posterior_means(guide, data)
         latents = [
-            _latent(name, site, halves[0][name], halves[1][name], divergences[name])
+            _latent(name, site, halves[0][name], halves[1][name], divergences[name], _image_in(site, model_trace))
             for name, site in sample_sites(guide_trace).items()
         ]
         x, *given = images.arguments(slice(num_weighted))
@@ -143,6 +166,7 @@ def diagnose(
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide))
             log_w = log_weights(model, guide, x, num_samples, labels=labels, weigh=weigh)
+    k, threshold = pareto_k(log_w), min(1 - 1 / math.log10(num_samples), 0.7)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
     return Diagnosis(
         latents=latents,
@@ -153,12 +177,18 @@ def diagnose(
         num_samples=num_samples,
         num_weighted=len(x),
         effective_sample_size=float(effective_sample_size(log_w).mean()),
-        pareto_k=float(pareto_k(log_w).median()),
+        pareto_k=float(k.median()),
+        pareto_k_threshold=threshold,
+        share_above_threshold=float(((k > threshold) & ~_equal(log_w)).double().mean()),
     )
 
 
 def effective_sample_size(log_w: Tensor) -> Tensor:
-    """The share of (num_samples, B) weighted samples that count, (B,), from 1 / num_samples to 1.
+    r"""The effective sample size of (num_samples, B) weights as a share of num_samples, (B,).
+
+    .. math:: \frac{(\sum_s w_s)^2}{S \sum_s w_s^2}, \qquad \text{from } 1 / S \text{ to } 1
+
+    Times num_samples it is the number of samples that they are worth.
 
     Raises:
         ValueError: if the weights are of another shape, or NaN or infinite.
@@ -171,19 +201,35 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
 def pareto_k(log_w: Tensor) -> Tensor:
     """The shape of a generalised Pareto distribution fitted to each image's largest weights, (B,).
 
-    The tail is the largest fifth of the weights, at most 3 sqrt(num_samples) of them.
+    The tail is the largest fifth of the weights, at most 3 sqrt(num_samples) of them, rounded up, without
+    those that equal the largest one below it.  Where fewer than five are left there is no tail to fit, and k
+    is infinite: so it is for equal weights, and where one weight is all that counts.
 
     Raises:
         ValueError: if the weights are of another shape than (num_samples, B), NaN or infinite, or fewer than 5.
 
-    Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling" (2015).
+    Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling" (2024); infinite
+    as in ArviZ.
     """
     _check_weights(log_w, at_least=5)
     size = len(log_w)
-    tail = int(min(0.2 * size, 3 * math.sqrt(size)))
-    weights = (log_w - log_w.amax(0)).double().exp().sort(0).values
-    cut = weights[-tail - 1]
-    return torch.tensor([float(fit_generalized_pareto(w - c)[0]) for w, c in zip(weights[-tail:].T, cut, strict=True)])
+    tail = math.ceil(min(size / 5, 3 * math.sqrt(size)))
+    largest = log_w.double().cpu().topk(tail + 1, dim=0).values
+    return torch.tensor([_tail_shape(column) for column in largest.T])
+
+
+def _tail_shape(largest: Tensor) -> float:
+    """Pareto k of the largest log weights, in falling order, the last of which is the first below the tail."""
+    weights = (largest - largest[0]).exp()
+    cut = weights[-1].clamp(min=torch.finfo(torch.float64).tiny)
+    tail = weights - cut
+    tail = tail[tail > 1e-300]  # of smaller numbers the fit would take reciprocals
+    return float(fit_generalized_pareto(tail)[0]) if len(tail) > 4 else math.inf
+
+
+def _equal(log_w: Tensor) -> Tensor:
+    """(B,): whether an image's weights differ by no more than rounding."""
+    return log_w.amax(0) - log_w.amin(0) <= 1e-5 * log_w.amax(0).abs().clamp(min=1)
 
 
 def _check_weights(log_w: Tensor, at_least: int) -> None:
@@ -208,26 +254,48 @@ def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16)
     return totals
 
 
-def _latent(name: str, site: Any, first: Tensor, second: Tensor, divergence: Tensor) -> Latent:
-    q = site["fn"]
+def _image_in(site: Any, model_trace: Trace) -> Tensor | None:
+    """The image, if it is certain given this latent of its shape."""
+    observed = [other for other in sample_sites(model_trace).values() if other["is_observed"]]
+    if len(observed) != 1 or site["fn"].event_shape != observed[0]["fn"].event_shape:
+        return None
+    return observed[0]["value"] if (site_log_prob(observed[0]) == 0).all() else None
+
+
+def _latent(
+    name: str, site: Any, first: Tensor, second: Tensor, divergence: Tensor, image: Tensor | None = None
+) -> Latent:
     # what two independent estimates of E[z | x] have in common comes from x; for a known mean they are equal
     variance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / max(1, len(first) - 1)
     error = (first - second).square().mean(0) / 2 / math.sqrt(len(first))
     unused = (variance <= ACTIVE + 3 * error).nonzero().flatten().tolist()
-    own = q.log_prob(site["value"])
-    mixed = []
-    with Bar(f"mutual information of {name}", len(site["value"]), "images") as bar:
-        for part in site["value"].split(50):
-            mixed.append(_mixture_log_prob(q, part))
-            bar.update(len(part))
     return Latent(
         name=name,
         divergence=divergence.mean(0).tolist(),
         variance_of_means=variance.tolist(),
         active=len(variance) - len(unused),
         unused=unused,
-        mutual_information=float((own - torch.cat(mixed)).mean()),
+        mutual_information=_mutual_information(name, site) if image is None else _entropy(image),
+        ceiling=math.log(len(first)),
+        holds_image=image is not None,
     )
+
+
+def _entropy(images: Tensor) -> float:
+    """Of a draw from the images: what a latent in which the image is certain tells of it."""
+    counts = images.flatten(1).unique(dim=0, return_counts=True)[1].double()
+    return math.log(len(images)) - float((counts * counts.log()).sum()) / len(images)
+
+
+def _mutual_information(name: str, site: Any) -> float:
+    q = site["fn"]
+    own = q.log_prob(site["value"])
+    mixed = []
+    with Bar(f"mutual information of {name}", len(site["value"]), "images") as bar:
+        for part in site["value"].split(50):
+            mixed.append(_mixture_log_prob(q, part))
+            bar.update(len(part))
+    return float((own - torch.cat(mixed)).mean())
 
 
 def _mixture_log_prob(q: Any, z: Tensor) -> Tensor:

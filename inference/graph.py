@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.overrides import TorchFunctionMode
 
-from inference.switches import validating
+from inference.switches import switches_as_they_were, validating
 
 Named = dict[str, Tensor]
 
@@ -71,7 +71,8 @@ class CompiledGraph:
         self._device = tensors[0].device
         cpu = self._device.type == "cpu"
         options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
-        with torch.random.fork_rng([] if cpu else [self._device]):
+        # torch switches validation off when it first compiles anything, for the whole process
+        with switches_as_they_were(), torch.random.fork_rng([] if cpu else [self._device]):
             with _recording(), _left_as_it_was(module, self._owners):
                 record = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)  # computes nothing yet
                 graph = record(self.parameters, self._buffers(), *tensors)

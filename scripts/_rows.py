@@ -154,6 +154,7 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
         "active_units": {latent["name"]: latent["active"] for latent in diagnosis["latents"]},
         "latent_dims": {latent["name"]: len(latent["variance_of_means"]) for latent in diagnosis["latents"]},
         "pareto_k": diagnosis["pareto_k"],
+        "pareto_k_share_above_threshold": diagnosis.get("share_above_threshold"),  # older diagnoses have none
         "test_minus_train": last["test_negative_elbo"] - last["train_negative_elbo"],
         **{key: evaluation[key] for key in ("epochs", "minutes", "evaluation_minutes", "seed", "binarisation")},
         **{key: evaluation[key] for key in ("dataset", "num_test_images", "units", "machine", "command", "commit")},

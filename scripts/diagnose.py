@@ -45,9 +45,15 @@ def print_table(diagnosis: Diagnosis) -> None:
     )
     print(f"{'latent':10s} {'active':>9s} {'KL':>9s} {'mutual information':>20s}")
     for latent in diagnosis.latents:
-        active = f"{latent.active}/{len(latent.variance_of_means)}"
-        print(f"{latent.name:10s} {active:>9s} {sum(latent.divergence):9.3f} {latent.mutual_information:20.3f}")
+        active = "-" if latent.holds_image else f"{latent.active}/{len(latent.variance_of_means)}"
+        ceiling = f" (its ceiling: log {diagnosis.num_images})" if latent.at_ceiling else ""
+        numbers = f"{sum(latent.divergence):9.3f} {latent.mutual_information:20.3f}"
+        print(f"{latent.name:10s} {active:>9s} {numbers}{ceiling}")
     print(f"negative ELBO {diagnosis.negative_elbo:.3f}, negative IWAE {diagnosis.negative_iwae:.3f} nats")
+    print(
+        f"Pareto k: median {diagnosis.pareto_k:.2f}; above {diagnosis.pareto_k_threshold:.2f} for "
+        f"{100 * diagnosis.share_above_threshold:.0f} % of the images"
+    )
 
 
 if __name__ == "__main__":

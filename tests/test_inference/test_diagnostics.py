@@ -1,16 +1,18 @@
 """Diagnostics of latents and weights, against cases whose answer is known."""
 
+import json
 import math
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from linear_gaussian import ExactGuide, LinearGaussian
 from torch import Tensor, nn
 
 from inference import Images, diagnose, effective_sample_size, pareto_k
-from inference.diagnostics import _ranges
-from pyro_models import FlowGuide, MLPEncoder
+from inference.diagnostics import Latent, _ranges
+from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
 COUNT = 60
 
@@ -106,7 +108,7 @@ def test_bounds_and_weights_of_a_guide_whose_loss_is_known():
     ("slope", "scale", "words"),
     [
         ([0.0, 0.0], [1.0, 1.0], "z is collapsed: 0 of 2"),
-        ([1.0, 0.0], [0.5, 1.0], "z is partly collapsed: 1 of 2 coordinates are active; unused: 1"),
+        ([1.0, 0.0], [0.5, 1.0], "z is 50 % used: 1 of 2 coordinates are active; unused: 1"),
         ([1.0, -1.0], [0.5, 0.5], "z is fully used: 2 of 2"),
     ],
 )
@@ -114,6 +116,74 @@ def test_the_verdict_in_words(slope, scale, words):
     lines = run(slope, scale).verdict()
     assert lines[0].startswith(words)
     assert "Pareto k" in lines[1]
+
+
+@pytest.mark.parametrize(("active", "total", "share"), [(39, 40, 98), (399, 400, 99), (1, 400, 1), (20, 40, 50)])
+def test_a_latent_in_use_is_given_a_share(active, total, share):
+    latent = Latent("z", [0.0] * total, [0.0] * total, active, list(range(active, total)), 2.0, 6.9)
+    assert latent.verdict().startswith(f"z is {share} % used: {active} of {total} coordinates are active; unused: ")
+
+
+def test_a_mutual_information_at_its_ceiling_is_called_so():
+    """Of images that differ each the latent tells which: log N, and no more can be seen."""
+    pixels = torch.arange(COUNT).byte()[:, None, None, None]
+    each = Images("each", pixels, torch.zeros(COUNT), 256)
+    model = Known([10.0, 0.0], [0.01, 1.0])
+    model.levels = 256
+    far = diagnose(model, model.guide(), each, COUNT, 2, 20).latents[0]
+    assert far.ceiling == pytest.approx(math.log(COUNT))
+    assert far.mutual_information == pytest.approx(far.ceiling, abs=1e-3)
+    assert far.at_ceiling
+    assert f"it tells the images apart: {math.log(COUNT):.2f} nats or more" in far.verdict()
+    near = run([50.0, 0.0], [0.1, 1.0]).latents[0]  # a bit of the log of COUNT there could be
+    assert not near.at_ceiling
+    assert "apart" not in near.verdict()
+
+
+@pytest.mark.parametrize("dequantizer", [UniformDequantizer(4), FlowDequantizer((1, 2, 4), 4, 1, 4, 1)])
+def test_a_flow_is_given_its_gap_and_no_verdict_of_collapse(dequantizer):
+    pixels = torch.randint(0, 4, (30, 1, 2, 4)).byte()
+    pixels[:, :, :, 0] = 0  # a border that never varies
+    pixels[10] = pixels[11]
+    flow = FlowModel(flip_realnvp((1, 2, 4), hidden=[4]), 4)
+    diagnosis = diagnose(flow, dequantizer, Images("border", pixels, torch.zeros(30), 4), 30, 5, 50)
+    latent = diagnosis.latents[0]
+    assert latent.holds_image
+    assert not any("collapsed:" in line or "unused" in line for line in diagnosis.verdict())
+    assert latent.mutual_information == pytest.approx(math.log(30) - 2 * math.log(2) / 30)
+    assert "the guide loses at least" in diagnosis.verdict()[-1]
+
+
+def test_the_share_of_images_above_the_threshold_which_depends_on_the_number_of_samples():
+    model = Known([0.0, 0.0], [0.3, 0.3])
+    for num_samples, threshold in ((20, 1 - 1 / math.log10(20)), (1000, 2 / 3), (5000, 0.7)):
+        found = diagnose(model, model.guide(), images(), 10, 40, num_samples)
+        assert found.pareto_k_threshold == pytest.approx(threshold)
+        above = round(40 * found.share_above_threshold)
+        assert above > 0
+        assert found.share_above_threshold == above / 40
+        assert f"trusted for {40 - above} of 40 images at {num_samples} samples" in found.verdict()[-1]
+
+
+def test_weights_of_an_exact_guide_are_trusted_though_they_have_no_tail():
+    torch.set_default_dtype(torch.float64)
+    pair = LinearGaussian(1)
+    for weight in (pair.weight, pair.offset):
+        weight.data = weight.data.double()
+
+    class Exact(nn.Module):
+        def forward(self, x):
+            return ExactGuide(pair)(x.flatten(1).double())
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return pair(x.flatten(1).double())
+
+    diagnosis = diagnose(Flat(), Exact(), images(), 10, 5, 50)
+    assert diagnosis.share_above_threshold == 0
+    assert diagnosis.effective_sample_size == pytest.approx(1)
+    assert "can be trusted for 5 of 5 images" in diagnosis.verdict()[-1]
+    assert json.loads(json.dumps(diagnosis.as_dict(), allow_nan=False))["share_above_threshold"] == 0
 
 
 def flow_guide(slope: float) -> FlowGuide:
@@ -185,6 +255,32 @@ def test_pareto_k_of_pareto_weights(k):
     torch.manual_seed(0)
     log_w = k * dist.Exponential(1.0).sample((20_000, 4)) + 300
     assert pareto_k(log_w).mean().item() == pytest.approx(k, abs=0.1)
+
+
+def exponential(n: int) -> Tensor:
+    return -torch.log1p(-(torch.arange(n, dtype=torch.float64) + 0.5) / n)
+
+
+@pytest.mark.parametrize(
+    ("log_w", "expected"),
+    [
+        (0.5 * exponential(20), math.inf),
+        (0.5 * exponential(24), 0.502247284039124),  # 4.8 rounded up
+        (0.5 * exponential(26), 0.44020579938987175),
+        (0.9 * exponential(1000), 0.8442664334030683),
+        (3 * torch.arange(230.0, dtype=torch.float64).sin(), -1.192981889737892),
+        ((2 * exponential(400)).round(), 1.31458264498812),  # many that are equal
+        ((8 * exponential(101)).round() / 2, 2.5467497742340024),
+        (torch.full((50,), 3.0), math.inf),
+        (torch.cat([torch.full((49,), -1000.0), torch.zeros(1)]), math.inf),
+        (torch.arange(60.0) % 2, math.inf),
+        (torch.full((50,), -math.inf), math.inf),
+    ],
+)
+def test_pareto_k_is_that_of_arviz(log_w, expected):
+    """By arviz.psislw of ArviZ 0.23; in its order of the weights or another, whatever their size."""
+    shifted = torch.stack([log_w, log_w.flip(0), log_w - 700, log_w + 700], dim=1)
+    assert pareto_k(shifted).tolist() == pytest.approx([expected] * 4, rel=1e-5)
 
 
 def test_gap_is_the_difference_of_the_bounds():

@@ -2,7 +2,10 @@
 
 import json
 import math
+import random
+import signal
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -12,7 +15,20 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import Adam
 from safetensors.torch import save_file
 
-from inference import CheckpointError, Images, Run, RunError, Settings, build, epoch_order, fit, load, set_seed
+from inference import (
+    CheckpointError,
+    Images,
+    Interrupted,
+    Run,
+    RunError,
+    Settings,
+    build,
+    epoch_order,
+    fit,
+    load,
+    set_seed,
+)
+from inference.randomness import generator_states, restore_generators
 from inference.schedules import SCHEDULES
 
 SHAPE = [1, 4, 4]
@@ -96,6 +112,50 @@ def test_a_resumed_run_is_the_run_left_alone(tmp_path):
     assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in resumed_rows]
     for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "metrics.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+class Moody(torch.nn.Module):
+    """A guide's program under noise from every generator there is; ``stop_at`` interrupts the process in that call."""
+
+    def __init__(self, program, stop_at=None):
+        super().__init__()
+        self.program, self.stop_at, self.calls = program, stop_at, 0
+
+    def forward(self, x, labels=None):
+        self.calls += self.training
+        if self.training and self.calls == self.stop_at:
+            signal.raise_signal(signal.SIGINT)
+        # single draws of pairs: a generator keeps the second one for later
+        noise = random.gauss(0, 1) + random.random() + np.random.standard_normal() + float(torch.rand(()))
+        return self.program(x + 0.1 * noise, labels)
+
+
+def moody_run(folder, resume=False, stop_at=None):
+    set_seed(0)
+    model, guide = build(PAIR).values()
+    guide = Moody(guide, stop_at)
+    run = Run.open(folder) if resume else Run.create(folder, {"seed": 0}, PAIR)
+    fit(model, guide, TRAIN, TEST, Settings(**{**QUICK, "epochs": 2, "compile": "off"}), run=run, resume=resume)
+    return {"model": model, "guide": guide}
+
+
+def test_a_run_interrupted_within_an_epoch_goes_on_with_the_random_numbers_of_all_generators(tmp_path):
+    whole = moody_run(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="epoch 2"):
+        moody_run(tmp_path / "cut", stop_at=6)
+    random.seed(1), np.random.seed(1)
+    resumed = moody_run(tmp_path / "cut", resume=True)
+    assert_same_weights(whole, resumed)
+
+
+def test_checkpoints_of_older_versions_hold_the_generators_of_torch_alone():
+    states = generator_states(torch.device("cpu"))
+    drawn = random.random(), np.random.random(), float(torch.rand(()))
+    restore_generators({"cpu": states["cpu"]})
+    assert float(torch.rand(())) == drawn[2]
+    assert (random.random(), np.random.random()) != drawn[:2]
+    restore_generators(states)
+    assert (random.random(), np.random.random(), float(torch.rand(()))) == drawn
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not():
