@@ -94,7 +94,8 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
             data = [part.to(device) for part in images.arguments(_telling(images))]
-            check_observed(draw_traces(model, guide, *data)[0])
+            with torch.no_grad():
+                check_observed(draw_traces(model, guide, *data)[0])
             with ParameterSites() as sites:
                 loss, _ = Objective(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything

@@ -1,9 +1,8 @@
-"""Sizes and pixels that must make sense before anything is made of them."""
+"""Sizes that must make sense before anything is built of them."""
 
 from collections.abc import Sequence
 
-from pyro.infer.util import is_validation_enabled
-from torch import Tensor, nn
+from torch import nn
 
 
 def check_at_least(low: int, **numbers: int | None) -> None:
@@ -41,20 +40,3 @@ def features_of(encoder: nn.Module) -> int:
         name = type(encoder).__name__
         raise TypeError(f"an encoder must have out_features, the size of what it gives; {name} has none")
     return size
-
-
-def check_pixels(x: Tensor | None, levels: int | None) -> None:
-    """Make sure that images are of whole numbers from 0 to levels - 1, as far as Pyro's validation is on.
-
-    Raises:
-        ValueError: if not: the number that a density gives them means nothing.
-    """
-    if x is None or levels is None or not is_validation_enabled():
-        return
-    off = (x != x.floor()) | (x < 0) | (x > levels - 1)
-    if off.any():
-        raise ValueError(
-            f"pixels must be {'0 or 1' if levels == 2 else f'whole numbers from 0 to {levels - 1}'}; got "
-            f"{float(x[off][0]):.6g} at {int(off.sum()):,} of {off.numel():,} places"
-            f"{': binarise the images' if levels == 2 else ''}"
-        )

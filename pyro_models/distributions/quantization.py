@@ -36,7 +36,7 @@ def check_pixels(x: Tensor, levels: int) -> None:
     if len(bad):
         raise ValueError(
             f"pixels must be whole numbers from 0 to {levels - 1}, as of images with {levels} levels; "
-            f"{len(bad)} of {x.numel()} are not, such as {bad[0].item():g}"
+            f"{len(bad)} of {x.numel()} are not, such as {bad[0].item():g}{': binarise them' if levels == 2 else ''}"
         )
 
 

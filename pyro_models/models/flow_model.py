@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_models.distributions import Quantized
 from pyro_models.labels import one_hot
-from pyro_models.sizes import check_pixels
+from pyro_models.pixels import check_shown
 
 
 class FlowModel(PyroModule):
@@ -56,7 +56,7 @@ class FlowModel(PyroModule):
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
-        check_pixels(x, self.levels)
+        check_shown(x, self.levels)
         with pyro.plate("data", batch if given is None else len(given)):
             flow = self.intensities(labels)
             y = pyro.sample("y", flow)

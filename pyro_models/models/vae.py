@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pyro_models.labels import one_hot
 from pyro_models.likelihoods import BernoulliPixels
-from pyro_models.sizes import check_pixels
+from pyro_models.pixels import check_shown
 
 
 class VAE(PyroModule):
@@ -67,7 +67,7 @@ class VAE(PyroModule):
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
-        check_pixels(x, getattr(self.likelihood, "levels", None))
+        check_shown(x, getattr(self.likelihood, "levels", None))
         with pyro.plate("data", batch if given is None else len(given)):
             z = pyro.sample("z", self.code(labels))
             return pyro.sample("x", self.image(z, labels), obs=x)

@@ -86,9 +86,11 @@ def test_values_outside_the_support_are_refused_whether_pyro_checks_or_not(name,
         assert torch.isfinite(FUNCTIONS[function](pair, x)).all()
         for wrong in (0.5, largest + 1.0, -1.0):
             x[2, 0, 1, 3] = wrong
-            with pytest.raises(ValueError, match=rf"{wrong:g} at 1 of \d+ places|support") as error:
+            with pytest.raises(
+                ValueError, match=rf"{wrong:g} at 1 of \d+ places|1 of \d+ are not, such as {wrong:g}"
+            ) as error:
                 FUNCTIONS[function](pair, x)
-            assert len(str(error.value).split("Trace Shapes")[0].strip().splitlines()) == 1 or checked
+            assert len(str(error.value).partition("Trace Shapes")[0].strip().splitlines()) == 1
 
 
 def grey(count: int = 20) -> Images:
@@ -130,12 +132,12 @@ def test_our_models_called_directly_refuse_them_as_far_as_pyro_checks(name):
     make, largest = PAIRS[name]
     model, own = make()
     x = torch.full((3, *SHAPE), largest + 1.0)
-    with pytest.raises(ValueError, match=f"pixels must be .*; got {largest + 1} at 24 of 24 places"):
+    with pytest.raises(ValueError, match=f"pixels must be .*; 24 of 24 are not, such as {largest + 1}"):
         model(x)
     with pyro.validation_enabled(False):
         model(x)
     if isinstance(own, UniformDequantizer):
-        with pytest.raises(ValueError, match="whole numbers from 0 to 3; got 0.5"):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 3.* such as 0.5"):
             own(torch.full((3, *SHAPE), 0.5))
 
 
@@ -198,7 +200,7 @@ def test_expand_keeps_the_validation_that_was_asked_for(name, on):
         assert expanded.batch_shape == (3,)
         value = torch.full((3, *p.event_shape), wrong)
         if on:
-            with pytest.raises(ValueError, match="support"):
+            with pytest.raises(ValueError, match="support|must be whole numbers"):
                 expanded.log_prob(value)
         else:
             assert expanded.log_prob(value).shape == (3,)
