@@ -36,12 +36,10 @@ def check_in_support(p: Distribution, x: Tensor) -> None:
 
 def all_in_support(trace: Trace) -> Tensor:
     """Whether :func:`check_observed` would find nothing to refuse, as a tensor: a graph can hold it."""
-    whole = torch.ones((), dtype=torch.bool)
-    for site in sample_sites(trace).values():
-        if site["is_observed"]:
-            outside = _outside(site["fn"], site["value"], site["mask"])
-            whole = whole if outside is None else whole.to(outside.device) & ~outside.any()
-    return whole
+    observed = [site for site in sample_sites(trace).values() if site["is_observed"]]
+    outside = [_outside(site["fn"], site["value"], site["mask"]) for site in observed]
+    found = [part.any() for part in outside if part is not None]
+    return ~torch.stack(found).any() if found else torch.ones((), dtype=torch.bool)
 
 
 def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None:
