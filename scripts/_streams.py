@@ -34,10 +34,8 @@ class Lasting:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
+        encoding = self._stream.encoding or "utf-8"
         try:
-            self._stream.write(text)
-        except UnicodeEncodeError:
-            encoding = self._stream.encoding
             self._stream.write(text.encode(encoding, "spelled").decode(encoding))
         except OSError as error:
             self._fail(error)
