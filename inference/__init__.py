@@ -15,12 +15,13 @@ from inference.graph import CompiledGraph
 from inference.images import BINARISATIONS, Images, binarise
 from inference.importance import bits_per_dim, iwae_bound, log_weights
 from inference.interrupts import Interrupted
+from inference.loading import Pair, load
 from inference.objective import Objective
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.processes import join_processes, of_every_process
 from inference.randomness import epoch_order, set_seed
 from inference.reading import RunError, read_mapping
-from inference.run import Pair, Run, load
+from inference.run import Run
 from inference.settings import Settings
 from inference.svi import fit, measure
 from inference.terms import Terms, draw_traces, elbo_terms

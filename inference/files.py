@@ -58,7 +58,10 @@ def try_writing(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the file another name")
-    descriptor, name = _begin(path)
+    try:
+        descriptor, name = _begin(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the name that was tried
     os.close(descriptor)
     os.unlink(name)
 
@@ -132,6 +135,8 @@ def _remove_if_dead(file: Path) -> None:
 
 def _keep(path: Path, previous: Path) -> None:
     """A second name for what ``path`` holds: it is never missing in between."""
+    if previous.exists() and os.path.samefile(path, previous):
+        return  # a write was killed between the two; replacing a name by one of the same file does nothing
     descriptor, name = _begin(previous)
     os.close(descriptor)
     try:

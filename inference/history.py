@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from inference.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
+from inference.folder import RunError
 from inference.importance import bits_per_dim
 from inference.processes import rank_and_size
-from inference.run import Run, RunError
+from inference.run import Run
 from inference.terms import Terms, mean_terms
 
 

@@ -69,6 +69,7 @@ def fit(
         FloatingPointError: if a loss, a gradient or a measured number is NaN or infinite; it names the
             step and the site, and the last checkpoint stays.
         Interrupted: if it was asked to stop.
+        RunError: if another process trains in the run's folder, or another run has been written to it.
         OSError: if the run's files cannot be written; those that are there stay whole.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).

@@ -387,6 +387,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert file.read_text() == "old"
     write_whole(file, b"new", kept)
     assert (file.read_text(), kept.read_text()) == ("new", "old")
+    kept.unlink()
+    kept.hardlink_to(file)  # as a kill between the two leaves them
+    write_whole(file, "newer", kept)
+    assert (file.read_text(), kept.read_text()) == ("newer", "new")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 KEPT = ("last.safetensors", "previous.safetensors")
