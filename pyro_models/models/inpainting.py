@@ -8,7 +8,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from pyro_models.distributions import Quantized, UniformCell
+from pyro_models.distributions import Quantized
 from pyro_models.flows import FlowDistribution
 from pyro_models.models.flow_model import FlowModel
 from pyro_models.pixels import check_shown
@@ -68,7 +68,6 @@ class Inpainting(PyroModule):
             raise TypeError("only a flow whose last transform is a Squash can be inpainted")
         *unbounded, squash = flow.transforms
         before = FlowDistribution(flow.base_dist, unbounded)
-        UniformCell(x[:, self.known], self.model.levels, 1)  # refuses known pixels that are none of the levels
         target = squash.inv((x + 0.5) / self.model.levels)
         with pyro.plate("data", len(x)):
             v = before.from_base(pyro.sample("epsilon", flow.base_dist))
