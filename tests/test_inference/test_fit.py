@@ -235,9 +235,10 @@ def test_validation_images_are_not_trained_on():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    train(tmp_path / "run", epochs=1, batch_size=50)
     with pytest.raises(FloatingPointError, match="epoch .*checkpoint of epoch"):
-        train(tmp_path / "run", lr=10.0, epochs=500, batch_size=50)
-    assert load(tmp_path / "run").epoch >= 1
+        train(tmp_path / "run", resume=True, lr=1e30, epochs=3, batch_size=50)
+    assert load(tmp_path / "run").epoch == 1
 
 
 def test_clipping_bounds_the_gradient():
@@ -382,7 +383,7 @@ def test_a_folder_of_other_files_is_left_alone_even_to_overwrite(tmp_path):
 def test_environment_says_what_ran(tmp_path):
     environment = Run.create(tmp_path / "run", {"seed": 3}, PAIR).environment
     assert environment["seed"] == 3
-    assert environment["versions"]["torch"] == torch.__version__
+    assert environment["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]  # "+cu130" or not
     assert {"command", "commit", "machine", "started", "python"} <= environment.keys()
 
 
