@@ -28,7 +28,8 @@ class Settings:
         patience: stop after this many epochs without a better validation negative ELBO.
         full_train_pass: measure the training images in a second pass after each epoch, not along the way.
         device: "auto" takes a GPU where there is one.
-        mixed_precision: arithmetic of the forward pass.
+        mixed_precision: arithmetic of the forward pass.  It rounds draws too where a distribution of your own
+            multiplies matrices to make them, as Pyro's ``MultivariateNormal`` does: call it without autocast.
         compile: run the steps as one compiled graph; "auto" does from 3000 steps on, which earn back the
             time that it takes to compile, but not with fp16.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
