@@ -94,8 +94,7 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
             data = [part.to(device) for part in images.arguments(_telling(images))]
-            with torch.no_grad():
-                check_observed(draw_traces(model, guide, *data)[0])
+            _check_shown(model, guide, *data)
             with ParameterSites() as sites:
                 loss, _ = Objective(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
@@ -112,6 +111,15 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+
+
+@torch.no_grad()
+def _check_shown(model: Callable, guide: Callable, *data: Tensor) -> None:
+    try:
+        model_trace, _ = draw_traces(model, guide, *data)
+    except Exception:  # of programs that do not fit together the loss says more
+        return
+    check_observed(model_trace)
 
 
 def _telling(images: Images) -> Tensor:

@@ -44,7 +44,7 @@ def all_in_support(trace: Trace) -> Tensor:
 
 def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None:
     outside = _outside(fn, value, mask)
-    if outside is None or not outside.any():
+    if outside is None or not outside.any() or value.isnan().any():  # NaN makes its numbers NaN, for all to see
         return
     support = _plain(fn.support)
     places = ~support.check(value)
