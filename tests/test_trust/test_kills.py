@@ -136,11 +136,12 @@ def warm():
 def alone(warm, tmp_path_factory) -> Path:
     """Runs that nothing befell: one with results and files of the user's, one to replace it, one to be continued."""
     folder = tmp_path_factory.mktemp("alone")
+    kill_at = None
     for name, options in (("old", OLD), ("new", NEW), ("cut", OLD)):
         (folder / name).mkdir()
-        kill_at = 80 if name == "cut" else None  # within the second epoch's save, or the third's
         done = warm.run("train_vae.py", *options, "--out", "run", cwd=folder / name, kill_at=kill_at)
         assert done.code == (-9 if name == "cut" else 0), done.err
+        kill_at = done.calls * 2 // 3 if name == "new" else None  # in the second of three epochs
     done = warm.run(*EVALUATE, cwd=folder / "old")
     assert done.code == 0, done.err
     for name in (*FOREIGN, "diagnosis.json", "figures/samples.png"):
