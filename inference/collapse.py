@@ -58,9 +58,10 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     check_data(x, labels)
     check_in_support(copy.deepcopy(likelihood).double()(torch.zeros_like(x[:1]).double()), x)
     classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
-    likelihood, constants = _without_code(likelihood, x.double(), classes, steps)
+    x, classes = x.cpu().double(), classes.cpu()  # Apple's GPUs have no such precision
+    likelihood, constants = _without_code(likelihood, x, classes, steps)
     raw = constants[classes].requires_grad_()
-    log_prob = likelihood(raw).log_prob(x.double()).sum()
+    log_prob = likelihood(raw).log_prob(x).sum()
     (score,) = torch.autograd.grad(log_prob, raw, create_graph=True)
     (minus_curvature,) = torch.autograd.grad(score.sum(), raw)
     return max(
@@ -76,7 +77,7 @@ def _largest_eigenvalue(score: Tensor, curvature: Tensor) -> float:
 
 def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Any, Tensor]:
     """The likelihood and the constants, (classes, *image_shape), that fit the images best without a code."""
-    likelihood = copy.deepcopy(likelihood).double().eval()
+    likelihood = copy.deepcopy(likelihood).cpu().double().eval()
     constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
     parameters = [constants, *likelihood.parameters()]
     most = steps * 5 // 4  # evaluations, PyTorch's own default

@@ -194,7 +194,7 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
         ValueError: if the weights are of another shape, or NaN or infinite.
     """
     _check_weights(log_w, at_least=1)
-    log_w = log_w.double()
+    log_w = log_w.cpu().double()  # which Apple's GPUs do not have
     return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp() / len(log_w)
 
 
@@ -214,7 +214,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
     _check_weights(log_w, at_least=5)
     size = len(log_w)
     tail = math.ceil(min(size / 5, 3 * math.sqrt(size)))
-    largest = log_w.double().cpu().topk(tail + 1, dim=0).values
+    largest = log_w.cpu().double().topk(tail + 1, dim=0).values
     return torch.tensor([_tail_shape(column) for column in largest.T])
 
 

@@ -12,7 +12,7 @@ import torch
 
 from inference.processes import rank_and_size
 
-_PACKAGES = ("torch", "torchvision", "pyro-ppl", "accelerate", "numpy", "scikit-learn")
+_PACKAGES = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
 
 
 def describe_environment() -> dict[str, Any]:

@@ -85,7 +85,7 @@ def negative_bounds(
                 with validating(False):
                     log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:
-                    bounds[m].append(-iwae_bound(log_w, m).double().cpu())
+                    bounds[m].append(-iwae_bound(log_w, m).cpu().double())
             for m in ms:
                 per_image = shares_joined(torch.cat(bounds[m]))
                 totals[m] += per_image / repeats

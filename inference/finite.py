@@ -1,6 +1,8 @@
 """Losses and gradients that are not finite: noticed at their step, and traced to where they came from."""
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -33,14 +35,24 @@ class Watch:
         terms: of the steps that this epoch has taken before.
         skip: whether steps that are not finite are passed over; otherwise they raise.
         every: how many steps to look at once: on a GPU each look waits for it.
+        autocast: makes the context that the steps run in, of another precision for example.
     """
 
-    def __init__(self, objective: Objective, epoch: str, terms: list[Terms], skip: bool, every: int) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        epoch: str,
+        terms: list[Terms],
+        skip: bool,
+        every: int,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self.objective = objective
         self.epoch = epoch
         self.terms = terms
         self.skip = skip
         self.every = every
+        self.autocast = autocast
         self.skipped = 0
         self._steps: list[_Step] = []
 
@@ -67,9 +79,11 @@ class Watch:
             elif self.skip:
                 self.skipped += 1
             else:
+                with self.autocast():
+                    where = where_it_broke(self.objective, step.data, step.draws)
                 raise FloatingPointError(
-                    f"the loss is {float(step.loss):.5g} at step {step.number + 1} of {self.epoch}: "
-                    f"{where_it_broke(self.objective, step.data, step.draws)}; try a lower lr, or clip_norm 10"
+                    f"the loss is {float(step.loss):.5g} at step {step.number + 1} of {self.epoch}: {where}; "
+                    "try a lower lr, or clip_norm 10"
                 )
 
     def finished(self) -> list[Terms]:

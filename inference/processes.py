@@ -1,6 +1,9 @@
 """Several processes of one run: who this one is, and what each of them has, put together."""
 
+import atexit
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TypeVar
 
@@ -8,26 +11,64 @@ import torch
 from torch import Tensor, distributed
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from inference.devices import BACKENDS, find_device
 from inference.terms import Terms
 
 Value = TypeVar("Value")
 
 
-def join_processes(cpu: bool = False) -> tuple[int, int]:
-    """Meet the other processes that ``torchrun`` or ``accelerate launch`` has started; (rank, how many).
+class ProcessError(RuntimeError):
+    """Another process of the run has failed, or cannot be reached."""
 
-    On a CPU, if that is asked for or there is nothing else, they talk through gloo.
+
+def join_processes(device: str = "auto", *, cpu: bool = False) -> tuple[int, int]:
+    """Meet the other processes that ``torchrun`` has started; (rank, how many).
+
+    They talk through gloo about what CPUs hold, through nccl about NVIDIA GPUs.  This process leaves
+    them when it ends.
+
+    Args:
+        device: where the work is to be done, see :func:`~inference.devices.find_device`.
+        cpu: the same as the device "cpu".
+
+    Raises:
+        ValueError: if the device is not there.
+        ProcessError: if others were started, but did not come.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        from accelerate import PartialState  # slow to import, and needed only here
+    expected = int(os.environ.get("WORLD_SIZE", 1))
+    if expected > 1 and distributed.is_available() and not distributed.is_initialized():
+        place = find_device("cpu" if cpu else device)
+        if place.index is not None:
+            torch.get_device_module(place).set_device(place)
+        distributed.init_process_group(BACKENDS[place.type])
+        atexit.register(leave_processes)  # its threads, left to themselves, may abort a process that ends
+    rank, size = rank_and_size()
+    if expected > 1 and size != expected:  # each would train by itself, and all write to the same run
+        raise ProcessError(f"{expected} processes were started together, but this one is in a group of {size}")
+    return rank, size
 
-        PartialState(cpu=on_cpu(cpu))
-    return rank_and_size()
+
+def leave_processes() -> None:
+    """Leave the group of processes, if there is one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
-def on_cpu(asked_for: bool = False) -> bool:
-    """Whether the CPU is used: accelerate would not share the work between processes if left to find out."""
-    return asked_for or torch.accelerator.current_accelerator() is None
+@contextmanager
+def others_awaited() -> Iterator[None]:
+    """Within, a connection to another process that breaks off is told as the failure of that process.
+
+    Raises:
+        ProcessError: in place of what the library for the connection raises: nccl an error of a type of
+            its own, gloo a RuntimeError like any other, but for the file of its sources that it names.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        from_gloo = type(error) is RuntimeError and "/gloo/transport/" in str(error)
+        if rank_and_size()[1] > 1 and (from_gloo or isinstance(error, distributed.DistError)):
+            raise ProcessError("another process has failed: its message says why") from error
+        raise
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -55,7 +96,8 @@ def of_every_process(value: Value) -> list[Value]:
     if size == 1:
         return [value]
     values: list[Value | None] = [None] * size
-    distributed.all_gather_object(values, value)
+    with others_awaited():
+        distributed.all_gather_object(values, value)
     return values  # type: ignore[return-value]
 
 
@@ -71,7 +113,8 @@ def mean_of_processes(value: Tensor) -> Tensor:
     if get_proxy_mode() is not None:
         raise NotImplementedError("a mean of all processes cannot be recorded in a graph")
     total = value.detach().clone()
-    distributed.all_reduce(total)
+    with others_awaited():
+        distributed.all_reduce(total)
     return total / size
 
 

@@ -30,11 +30,16 @@ def set_seed(*place: int) -> None:
 def generator_states(device: torch.device) -> dict[str, Tensor]:
     """The states of torch's random number generators, by device, of NumPy's and of Python's."""
     states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": _python_state()}
-    return states if device.type == "cpu" else {**states, device.type: torch.get_device_module(device).get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return states
 
 
-def restore_generators(states: dict[str, Tensor]) -> None:
-    """Go on with the random numbers where :func:`generator_states` was called; generators without a state stay."""
+def restore_generators(states: dict[str, Tensor], device: torch.device | None = None) -> None:
+    """Go on with the random numbers where :func:`generator_states` was called; generators without a state stay.
+
+    So do those of devices other than the one that is in use now: a run may go on elsewhere.
+    """
     for name, state in states.items():
         if name == "numpy":
             *words, position, has_gauss, gauss = state.tolist()
@@ -42,8 +47,10 @@ def restore_generators(states: dict[str, Tensor]) -> None:
         elif name == "python":
             *words, gauss = state.tolist()
             random.setstate((3, tuple(map(int, words)), None if math.isnan(gauss) else gauss))
-        else:
-            (torch if name == "cpu" else torch.get_device_module(name)).set_rng_state(state)
+        elif name == "cpu":
+            torch.set_rng_state(state)
+        elif device is not None and device.type == name:
+            torch.get_device_module(device).set_rng_state(state, device)
 
 
 def _numpy_state() -> Tensor:

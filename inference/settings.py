@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
+import torch
+
+from inference.devices import check_device, find_device
 from inference.schedules import SCHEDULES
 
 _STEPS_WORTH_COMPILING = 3000  # at some 4 ms gained a step, the 10 s that compilation takes
@@ -27,9 +30,10 @@ class Settings:
         num_validation: training images held out to choose the best epoch by.
         patience: stop after this many epochs without a better validation negative ELBO.
         full_train_pass: measure the training images in a second pass after each epoch, not along the way.
-        device: "auto" takes a GPU where there is one.
-        mixed_precision: arithmetic of the forward pass.  It rounds draws too where a distribution of your own
-            multiplies matrices to make them, as Pyro's ``MultivariateNormal`` does: call it without autocast.
+        device: "auto" takes a GPU where there is one, else "cpu"; or "cuda", "cuda:1" (the second GPU), "mps".
+        mixed_precision: arithmetic of the forward pass; fp16 on a GPU alone.  It rounds draws too where a
+            distribution of your own multiplies matrices to make them, as Pyro's ``MultivariateNormal`` does:
+            call it without autocast.
         compile: run the steps as one compiled graph; "auto" does from 3000 steps on, which earn back the
             time that it takes to compile, but not with fp16.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
@@ -50,13 +54,14 @@ class Settings:
     num_validation: int = 0
     patience: int | None = None
     full_train_pass: bool = False
-    device: Literal["auto", "cpu"] = "auto"
+    device: str = "auto"
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     compile: Literal["auto", "on", "off"] = "auto"
     tf32: bool = False
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         if self.compile == "on" and self.mixed_precision == "fp16":
             raise ValueError("compile 'on' does not go with mixed_precision fp16, whose gradients are scaled: use bf16")
         for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
@@ -72,6 +77,17 @@ class Settings:
             raise ValueError("tensorboard is not installed: install it (pip install tensorboard), or leave it out")
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
+
+    def find_device(self) -> torch.device:
+        """The device to train on.
+
+        Raises:
+            ValueError: if there is none such here, or it has no such arithmetic.
+        """
+        device = find_device(self.device)
+        if self.mixed_precision == "fp16" and device.type == "cpu":
+            raise ValueError("mixed_precision fp16 needs a GPU, and the device is the CPU: use bf16, or no")
+        return device
 
     def check_holds_out_fewer_than(self, num_images: int) -> None:
         """Make sure that some training images are left.

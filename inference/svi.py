@@ -17,7 +17,7 @@ from inference.history import Begun, History, columns
 from inference.images import Images
 from inference.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.param_store import param_store_as_it_was
-from inference.processes import batches_joined, join_processes, on_cpu, rank_and_size, share_of
+from inference.processes import batches_joined, join_processes, rank_and_size, share_of
 from inference.progress import Bar
 from inference.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.run import Run
@@ -25,6 +25,7 @@ from inference.settings import Settings
 from inference.steps import Steps
 from inference.support import check_observed
 from inference.switches import switches_as_they_were, validating
+from inference.tensorboard import TensorBoard
 from inference.terms import Terms, draw_traces, elbo_terms
 
 _MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
@@ -76,11 +77,12 @@ def fit(
     """
     settings = settings or Settings()
     objective = objective or Trace_ELBO()
+    device = settings.find_device()
     settings.check_holds_out_fewer_than(len(train))
     unused = check_pair(model, guide, train, objective)
-    rank, _ = join_processes(settings.device == "cpu")
+    rank, _ = join_processes(settings.device)
     with run.locked() if run is not None and rank == 0 else nullcontext():
-        return _fit(model, guide, train, test, settings, objective, run, resume, show, unused)
+        return _fit(model, guide, train, test, settings, objective, run, resume, show, device, unused)
 
 
 def _fit(
@@ -93,28 +95,19 @@ def _fit(
     run: Run | None,
     resume: bool,
     show: Literal["negative_elbo", "bits_per_dim"] | None,
+    device: torch.device,
     unused: Collection[str],
 ) -> list[dict[str, float]]:
-    from accelerate import Accelerator, DistributedDataParallelKwargs  # slow to import, and needed only here
-
     rank, world_size = rank_and_size()
-    splitting = DistributedDataParallelKwargs(find_unused_parameters=bool(unused))
-    accelerator = Accelerator(
-        cpu=on_cpu(settings.device == "cpu"),
-        kwargs_handlers=[splitting],
-        mixed_precision=settings.mixed_precision,
-        log_with="tensorboard" if settings.tensorboard else None,
-        project_dir=run.path if run else None,
-    )
+    board = TensorBoard(run) if settings.tensorboard and rank == 0 else None
     if settings.tf32:
         torch.set_float32_matmul_precision("high")
-    device = accelerator.device
     train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
     splits = {"test": test.to(device)} | ({"validation": validation} if validation else {})
     for images in (train, *splits.values()):
         share_of(len(images))  # there is one for each process
     num_steps = math.ceil(len(train) // world_size / settings.batch_size)
-    steps = Steps(objective, model, guide, settings, accelerator, settings.epochs * num_steps)
+    steps = Steps(objective, model, guide, settings, device, settings.epochs * num_steps, unused=bool(unused))
     if run is not None:
         run.check_unchanged()
         run.check_room(sum(parameter.nbytes for parameter in steps.module.parameters()))
@@ -142,7 +135,7 @@ def _fit(
         started = time.perf_counter()
         set_seed(*place("train"))
         begun = history.begun or Begun(0, 0.0, 0.0, [], {})
-        restore_generators(begun.generators)
+        restore_generators(begun.generators, device)
         steps.module.train()
         watch = Watch(
             steps.objective,
@@ -150,6 +143,7 @@ def _fit(
             begun.terms,
             skip=settings.on_nonfinite == "skip",
             every=1 if device.type == "cpu" else _LOOKED_AT_ONCE,
+            autocast=steps.autocast,
         )
         order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
         batches = train.batches(settings.batch_size, order[begun.step * settings.batch_size :])
@@ -195,14 +189,13 @@ def _fit(
                 history.save(model, guide, steps.optimizer)
                 if show is not None:
                     _report(history, settings, show, bar)
-            if settings.tensorboard and not accelerator.trackers:  # only now is the run in its place
-                accelerator.init_trackers("tensorboard")
-            accelerator.log(row, step=history.epoch)
+            if board is not None:
+                board.add(row, history.epoch)
             if interrupts.signum is not None and history.epoch < settings.epochs:
                 raise interrupted(interrupts.signum)
         bar.finish()
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    if board is not None:
+        board.close()
     return history.rows
 
 

@@ -58,7 +58,5 @@ def _stop(code: int, reason: BaseException | str, message: str | None = None) ->
     if os.environ.get("PYRO_MODELS_DEBUG") and isinstance(reason, BaseException):
         raise reason
     text = (message or str(reason)).partition("Trace Shapes:")[0]  # Pyro adds pages
-    if "gloo" in text or "nccl" in text.lower():
-        text = "another process has failed: its message says why"
     print(f"{Path(sys.argv[0]).name}: error: {one_line(text)}", file=sys.stderr)
     sys.exit(code)

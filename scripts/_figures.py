@@ -62,6 +62,7 @@ def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch:
 
 def against_normal(points: Tensor) -> Figure:
     """Points (N, D) beside the standard normal that they should follow."""
+    points = points.cpu()
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.0))
         grid = torch.linspace(-5, 5, 201)
@@ -118,7 +119,7 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
     full = inches * columns + margin
     figure = plt.figure(figsize=(full, inches * columns * height / width))
     axis = figure.add_axes((margin / full, 0, 1 - margin / full, 1))
-    axis.imshow(mosaic.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axis.imshow(mosaic.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
     axis.axis("off")
     for i, name in enumerate(rows or []):
         middle = padding + (images.shape[-2] + padding) * i + images.shape[-2] / 2

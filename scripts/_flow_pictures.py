@@ -1,6 +1,7 @@
 """Images made with a trained flow."""
 
 import torch
+from _pictures import device_of
 from pyro import poutine
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from pyro_models import FlowModel, Quantized, great_circle
 @torch.no_grad()
 def draw_at(model: FlowModel, temperature: float, count: int) -> Tensor:
     """Images of a flow whose base is narrowed; a conditional one draws the classes by turns."""
-    labels = torch.arange(count) % model.num_classes if model.num_classes else None
+    labels = torch.arange(count, device=device_of(model)) % model.num_classes if model.num_classes else None
     flow = model.intensities(labels, temperature=temperature)
     return Quantized(flow.sample([] if model.num_classes else [count]), model.levels, len(flow.event_shape)).mean
 

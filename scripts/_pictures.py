@@ -29,4 +29,8 @@ def shown(images: TorchDistribution) -> Tensor:
 def each_class(model: nn.Module, count: int) -> Tensor | None:
     """``count`` labels of each class in turn, for a model that is given labels."""
     classes = getattr(model, "num_classes", 0)
-    return torch.arange(classes).repeat_interleave(count) if classes else None
+    return torch.arange(classes, device=device_of(model)).repeat_interleave(count) if classes else None
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -11,6 +11,7 @@ import torch
 from _cli import Parser
 
 from inference import Images, Pair, Run, RunError, binarise, is_there, load, load_dataset
+from inference.devices import find_device
 from inference.files import try_writing
 
 
@@ -24,12 +25,17 @@ def add_run_options(parser: Parser) -> None:
 
 def add_reading_options(parser: Parser) -> None:
     parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets, if not the run's")
+    parser.add_argument(
+        "--device", type=str, default="auto", help="auto (a GPU, if any), cpu, cuda, cuda:1 or mps"
+    )
     own = "packages of your own whose classes a run may name"
     parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
 
 
-def load_pair(options: Any, device: torch.device | str = "cpu") -> Pair:
-    return load(options.run, options.checkpoint, options.allow_import, device)
+def load_pair(options: Any) -> tuple[Pair, torch.device]:
+    """The pair of the run, and the device that it is on: the one that was asked for."""
+    device = find_device(options.device)
+    return load(options.run, options.checkpoint, options.allow_import, device), device
 
 
 def checked_result(file: str) -> Path:
@@ -85,12 +91,6 @@ def write_picture(figure: Any, path: Path) -> Path:
     except OSError as error:
         kept = save(figure, Path(tempfile.mkdtemp(prefix="pyro-models-")) / path.name)
         raise OSError(f"{path} could not be written ({error}): the picture is in {kept}") from error
-
-
-def best_device(choice: str) -> torch.device:
-    """The CPU, or for "auto" the GPU where there is one."""
-    accelerator = torch.accelerator.current_accelerator() if choice == "auto" else None
-    return accelerator or torch.device("cpu")
 
 
 def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Images, Images]:

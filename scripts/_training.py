@@ -58,7 +58,7 @@ def settings_of(options: Namespace) -> Settings:
 
 def load_images(parser: Parser, options: Namespace) -> tuple[Images, Images]:
     """The training and the test images, once the cheaper checks have passed."""
-    settings_of(options)
+    settings_of(options).find_device()
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
     return images_of(options.as_dict(), options.data_root if "data_root" in parser.typed else None)
@@ -88,7 +88,7 @@ def train_pair(
     """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)
     config = config_of(options, parser.choices)
-    rank, processes = join_processes(settings.device == "cpu")
+    rank, processes = join_processes(settings.device)
     model, guide, objective = build_and_try(parser, options, pair, train)
     run = Run(Path(options.out))
     if not options.resume:

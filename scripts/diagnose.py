@@ -20,8 +20,8 @@ def diagnose_run(argv: Sequence[str] | None = None) -> None:
 
     run = Run.open(options.run)
     kept = is_writable(run)
-    pair = load_pair(options)
-    test = images_of(pair.config, options.data_root)[1]
+    pair, device = load_pair(options)
+    test = images_of(pair.config, options.data_root)[1].to(device)
     sizes = {name: options[name] for name in ("num_images", "num_weighted", "num_samples", "seed")}
     diagnosis = diagnose(pair.model, pair.guide, test, **sizes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _trained import add_run_options, best_device, checked_result, images_of, is_writable, load_pair, write_all
+from _trained import add_run_options, checked_result, images_of, is_writable, load_pair, write_all
 
 from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds, write_whole
 
@@ -28,7 +28,6 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_images", type=int | None, default=None, help="only the first test images; all if unset")
     parser.add_argument("--batch_size", type=int, default=200, help="test images at a time")
     parser.add_argument("--chunk_size", type=int | None, default=None, help="(sample, image) pairs held at once")
-    parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU where there is one")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--result", type=str | None, default=None, help="file to write the record to as well")
     options = parser.parse(argv)
@@ -41,9 +40,8 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
         "minutes": round(run.minutes, 1),
     }
     description = run.pair
-    rank, _ = join_processes(cpu=options.device == "cpu")
-    device = best_device(options.device)
-    pair = load_pair(options, device)
+    rank, _ = join_processes(options.device)
+    pair, device = load_pair(options)
     test = images_of(pair.config, options.data_root)[1].to(device)
     if options.num_images is not None:
         if options.num_images < 1:

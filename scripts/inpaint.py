@@ -51,13 +51,13 @@ def inpaint() -> None:
     if out.suffix != ".png":
         raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
 
-    pair = load_pair(options)
+    pair, device = load_pair(options)
     if not isinstance(pair.model, FlowModel):
         raise ValueError(f"only a flow's run can be inpainted; {options.run} is one of a {type(pair.model).__name__}")
-    test = images_of(pair.config, options.data_root)[1]
+    test = images_of(pair.config, options.data_root)[1].to(device)
     try_writing(out)
     set_seed(options.seed)
-    known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape)
+    known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape).to(device)
     model = Inpainting(pair.model, known, options.noise).requires_grad_(False)
     count = min(options.num_images, len(test))
     rows = []

@@ -8,6 +8,7 @@ from _cli import Parser, main
 from _trained import add_reading_options, images_of
 
 from inference import Run, RunError, load, set_seed, write_whole
+from inference.devices import find_device
 from inference.files import try_writing
 from inference.progress import Bar
 
@@ -56,9 +57,12 @@ def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, A
     run = Run.open(path)
     if not run.metrics():
         raise RunError(f"{path} has no metrics yet: train it first")
-    pair = load(path, allow=options.allow_import)
+    device = find_device(options.device)
+    pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
-    content = section(pair.model, pair, run, *images_of(pair.config, options.data_root))
+    content = section(
+        pair.model, pair, run, *(images.to(device) for images in images_of(pair.config, options.data_root))
+    )
     blocks = []
     for block in content.blocks:
         numbers[block.kind] += 1

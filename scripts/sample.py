@@ -27,7 +27,7 @@ def sample() -> None:
     if out.suffix != ".png":
         raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
 
-    pair = load_pair(options)
+    pair, _ = load_pair(options)
     try_writing(out)
     set_seed(options.seed)
     labels = each_class(pair.model, options.num_samples)  # a row for each

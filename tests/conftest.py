@@ -31,6 +31,16 @@ def mnist_root() -> Path:
     return root
 
 
+def as_a_build_for_cuda(gpus: int = 0) -> None:
+    """Have torch answer as its build for CUDA does on a machine with so many GPUs."""
+    built_for = torch.device("cuda")
+    torch.accelerator.current_accelerator = lambda check_available=False: (
+        built_for if gpus or not check_available else None
+    )
+    torch.cuda.is_available = lambda: gpus > 0
+    torch.cuda.device_count = lambda: gpus
+
+
 def described_vae(image_shape, hidden, prior: str = "GaussianMixture") -> dict:
     """The description of a small VAE with a code of two coordinates, see ``inference.build``."""
 

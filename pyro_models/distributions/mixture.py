@@ -16,7 +16,7 @@ class NormalMixture(dist.MixtureSameFamily):
         = z^2 \cdot s_k^{-2} - 2 z \cdot m_k s_k^{-2} + \Big| \frac{m_k}{s_k} \Big|^2
 
     the distances by matrix products, which hold no (\*, K, D) numbers.  They are in double precision,
-    for their terms cancel.
+    for their terms cancel; Apple's GPUs have none, and there each distance is one sum of squares.
 
     Shapes: logits are (K,), loc and scale (K, D), ``event_shape`` is (D,).
 
@@ -44,6 +44,8 @@ class NormalMixture(dist.MixtureSameFamily):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
+        if value.device.type == "mps":
+            return super().log_prob(value)
         z, loc, precision = value.double(), self.loc.double(), self.scale.double() ** -2
         squares = z**2 @ precision.T - 2 * z @ (loc * precision).T + (loc**2 * precision).sum(-1)
         peaks = self.mixture_distribution.logits - (self.scale * math.sqrt(2 * math.pi)).log().sum(-1)

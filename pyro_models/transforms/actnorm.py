@@ -55,13 +55,16 @@ class ActNorm(Bijector):
 
     @torch.no_grad()
     def _initialise(self, y: Tensor) -> None:
-        values = y.movedim(-3, 0).flatten(1).double()  # (C, all the rest); the difference below cancels
-        moments = torch.stack([values.mean(1), values.square().mean(1)])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(moments)
-            moments /= torch.distributed.get_world_size()
-        mean, square = moments
-        variance = (square - mean**2).clamp(min=1e-12)
+        values = y.movedim(-3, 0).flatten(1)  # (C, all the rest)
+        mean = _of_all_processes(values.mean(1))
+        variance = _of_all_processes((values - mean[:, None]).square().mean(1)).clamp(min=1e-12)
         self.shift.copy_(mean[:, None, None])
         self.log_scale.copy_(0.5 * variance.log()[:, None, None])
         self.initialised.fill_(True)
+
+
+def _of_all_processes(mean: Tensor) -> Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(mean)
+        mean /= torch.distributed.get_world_size()
+    return mean

@@ -1,6 +1,7 @@
 """No number that is not finite goes unnoticed, or into the weights."""
 
 import math
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -48,7 +49,7 @@ class Guide(nn.Module):
         self.step += self.training
         loc, raw = self.net(x.flatten(1)).chunk(2, -1)
         if self.training and self.step == self.at and self.how == "guide":
-            loc = loc + torch.where(torch.arange(len(x)) == 3, math.nan, 0.0)[:, None]
+            loc = loc + torch.where(torch.arange(len(x)) == 3, math.nan, 0.0).to(loc)[:, None]
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
 
@@ -96,13 +97,27 @@ def test_the_step_and_the_site_are_named_and_the_checkpoint_stays(tmp_path, how,
         assert all(torch.isfinite(p).all() for p in half.parameters())
 
 
+@pytest.fixture(params=["no", "bf16", "fp16"])
+def precision(request, monkeypatch):
+    """Each precision; fp16, which is for GPUs, on this CPU too, whose arithmetic is right if not quick."""
+    if request.param == "fp16":
+        fp16_here(monkeypatch, init_scale=1.0)
+    return request.param
+
+
+def fp16_here(monkeypatch, init_scale):
+    monkeypatch.setattr(Settings, "find_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=init_scale))
+
+
 @pytest.mark.parametrize("how", WHERE)
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
-def test_a_step_that_is_skipped_changes_nothing(how, clip_norm):
+def test_a_step_that_is_skipped_changes_nothing(how, clip_norm, precision):
     """The weights after a run with one broken step are those of a run that never saw that batch."""
+    chosen = {**SETTINGS, "mixed_precision": precision, "clip_norm": clip_norm}
     model, guide = make(how)
     with pytest.warns(UserWarning, match="epoch 1: 1 steps were not finite, and skipped"):
-        rows = fit(model, guide, TRAIN, TRAIN, Settings(**SETTINGS, on_nonfinite="skip", clip_norm=clip_norm))
+        rows = fit(model, guide, TRAIN, TRAIN, Settings(**chosen, on_nonfinite="skip"))
     assert all(math.isfinite(value) for row in rows for value in row.values())
 
     class WithoutStep(torch.optim.AdamW):
@@ -117,10 +132,31 @@ def test_a_step_that_is_skipped_changes_nothing(how, clip_norm):
     plain_model, plain_guide = Model(), Guide()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.optim, "AdamW", WithoutStep)
-        fit(plain_model, plain_guide, TRAIN, TRAIN, Settings(**SETTINGS, clip_norm=clip_norm))
+        fit(plain_model, plain_guide, TRAIN, TRAIN, Settings(**chosen))
     for half, plain in ((model, plain_model), (guide, plain_guide)):
         for ours, theirs in zip(half.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_gradients_of_fp16_that_were_scaled_too_far_are_no_failure(monkeypatch, recwarn):
+    """Those steps are left out, and the next ones are scaled less, until they fit."""
+    fp16_here(monkeypatch, init_scale=2.0**20)
+    model, guide = make("")
+    start = [parameter.clone() for parameter in model.parameters()]
+    fit(model, guide, TRAIN, TRAIN, Settings(**SETTINGS, mixed_precision="fp16"))
+    assert not [w for w in recwarn if "not finite" in str(w.message)]
+    for parameter, before in zip(model.parameters(), start, strict=True):
+        assert torch.isfinite(parameter).all()
+        assert not torch.equal(parameter, before)
+
+
+def test_gradients_of_fp16_that_never_fit_end_the_run(monkeypatch):
+    """However little they are scaled: from 8 by halves to 1, and then it is no fault of the scale."""
+    fp16_here(monkeypatch, init_scale=8.0)
+    model, guide = (still(half) for half in make("gradient", at=1))
+    with pytest.raises(FloatingPointError, match=r"at step 4 of epoch 1: .*the gradient of model\.net"):
+        fit(model, guide, TRAIN, TRAIN, Settings(**SETTINGS, mixed_precision="fp16"))
+    assert all(torch.isfinite(p).all() for half in (model, guide) for p in half.parameters())
 
 
 class Normalises(Guide):

@@ -103,7 +103,6 @@ def _child(argv: list[str], cwd: str, kill_at: int | None, pipe: int, files: lis
 
 def _serve() -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
-    import accelerate  # noqa: F401
     import torch
     import torch._dynamo
     import train_vae  # noqa: F401

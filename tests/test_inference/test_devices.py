@@ -1,0 +1,109 @@
+"""Work is done on a device that is there, whatever torch was built for."""
+
+import pytest
+import torch
+from conftest import as_a_build_for_cuda, described_vae
+from torch import distributed
+
+from inference import Images, Settings, build, fit, join_processes
+from inference.devices import find_device
+from inference.processes import ProcessError
+from inference.randomness import generator_states, restore_generators
+
+SHAPE = (1, 2, 2)
+IMAGES = Images("bits", (torch.arange(80).reshape(20, *SHAPE) % 3 == 0).byte(), torch.zeros(20).long(), 2, "static")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Sets how many GPUs there are, beside a torch that was built for them."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", torch.accelerator.current_accelerator)
+    monkeypatch.setattr(torch.cuda, "is_available", torch.cuda.is_available)
+    monkeypatch.setattr(torch.cuda, "device_count", torch.cuda.device_count)  # all put back by the fixture
+    return as_a_build_for_cuda
+
+
+def as_process(patch: pytest.MonkeyPatch, rank: int, of: int) -> None:
+    patch.setenv("WORLD_SIZE", str(of))
+    patch.setenv("LOCAL_RANK", str(rank))
+
+
+def test_auto_is_what_the_machine_has_not_what_torch_was_built_for(gpus):
+    gpus(0)
+    assert find_device() == CPU
+    gpus(1)
+    assert find_device() == torch.device("cuda")
+    assert find_device("cpu") == CPU
+
+
+def test_an_apple_gpu_is_found(monkeypatch):
+    monkeypatch.setattr(torch.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "device_count", lambda: 1)
+    assert find_device() == find_device("mps") == torch.device("mps")
+    as_process(monkeypatch, rank=1, of=2)  # processes cannot join what it holds
+    assert find_device() == CPU
+    with pytest.raises(ValueError, match="several processes cannot share the device mps"):
+        find_device("mps")
+
+
+@pytest.mark.parametrize(("name", "count"), [("cuda", 0), ("cuda:1", 1), ("cuda:0", 0), ("mps", 1), ("xpu", 0)])
+def test_a_device_that_is_not_there_is_told_in_one_line(gpus, name, count):
+    gpus(count)
+    there = "cuda, cpu" if count else "cpu"
+    with pytest.raises(ValueError, match=f"^torch finds no device {name} on this machine; it finds {there}$"):
+        Settings(device=name).find_device()
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:x", "meta", "CPU", "0"])
+def test_what_is_no_device_is_refused_at_once(name):
+    with pytest.raises(ValueError, match=f"device must be auto, cpu, cuda, .*; got '{name}'"):
+        Settings(device=name)
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch, gpus):
+    gpus(2)
+    for rank in range(2):
+        as_process(monkeypatch, rank, of=2)
+        assert find_device() == find_device("cuda") == torch.device("cuda", rank)
+    with pytest.raises(ValueError, match="several processes cannot share the device cuda:0"):
+        find_device("cuda:0")
+    as_process(monkeypatch, rank=2, of=3)
+    with pytest.raises(ValueError, match="more processes on this machine than its 2 GPU"):
+        find_device()
+
+
+def test_processes_that_are_in_no_group_do_not_go_on(monkeypatch):
+    """Each would train by itself, from its own noise, and both would write the run."""
+    as_process(monkeypatch, rank=0, of=2)
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_: None)
+    with pytest.raises(ProcessError, match="2 processes were started together, but this one is in a group of 1"):
+        join_processes("cpu")
+
+
+def pair():
+    return build(described_vae(SHAPE, [4]))
+
+
+def test_fp16_is_refused_where_it_cannot_be(gpus):
+    programs = pair()
+    before = [parameter.clone() for parameter in programs["model"].parameters()]
+    for count, device in ((0, "auto"), (1, "cpu")):
+        gpus(count)
+        with pytest.raises(ValueError, match="fp16 needs a GPU, and the device is the CPU: use bf16"):
+            fit(*programs.values(), IMAGES, IMAGES, Settings(mixed_precision="fp16", device=device))
+    for parameter, old in zip(programs["model"].parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+
+
+def test_a_second_fit_may_have_another_precision():
+    for precision in ("no", "bf16", "no"):
+        settings = Settings(epochs=1, batch_size=10, device="cpu", compile="off", mixed_precision=precision)
+        assert len(fit(*pair().values(), IMAGES, IMAGES, settings)) == 1
+
+
+def test_random_numbers_of_another_device_are_not_gone_on_with():
+    states = generator_states(CPU)
+    drawn = torch.rand(3)
+    restore_generators({**states, "cuda": torch.zeros(16, dtype=torch.uint8)}, CPU)  # of a run begun on a GPU
+    assert torch.equal(torch.rand(3), drawn)
