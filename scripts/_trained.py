@@ -25,9 +25,7 @@ def add_run_options(parser: Parser) -> None:
 
 def add_reading_options(parser: Parser) -> None:
     parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets, if not the run's")
-    parser.add_argument(
-        "--device", type=str, default="auto", help="auto (a GPU, if any), cpu, cuda, cuda:1 or mps"
-    )
+    parser.add_argument("--device", type=str, default="auto", help="auto (a GPU, if any), cpu, cuda, cuda:1 or mps")
     own = "packages of your own whose classes a run may name"
     parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
 

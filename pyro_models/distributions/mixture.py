@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+_WITHOUT_DOUBLES = ("mps",)  # devices
+
 
 class NormalMixture(dist.MixtureSameFamily):
     r"""A mixture of normal distributions of independent coordinates.
@@ -44,7 +46,7 @@ class NormalMixture(dist.MixtureSameFamily):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        if value.device.type == "mps":
+        if value.device.type in _WITHOUT_DOUBLES:
             return super().log_prob(value)
         z, loc, precision = value.double(), self.loc.double(), self.scale.double() ** -2
         squares = z**2 @ precision.T - 2 * z @ (loc * precision).T + (loc**2 * precision).sum(-1)

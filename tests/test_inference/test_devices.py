@@ -1,14 +1,28 @@
 """Work is done on a device that is there, whatever torch was built for."""
 
+import sys
+
+import pyro
 import pytest
 import torch
 from conftest import as_a_build_for_cuda, described_vae
 from torch import distributed
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from inference import Images, Settings, build, fit, join_processes
+import inference.randomness
+from inference import (
+    Images,
+    Settings,
+    build,
+    fit,
+    join_processes,
+)
 from inference.devices import find_device
 from inference.processes import ProcessError
 from inference.randomness import generator_states, restore_generators
+from pyro_models import ActNorm
+from pyro_models.distributions.mixture import NormalMixture
 
 SHAPE = (1, 2, 2)
 IMAGES = Images("bits", (torch.arange(80).reshape(20, *SHAPE) % 3 == 0).byte(), torch.zeros(20).long(), 2, "static")
@@ -107,3 +121,44 @@ def test_random_numbers_of_another_device_are_not_gone_on_with():
     drawn = torch.rand(3)
     restore_generators({**states, "cuda": torch.zeros(16, dtype=torch.uint8)}, CPU)  # of a run begun on a GPU
     assert torch.equal(torch.rand(3), drawn)
+
+
+ASKING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
+
+
+class WithoutDoubles(TorchDispatchMode):
+    """The "meta" device stands in for an Apple GPU: no float64 there, and what comes from it to the CPU is ones."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and kwargs.get("device") == CPU:
+            return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        if func is torch.ops.aten.all.default and args[0].device.type == "meta":
+            return torch.ones((), dtype=torch.bool, device=CPU)
+        if func in ASKING and args[0].device.type == "meta":
+            return 0
+        out = func(*args, **kwargs)
+        for part in tree_leaves(out):
+            if isinstance(part, torch.Tensor) and (part.device.type, part.dtype) == ("meta", torch.float64):
+                raise TypeError(f"no float64 on this device: {func}")
+        return out
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    monkeypatch.setattr(sys.modules[NormalMixture.__module__], "_WITHOUT_DOUBLES", ("meta",))
+    monkeypatch.setattr(inference.randomness.pyro, "set_rng_seed", lambda _: None)
+    with WithoutDoubles(), torch.device("meta"), pyro.validation_enabled(False):
+        yield
+
+
+def test_the_stand_in_for_an_apple_gpu_has_no_doubles(apple):
+    with pytest.raises(TypeError, match="no float64"):
+        torch.ones(3).double()
+    assert torch.ones(3).cpu().double().sum() == 3
+
+
+def test_actnorm_starts_without_doubles(apple):
+    norm = ActNorm(2)
+    norm.inverse_and_log_det(torch.zeros(4, 2, 3, 3))
+    assert norm.shift.device.type == "meta"
