@@ -56,9 +56,10 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     if per_pixel != 1:
         raise ValueError(f"the likelihood must take one number for each pixel, per_pixel = 1; this one has {per_pixel}")
     check_data(x, labels)
-    check_in_support(copy.deepcopy(likelihood).double()(torch.zeros_like(x[:1]).double()), x)
-    classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels
-    x, classes = x.cpu().double(), classes.cpu()  # Apple's GPUs have no such precision
+    x = x.cpu()  # Apple's GPUs have no double precision
+    check_in_support(copy.deepcopy(likelihood).cpu().double()(torch.zeros_like(x[:1]).double()), x)
+    classes = torch.zeros(len(x), dtype=torch.long) if labels is None else labels.cpu()
+    x = x.double()
     likelihood, constants = _without_code(likelihood, x, classes, steps)
     raw = constants[classes].requires_grad_()
     log_prob = likelihood(raw).log_prob(x).sum()

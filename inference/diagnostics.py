@@ -165,7 +165,7 @@ def diagnose(
         labels = given[0] if given else None
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide))
-            log_w = log_weights(model, guide, x, num_samples, labels=labels, weigh=weigh)
+            log_w = log_weights(model, guide, x, num_samples, labels=labels, weigh=weigh).cpu()
     k, threshold = pareto_k(log_w), min(1 - 1 / math.log10(num_samples), 0.7)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
     return Diagnosis(
@@ -283,7 +283,7 @@ def _latent(
 
 def _entropy(images: Tensor) -> float:
     """Of a draw from the images: what a latent in which the image is certain tells of it."""
-    counts = images.flatten(1).unique(dim=0, return_counts=True)[1].double()
+    counts = images.flatten(1).unique(dim=0, return_counts=True)[1].cpu().double()
     return math.log(len(images)) - float((counts * counts.log()).sum()) / len(images)
 
 
