@@ -3,6 +3,7 @@
 Run by ``torchrun`` it is one of the processes: it trains, and prints what it measured as JSON.
 """
 
+import argparse
 import json
 import math
 import os
@@ -114,4 +115,5 @@ def measure(repeats: int) -> list[Group]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     worker()

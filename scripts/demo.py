@@ -1,5 +1,6 @@
 """The whole job on scikit-learn's digits, in about a minute: train, evaluate, report."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ COMMANDS = [
 
 
 def demo() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     scripts = Path(__file__).parent
     for command in COMMANDS:
         print(f"\n$ python scripts/{command}", flush=True)

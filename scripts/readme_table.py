@@ -1,5 +1,6 @@
 """Write the tables of results into README.md and docs/scaling.md from results/*.json."""
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -187,6 +188,11 @@ def pages() -> dict[Path, str]:
     return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
 
 
-if __name__ == "__main__":
+def write() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for page, content in pages().items():
         page.write_text(content)
+
+
+if __name__ == "__main__":
+    write()

@@ -607,6 +607,32 @@ def test_help_is_quick(name):
     assert "usage:" in done.stdout
 
 
+PROGRAMS = [
+    *(file for file in sorted(SCRIPTS.glob("*.py")) if not file.name.startswith("_")),
+    *(ROOT / name for name in ("benchmarks/run.py", "benchmarks/scaling.py", "tests/mutate.py")),
+]
+
+
+@pytest.mark.parametrize("file", PROGRAMS, ids=lambda file: file.name)
+def test_every_program_has_help_and_refuses_what_it_does_not_know(script, tmp_path, monkeypatch, file):
+    """Neither does any work: no process is started, no file written."""
+
+    def no_work(*_, **__):
+        raise AssertionError("work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(file.parent)
+    for name in ("subprocess.Popen", "pathlib.Path.write_text"):
+        monkeypatch.setattr(name, no_work)
+    outcome = script(file, "--help")
+    assert outcome.code == 0
+    assert "usage:" in outcome.out
+    outcome = script(file, "--no_such_option")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--no_such_option" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_of_a_part_lists_its_options(script):
     assert "--prior.num_components" in script("train_vae.py", "--prior.help", "GaussianMixture").out
     outcome = script("train_realnvp.py", "--flow.help", "flip_realnvp")
