@@ -9,6 +9,7 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 
 from inference.images import Images
+from inference.misfits import CheckedSites, told, why_not
 from inference.objective import Objective
 from inference.param_store import ParameterSites, param_store_as_it_was
 from inference.randomness import generators_as_they_were
@@ -17,8 +18,8 @@ from inference.switches import validating
 from inference.terms import draw_traces
 
 
-def check_levels(model: Callable, images: Images) -> None:
-    """Make sure that a model which says how many levels or classes there are is shown such images.
+def check_levels(model: Callable, images: Images, half: str = "model") -> None:
+    """Make sure that a model, or guide, which says how many levels or classes there are is shown such images.
 
     Raises:
         ValueError: if not.
@@ -27,14 +28,19 @@ def check_levels(model: Callable, images: Images) -> None:
     expected = getattr(model, "levels", levels)
     if expected != levels:
         raise ValueError(
-            f"the model is one of pixels with {expected} levels, but {images.name} shows it {levels}: "
+            f"the {half} is one of pixels with {expected} levels, but {images.name} shows it {levels}: "
             "binarise the images for a model of binary pixels, and only for such a model"
         )
     classes = getattr(model, "num_classes", None)
     if images.conditional and classes == 0:
-        raise ValueError("the model takes no labels, but the images come with them")
+        raise ValueError(f"the {half} takes no labels, but the images come with them")
+    if classes and not images.conditional:
+        raise ValueError(
+            f"the {half} is given labels, of {classes} classes, but {images.name} comes without: "
+            "dataclasses.replace(images, conditional=True) shows the labels too"
+        )
     if images.conditional and classes is not None and images.num_classes > classes:
-        raise ValueError(f"the model is one of {classes} classes, but {images.name} has {images.num_classes}")
+        raise ValueError(f"the {half} is one of {classes} classes, but {images.name} has {images.num_classes}")
 
 
 def check_takes_labels(*programs: nn.Module) -> None:
@@ -78,8 +84,10 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
         ValueError: if model, guide, images and objective do not fit together; one line says how.
     """
     check_levels(model, images)
+    check_levels(guide, images, half="guide")
     if images.conditional:
         check_takes_labels(model, guide)
+    data: list[Tensor] = []
     training = [(module, module.training) for half in (model, guide) for module in half.modules()]
     model.eval()
     guide.eval()
@@ -95,12 +103,12 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             device = next(model.parameters(), images.pixels).device
             data = [part.to(device) for part in images.arguments(_telling(images))]
             _check_shown(model, guide, *data)
-            with ParameterSites() as sites:
+            with ParameterSites() as sites, CheckedSites(len(data[0])):
                 loss, _ = Objective(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
-        first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
-            f"model, guide and objective cannot be run together: {type(error).__name__}: {first}"
+            (why_not(model, guide, *data) if data else None)
+            or f"model, guide and objective cannot be run together: {told(error, model, guide)}"
         ) from error
     finally:
         for module, mode in training:

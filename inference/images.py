@@ -35,13 +35,21 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8:
-            raise TypeError(f"{self.name}: pixels must be uint8; got {self.pixels.dtype}")
+            raise TypeError(
+                f"{self.name}: pixels must be uint8, grey levels from 0 to levels - 1; got {self.pixels.dtype} "
+                "(intensities from 0 to 1 become (255 * x).round().byte())"
+            )
         if self.pixels.dim() != 4 or 0 in self.pixels.shape:
             raise ValueError(
                 f"{self.name}: pixels must be (N, C, H, W) with no empty side; got {tuple(self.pixels.shape)}"
+                f"{' (pixels[:, None] adds the one channel of grey images)' if self.pixels.dim() == 3 else ''}"
             )
-        if len(self.labels) != len(self.pixels):
-            raise ValueError(f"{self.name}: {len(self.pixels)} images but {len(self.labels)} labels")
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(
+                f"{self.name}: there must be one label for each of {len(self.pixels)} images, of shape "
+                f"({len(self.pixels)},); got {tuple(self.labels.shape)} (torch.zeros(N, dtype=torch.long) where there "
+                "are no labels)"
+            )
         if self.conditional and (self.labels.is_floating_point() or int(self.labels.min()) < 0):
             raise ValueError(f"{self.name}: labels must be whole numbers of at least 0 for a conditional model")
         if not 2 <= self.levels <= 256:

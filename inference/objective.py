@@ -25,10 +25,18 @@ class Objective(nn.Module):
         elbo: a Pyro estimator such as ``Trace_ELBO()``.
         model: the generative half.
         guide: the inference half.
+
+    Raises:
+        TypeError: if the estimator has no differentiable loss, or compiles the programs itself.
     """
 
     def __init__(self, elbo: ELBO, model: Callable, guide: Callable) -> None:
         super().__init__()
+        name = type(elbo).__name__
+        if name.startswith("Jit"):
+            raise TypeError(f"{name} hides the programs that it compiles: take {name[3:]}, and Settings(compile='on')")
+        if not hasattr(elbo, "differentiable_loss"):
+            raise TypeError(f"{name} has no differentiable_loss: take one of inference.objectives, such as Trace_ELBO")
         self.elbo = elbo
         self.model = model
         self.guide = guide
@@ -37,7 +45,7 @@ class Objective(nn.Module):
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
         buffers = Buffers(self)
         with param_store_as_it_was():
-            loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])  # type: ignore[attr-defined]
+            loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])
         check_sites(model.trace, guide.trace)
         with torch.no_grad(), buffers.as_noted():
             terms = elbo_terms(model.trace, guide.trace)

@@ -48,16 +48,27 @@ def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace,
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
     """A latent that only one of the two draws would leave its density out of every number."""
     model = {name: site for name, site in sample_sites(model_trace).items() if not site["is_observed"]}
-    guide = {name: site for name, site in sample_sites(guide_trace).items() if not site["is_observed"]}
+    guide = sample_sites(guide_trace)
+    observed = [name for name, site in guide.items() if site["is_observed"]]
+    if observed:
+        raise ValueError(
+            f"the guide observes {', '.join(observed)}, but a guide draws latents alone: leave obs= to the model "
+            "(are model and guide swapped?)"
+        )
     if model.keys() != guide.keys() or not guide:
         raise ValueError(
             f"model and guide must draw the same latents, one at least; the model draws {sorted(model)}, "
-            f"the guide {sorted(guide)}"
+            f"the guide {sorted(guide)}: give them the same names, and the model's data obs="
         )
+    if len(model) == len(sample_sites(model_trace)):
+        raise ValueError("the model observes nothing: pass the images to one of its sites, pyro.sample(..., obs=x)")
     for name in model:
         shapes = [tuple(site["fn"].event_shape) for site in (model[name], guide[name])]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"latent {name!r} has event shape {shapes[0]} in the model but {shapes[1]} in the guide")
+            raise ValueError(
+                f"latent {name!r} has event shape {shapes[0]} in the model but {shapes[1]} in the guide: give both "
+                "the same size, and declare it with .to_event(1)"
+            )
 
 
 def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:

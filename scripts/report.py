@@ -32,7 +32,7 @@ def report() -> None:
     sections = []
     with Bar("report", len(options.runs), "runs") as bar:
         for path in options.runs:
-            bar.set_description(f"report on {path}")
+            bar.desc = f"report on {path}"
             sections.append(make_section(Path(path), options, numbers))
             bar.update()
 

@@ -95,8 +95,8 @@ class Flow(nn.Module):
         context: K, the size of the context; 0 for none.
 
     Raises:
-        ValueError: if there is no transform, D is below 1, or a context is missing, unexpected or
-            of another size.
+        ValueError: if there is no transform, the first takes no vectors, D is below 1, or a context is
+            missing, unexpected or of another size.
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015).
     """
@@ -112,6 +112,12 @@ class Flow(nn.Module):
             raise ValueError(f"the size of the base must be at least 1; got {size}")
         if context < 0:
             raise ValueError(f"the size of the context must be at least 0, which is none; got {context}")
+        dimensions = transforms[0].domain.event_dim
+        if dimensions > 1:
+            raise ValueError(
+                f"the first transform takes events of {dimensions} dimensions, but the base is a vector of {size}: "
+                f"begin with ReshapeTransform(torch.Size([{size}]), ...) of torch.distributions.transforms"
+            )
         self.context = context
         self.transforms = list(transforms)
         self.registered = modules_of(transforms)

@@ -6,6 +6,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_models.labels import one_hot
+from pyro_models.returned import returned_tensor
 from pyro_models.sizes import check_at_least, features_of
 
 
@@ -41,7 +42,8 @@ class AmortizedGuide(PyroModule):
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """What the encoder makes of images, and of their labels if there are any, in the images' precision."""
         context = one_hot(labels, self.num_classes)
-        return (self.encoder(x) if context is None else self.encoder(x, context)).to(x.dtype)
+        found = self.encoder(x) if context is None else self.encoder(x, context)
+        return returned_tensor(found, self.encoder, size=self.head.in_features).to(x.dtype)
 
     def numbers(self, features: Tensor) -> Tensor:
         """What the head makes of features, in their precision, whatever autocast is on."""

@@ -13,7 +13,7 @@ from torch.distributions import Transform
 from pyro_models.flows import FlowDistribution
 from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.networks import MLP, scale_of
-from pyro_models.sizes import features_of
+from pyro_models.sizes import check_at_least, features_of
 from pyro_models.transforms import Flip, MaskedCoupling, alternating
 
 
@@ -22,8 +22,7 @@ class _BentNormal(AmortizedGuide):
 
     def __init__(self, encoder: nn.Module, latent_dim: int, num_classes: int) -> None:
         super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
-        if latent_dim < 2:
-            raise ValueError(f"a flow needs a code of at least 2 coordinates; got {latent_dim}")
+        check_at_least(2, latent_dim=latent_dim)  # a coordinate is bent given others
 
     def transforms(self, features: Tensor) -> list[Transform]:
         raise NotImplementedError

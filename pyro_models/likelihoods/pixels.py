@@ -46,7 +46,7 @@ class CategoricalPixels(nn.Module):
         self.levels = self.per_pixel = checked_levels(levels)
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        return PixelCategorical(logits=raw).to_event(3)
+        return PixelCategorical(logits=checked_raw(raw, self)).to_event(3)
 
 
 class LogisticPixels(nn.Module):
@@ -72,8 +72,23 @@ class LogisticPixels(nn.Module):
         self.levels = checked_levels(levels)
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        loc, log_scale = raw.unbind(-1)
+        loc, log_scale = checked_raw(raw, self).unbind(-1)
         return DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(min=-7.0).exp(), self.levels).to_event(3)
+
+
+def checked_raw(raw: Tensor, likelihood: nn.Module) -> Tensor:
+    """A decoder's numbers, if there are as many for each pixel as the likelihood takes.
+
+    Raises:
+        ValueError: if not.
+    """
+    count = likelihood.per_pixel
+    if raw.dim() < 4 or raw.shape[-1] != count:
+        raise ValueError(
+            f"{type(likelihood).__name__} takes {count} numbers for each pixel, (*, C, H, W, {count}), but the decoder "
+            f"gives {tuple(raw.shape)}: make it with per_pixel={count}"
+        )
+    return raw
 
 
 def checked_levels(levels: int) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyro_models.distributions import Quantized
 from pyro_models.labels import one_hot
 from pyro_models.pixels import check_shown
+from pyro_models.returned import returned_distribution
 
 
 class FlowModel(PyroModule):
@@ -51,7 +52,8 @@ class FlowModel(PyroModule):
     def intensities(self, labels: Tensor | None = None, **options: Any) -> TransformedDistribution:
         """p(y), or p(y given the labels): the flow's distribution, with options that the flow may take."""
         context = one_hot(labels, self.num_classes)
-        return self.flow(**options) if context is None else self.flow(context, **options)
+        found = self.flow(**options) if context is None else self.flow(context, **options)
+        return returned_distribution(found, self.flow)
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyro_models.labels import one_hot
 from pyro_models.likelihoods import BernoulliPixels
 from pyro_models.pixels import check_shown
+from pyro_models.returned import returned_distribution, returned_tensor
 
 
 class VAE(PyroModule):
@@ -30,7 +31,9 @@ class VAE(PyroModule):
         num_classes: of the labels; 0 for a model of images alone.
 
     Raises:
-        ValueError: if labels are missing, unexpected or not below ``num_classes``, or pixels are not of the levels.
+        ValueError: if labels are missing, unexpected or not below ``num_classes``, pixels are not of the
+            levels, or a part takes or returns something else.
+        TypeError: if a part returns something of another kind.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1; with labels,
     Sohn, Lee and Yan, "Learning structured output representation" (2015).
@@ -40,6 +43,12 @@ class VAE(PyroModule):
         self, prior: nn.Module, decoder: nn.Module, likelihood: nn.Module | None = None, num_classes: int = 0
     ) -> None:
         super().__init__()
+        context = getattr(prior, "context", 0)
+        if context not in (0, num_classes):
+            raise ValueError(
+                f"{type(prior).__name__} takes a context of size {context}, but the model has num_classes = "
+                f"{num_classes}: make the two equal, or the context 0"
+            )
         self.prior = prior
         self.decoder = decoder
         self.likelihood = likelihood or BernoulliPixels()
@@ -53,12 +62,14 @@ class VAE(PyroModule):
     def code(self, labels: Tensor | None = None) -> dist.TorchDistribution:
         """p(z), or p(z given the labels) of a prior that sees them."""
         context = one_hot(labels, self.num_classes)
-        return self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
+        found = self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
+        return returned_distribution(found, self.prior)
 
     def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         """p(x | z), of batch shape z.shape[:-1]; what the decoder makes is in the code's precision."""
         context = one_hot(labels, self.num_classes)
-        return self.likelihood((self.decoder(z) if context is None else self.decoder(z, context)).to(z.dtype))
+        raw = returned_tensor(self.decoder(z) if context is None else self.decoder(z, context), self.decoder)
+        return returned_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x, z), of shape z.shape[:-1], in nats."""

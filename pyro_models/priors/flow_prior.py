@@ -44,6 +44,8 @@ class FlowPrior(Flow):
         context: int = 0,
         bound: float | None = 2.0,
     ) -> None:
+        check_at_least(2, latent_dim=latent_dim)
+
         def network() -> nn.Module:
             return MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
 

@@ -1,6 +1,7 @@
 """The affine coupling layer of RealNVP, on halves or under a mask."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pyro.distributions import constraints
@@ -61,7 +62,7 @@ class AffineCoupling(Bijector):
 
     def log_scale_and_shift(self, x_a: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
-        raw, shift = self.conditioner(x_a) if context is None else self.conditioner(x_a, context)
+        raw, shift = _pair(self.conditioner(x_a) if context is None else self.conditioner(x_a, context))
         _check_shapes(raw, shift, x_a, self.dim)
         return _bounded(raw.to(x_a.dtype), self.bound), shift.to(x_a.dtype)
 
@@ -139,7 +140,7 @@ class MaskedCoupling(Bijector):
                 f"the mask is {tuple(self.mask.shape)}, but x has events of shape {tuple(x.shape[-self.mask.dim() :])}"
             )
         kept = torch.where(self.mask, x, 0.0)
-        raw, shift = self.conditioner(kept) if context is None else self.conditioner(kept, context)
+        raw, shift = _pair(self.conditioner(kept) if context is None else self.conditioner(kept, context))
         _check_shapes(raw, shift, x, -self.mask.dim())
         log_scale = _bounded(raw.to(x.dtype), self.bound)
         return log_scale.masked_fill(self.mask, 0.0), shift.to(x.dtype).masked_fill(self.mask, 0.0)
@@ -167,6 +168,16 @@ def alternating(size: int, odd: bool = False) -> Tensor:
     if size < 2:
         raise ValueError(f"a mask needs at least 2 places; got {size}")
     return (torch.arange(size) % 2 == int(odd)).float()
+
+
+def _pair(found: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        kind = f"{len(found)} values" if isinstance(found, tuple | list) else f"one {type(found).__name__}"
+        raise TypeError(
+            "the conditioner must return a pair, log scales and shifts, as MLP(size, (size, size)) does; it returned "
+            f"{kind}"
+        )
+    return found[0], found[1]
 
 
 def _check_shapes(raw: Tensor, shift: Tensor, x: Tensor, dim: int) -> None:
