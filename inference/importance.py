@@ -10,6 +10,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.check import check_data
+from inference.misfits import why_not
 from inference.support import all_in_support, check_observed
 from inference.terms import draw_traces, sample_sites, site_log_prob
 
@@ -72,7 +73,13 @@ def log_weights(
     data = (x,) if labels is None else (x, labels)
     for block in zip(*(part.split(images_at_once) for part in data), strict=True):
         counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
-        blocks.append(torch.cat([weigh(count, *block) for count in counts]))
+        try:
+            blocks.append(torch.cat([weigh(count, *block) for count in counts]))
+        except (RuntimeError, TypeError, IndexError) as error:  # of programs, which say little by themselves
+            reason = why_not(model, guide, *(part[:2] for part in block))
+            if reason is None:
+                raise
+            raise ValueError(reason) from error
     return torch.cat(blocks, dim=1)
 
 
