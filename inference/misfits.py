@@ -14,7 +14,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from inference.param_store import param_store_as_it_was
-from inference.terms import check_sites
+from inference.terms import check_shapes, check_sites
 
 _LONGEST = 400  # characters of a cause: it may show tensors
 # what Pyro, PyTorch or Python say, and what to do then
@@ -38,13 +38,18 @@ def why_not(model: Callable, guide: Callable, *data: Tensor) -> str | None:
     Each is run alone, on its own draws, with Pyro's checks on.
     """
     traces: list[Trace] = []
+    drawn = {"guide": CheckedSites(len(data[0])), "model": CheckedSites(len(data[0]))}
     for half, program in (("guide", guide), ("model", model)):
         try:
-            with pyro.validation_enabled(True), param_store_as_it_was(), CheckedSites(len(data[0])):
+            with pyro.validation_enabled(True), param_store_as_it_was(), drawn[half]:
                 traces.append(poutine.trace(program).get_trace(*data))
         except NotImplementedError:  # a distribution that cannot be drawn from
             return None
         except Exception as error:  # a user's own programs may raise anything
+            try:  # a latent of another size is what the rest of a program stumbles over
+                check_shapes(drawn["model"].latents, drawn["guide"].latents)
+            except ValueError as misfit:
+                return str(misfit)
             shape = tuple(data[0].shape[1:])
             return f"the {half} {_name(program)} cannot be run on images of shape {shape}: {told(error, program)}"
     try:
@@ -104,6 +109,7 @@ class CheckedSites(Messenger):
     def __init__(self, batch: int) -> None:
         super().__init__()
         self.batch = batch
+        self.latents: dict[str, tuple[int, ...]] = {}  # event shapes of those that were drawn
 
     def _pyro_sample(self, message: Any) -> None:
         if site_is_subsample(message):
@@ -126,7 +132,9 @@ class CheckedSites(Messenger):
                 f"{self.batch} images in this batch: the plate must be of size len(x), and not subsample"
             )
         shape = tuple(fn.event_shape)
-        if message["is_observed"] and message["value"] is not None and shape:
+        if not message["is_observed"]:
+            self.latents[name] = shape
+        elif message["value"] is not None and shape:
             observed = tuple(message["value"].shape[-len(shape) :])
             if observed != shape or message["value"].dim() > len(fn.batch_shape) + len(shape):
                 raise ValueError(

@@ -62,12 +62,16 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
         )
     if len(model) == len(sample_sites(model_trace)):
         raise ValueError("the model observes nothing: pass the images to one of its sites, pyro.sample(..., obs=x)")
-    for name in model:
-        shapes = [tuple(site["fn"].event_shape) for site in (model[name], guide[name])]
-        if shapes[0] != shapes[1]:
+    check_shapes(*({name: tuple(site["fn"].event_shape) for name, site in half.items()} for half in (model, guide)))
+
+
+def check_shapes(model: dict[str, tuple[int, ...]], guide: dict[str, tuple[int, ...]]) -> None:
+    """Latents of the same name must have the same event shape in both halves."""
+    for name in model.keys() & guide.keys():
+        if model[name] != guide[name]:
             raise ValueError(
-                f"latent {name!r} has event shape {shapes[0]} in the model but {shapes[1]} in the guide: give both "
-                "the same size, and declare it with .to_event(1)"
+                f"latent {name!r} has event shape {model[name]} in the model but {guide[name]} in the guide: give both "
+                "the same size, and declare its dimensions with .to_event(...)"
             )
 
 

@@ -123,7 +123,10 @@ PAIRS = {
         lambda: (own_prior(lambda w: None), guide()),
         "must return a distribution.*NoneType",
     ),
-    "a prior of another size": (lambda: (vae(models.StandardNormal(3)), guide()), "in its decoder.*latent_dim"),
+    "a prior of another size": (
+        lambda: (vae(models.StandardNormal(3)), guide()),
+        r"\(3,\) in the model but \(2,\) in the guide",
+    ),
     "a prior that wants an argument": (
         lambda: (own_prior(lambda w, x: dist.Normal(w, 1.0).to_event(1)), guide()),
         "missing 1 required.*in its prior",
@@ -132,6 +135,7 @@ PAIRS = {
         lambda: (own_prior(lambda w: dist.Nromal(w, 1.0)), guide()),
         r"Nromal.*prior.*py, line \d+",
     ),
+    "a decoder of another code": (lambda: (vae(decoder=decoder(3)), guide()), "in its decoder.*Linear.*latent_dim"),
     "a decoder that returns two things": (
         lambda: (vae(decoder=Part(lambda w, z: (z, z))), guide()),
         "must return a tensor.*tuple",
@@ -206,7 +210,7 @@ def test_flows_say_why_too():
     for returned, message in (
         (lambda w: w, "must return a distribution"),
         (lambda w: dist.Normal(torch.zeros(SHAPE), w.exp().sum()), r"\.to_event"),
-        (lambda w: dist.Normal(torch.zeros(16), w.exp().sum()).to_event(1), r"\(1, 4, 4\).*\(16,\)"),
+        (lambda w: dist.Normal(torch.zeros(16), w.exp().sum()).to_event(1), r"\(16,\).*\(1, 4, 4\)"),
     ):
         with pytest.raises(ValueError, match=message):
             check_pair(flow(returned), models.UniformDequantizer(4), GREY, Trace_ELBO())
