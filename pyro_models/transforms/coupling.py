@@ -173,9 +173,8 @@ def alternating(size: int, odd: bool = False) -> Tensor:
 def _pair(found: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(found, tuple | list) or len(found) != 2:
         kind = f"{len(found)} values" if isinstance(found, tuple | list) else f"one {type(found).__name__}"
-        raise TypeError(
-            "the conditioner must return a pair, log scales and shifts, as MLP(size, (size, size)) does; it returned "
-            f"{kind}"
+        raise ValueError(
+            f"the conditioner must give log scales and shifts, a pair as MLP(size, (size, size)) does; it gave {kind}"
         )
     return found[0], found[1]
 
