@@ -1,5 +1,6 @@
 """Work is done on a device that is there, whatever torch was built for."""
 
+import re
 import sys
 
 import pyro
@@ -19,7 +20,7 @@ from inference import (
     join_processes,
 )
 from inference.devices import find_device
-from inference.processes import ProcessError
+from inference.processes import ProcessError, others_awaited
 from inference.randomness import generator_states, restore_generators
 from pyro_models import ActNorm
 from pyro_models.distributions.mixture import NormalMixture
@@ -93,6 +94,22 @@ def test_processes_that_are_in_no_group_do_not_go_on(monkeypatch):
     monkeypatch.setattr(distributed, "init_process_group", lambda *_: None)
     with pytest.raises(ProcessError, match="2 processes were started together, but this one is in a group of 1"):
         join_processes("cpu")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer"), True),
+        (distributed.DistBackendError("NCCL error"), True),
+        (RuntimeError("data in igloo cannot be read"), False),
+        (FileNotFoundError("/gloo/transport/nccl is no run"), False),
+    ],
+)
+def test_a_lost_process_is_told_by_what_raised_the_error(monkeypatch, error, told):
+    monkeypatch.setattr("inference.processes.rank_and_size", lambda: (0, 2))
+    expected = "another process has failed" if told else re.escape(str(error))
+    with pytest.raises(ProcessError if told else type(error), match=expected), others_awaited():
+        raise error
 
 
 def pair():
