@@ -283,9 +283,10 @@ def test_config_of_a_run_never_overwrites_it(script, tmp_path):
     assert script("train_vae.py", *SMALL_VAE, "--out", out, "--overwrite").code == 0
     assert script("train_vae.py", "--out", out, "--resume", "--epochs", 3).code == 0
     before = contents(out)
-    outcome = script("train_vae.py", "--config", out / "config.yaml")
-    assert outcome.code == 1
-    assert "already holds a run" in outcome.err
+    for where, code, says in (([], 2, "--out"), (["--out", out], 1, "already holds a run")):
+        outcome = script("train_vae.py", "--config", out / "config.yaml", *where)
+        assert outcome.code == code
+        assert says in outcome.err
     assert contents(out) == before
 
 
