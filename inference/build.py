@@ -171,6 +171,8 @@ class _Builder:
             return constructor(**arguments)
         except TypeError as error:
             raise ValueError(f"{path} does not take these arguments: {error}") from error
+        except (LookupError, AttributeError, NameError, AssertionError, ImportError) as error:  # in a stranger's class
+            raise ValueError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
 
 
 _ANYTHING_PLAIN = bool | int | float | str | None | list[bool | int | float | str | None]

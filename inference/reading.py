@@ -33,6 +33,21 @@ def read_mapping(file: Path) -> dict[str, Any]:
     return content
 
 
+def check_kinds(content: dict[str, Any], file: Path, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
+    """The content of a file, made sure to hold what those who use it take from it.
+
+    Raises:
+        RunError: if a name is missing, or holds a value of another kind.
+    """
+    for name, kind in kinds.items():
+        if name not in content:
+            raise RunError(f"{file} is damaged: {name} missing")
+        value = content[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise RunError(f"{file} is damaged: {name} cannot be {str(value)[:40]!r}")
+    return content
+
+
 class _PlainLoader(yaml.SafeLoader):
     """PyYAML's safe loader without what stands for something else."""
 

@@ -24,7 +24,7 @@ from inference.folder import (
     settle,
     take_place,
 )
-from inference.reading import RunError, read_mapping
+from inference.reading import RunError, check_kinds, read_mapping
 from inference.tables import as_csv, read_rows
 
 _DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
@@ -172,10 +172,8 @@ class Run:
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
         run = replace(run, opened=run._identity())
-        lacking = {"command", "commit", "machine", "versions"} - run.environment.keys()
         check_nothing_is_in_the_way(run.path)
-        if lacking:
-            raise RunError(f"{run.path / 'environment.json'} is damaged: {', '.join(sorted(lacking))} missing")
+        run.environment  # noqa: B018  (is whole)
         return run
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -221,7 +219,9 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        return read_mapping(self.files / "environment.json")
+        file = self.files / "environment.json"
+        content = read_mapping(file)
+        return check_kinds(content, file, command=str, commit=(str, type(None)), machine=str, versions=dict)
 
     def metrics(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
@@ -230,7 +230,9 @@ class Run:
     def evaluation(self) -> dict[str, Any] | None:
         """The record of the last evaluation on all test images, if there is one."""
         file = self.files / "evaluation.json"
-        return read_mapping(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        return check_kinds(read_mapping(file), file, epochs=(int, float), negative_elbo=dict, negative_iwae=dict)
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""

@@ -43,7 +43,7 @@ class Configuration:
             if name in roles:
                 self.parts[name] = self._part(name, value, allowed)
             elif name not in options:
-                raise ValueError(f"{file} has an option {name!r}, which is not known: --help lists them")
+                raise ValueError(f"{file} has an option {name!r}, which is not known here: --help lists those that are")
             elif not _is_plain(value):
                 raise ValueError(f"{file} has {name} of a form that is no option's: expected plain names and numbers")
             else:

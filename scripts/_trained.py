@@ -13,6 +13,9 @@ from _cli import Parser
 from inference import Images, Pair, Run, RunError, binarise, is_there, load, load_dataset
 from inference.devices import find_device
 from inference.files import try_writing
+from inference.reading import check_kinds
+
+_NEEDED = {"dataset": str, "seed": int, "batch_size": int, "lr": (int, float), "schedule": str, "objective": dict}
 
 
 def add_run_options(parser: Parser) -> None:
@@ -33,7 +36,17 @@ def add_reading_options(parser: Parser) -> None:
 def load_pair(options: Any) -> tuple[Pair, torch.device]:
     """The pair of the run, and the device that it is on: the one that was asked for."""
     device = find_device(options.device)
+    check_config(Run.open(options.run))
     return load(options.run, options.checkpoint, options.allow_import, device), device
+
+
+def check_config(run: Run) -> None:
+    """Make sure that a run's options are there, for those who show them.
+
+    Raises:
+        RunError: if not.
+    """
+    check_kinds(run.config, run.path / "config.yaml", **_NEEDED)
 
 
 def checked_result(file: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from _cli import Parser, main
-from _trained import add_reading_options, images_of
+from _trained import add_reading_options, check_config, images_of
 
 from inference import Run, RunError, load, set_seed, write_whole
 from inference.devices import find_device
@@ -57,6 +57,7 @@ def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, A
     run = Run.open(path)
     if not run.metrics():
         raise RunError(f"{path} has no metrics yet: train it first")
+    check_config(run)
     device = find_device(options.device)
     pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)

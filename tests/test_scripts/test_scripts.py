@@ -409,7 +409,7 @@ def test_a_part_of_the_users_own(script, tmp_path, monkeypatch):
         (
             "def __init__(self, latent_dim: int): super().__init__()\n"
             "    def forward(self): return dist.Normal(torch.zeros(5), 1.0).to_event(1)",
-            "site 'z'",
+            "latent 'z'",
         ),
     ],
 )
