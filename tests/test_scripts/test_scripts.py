@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, as_a_build_for_cuda
 from PIL import Image
 
 from inference import Run, load
@@ -772,3 +772,32 @@ def test_two_processes_make_one_run(tmp_path):
     record = json.loads((out / "evaluation_first_31.json").read_text())
     assert record["num_test_images"] == 31
     assert record["negative_iwae"]["5"]["value"] < record["negative_elbo"]["value"]
+
+
+def test_every_script_works_on_a_build_for_cuda_without_a_gpu(script, tmp_path, monkeypatch):
+    for module, name in (
+        (torch.accelerator, "current_accelerator"),
+        (torch.cuda, "is_available"),
+        (torch.cuda, "device_count"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back what the stand-in replaces
+    as_a_build_for_cuda()
+    anywhere = [word for word in SMALL_VAE if word not in ("--device", "cpu")]
+    vae, flow = tmp_path / "vae", tmp_path / "flow"
+    (tmp_path / "rows.yaml").write_text("plain: --lr 1e-3\n")
+    rows = ["--common", " ".join(anywhere), "--num_samples", 20]
+    for name, *options in (
+        ("train_vae.py", *anywhere, "--out", vae),
+        ("train_realnvp.py", *[word for word in SMALL_FLOW if word not in ("--device", "cpu")], "--out", flow),
+        ("evaluate.py", vae, "--m", 2, "--repeats", 1),
+        ("evaluate.py", flow, "--m", 2, "--repeats", 1),
+        ("diagnose.py", vae, "--num_images", 20, "--num_weighted", 2, "--num_samples", 20),
+        ("sample.py", flow),
+        ("inpaint.py", flow, "--num_images", 1, "--num_chains", 1, "--num_samples", 1, "--warm_up", 1),
+        ("report.py", vae, flow, "--out", tmp_path / "report"),
+        ("zoo.py", "--list", tmp_path / "rows.yaml", *rows, "--out", tmp_path / "zoo"),
+        ("collapse_study.py", *rows, "--rows", "collapsed", "--num_images", 200, "--out", tmp_path / "study"),
+    ):
+        outcome = script(name, *options)
+        assert outcome.code == 0, (name, outcome.err)
+    assert Run.open(vae).config["device"] == "auto"
