@@ -58,7 +58,8 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
     if part is not None:
         return part.constructor
     check_may_import(path, allow)
-    return _own_class(path)
+    top = (path.split(".")[0],)
+    return _own_class(path, top if allow is None or path in allow else allow)
 
 
 def check_may_import(path: str, allow: Sequence[str] | None) -> None:
@@ -77,15 +78,15 @@ def check_may_import(path: str, allow: Sequence[str] | None) -> None:
         )
 
 
-def _own_class(path: str) -> type:
-    """The class that a module defines itself: not what it has imported from elsewhere."""
+def _own_class(path: str, packages: Sequence[str]) -> type:
+    """The class that a module has from these packages: not what it has imported from elsewhere."""
     module, _, name = path.rpartition(".")
     try:
         found = vars(importlib.import_module(module)).get(name)
     except Exception as error:  # a stranger's module may raise anything
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
-    if not inspect.isclass(found) or not is_within(found.__module__, (path.split(".")[0],)):
-        raise ValueError(f"there is no class {path}, defined within that package")
+    if not inspect.isclass(found) or not is_within(found.__module__, packages):
+        raise ValueError(f"there is no class {path}, defined within {' or '.join(packages)}")
     return found
 
 

@@ -95,7 +95,7 @@ def read_progress(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {})["run"])["progress"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return {}
 
 
@@ -111,7 +111,7 @@ def _read(path: Path, most: int) -> tuple[Tensors, dict[str, Any]]:
         if header.pop("sha256") != _digest(tensors, header):
             raise ValueError("its content is not what was written")
         return tensors, header
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint of a run ({error})") from error
 
 

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -128,12 +130,29 @@ def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
     if all((folder / name).is_file() for name in names):
         return
     try:
-        dataset_class(root, download=True)
+        _download(dataset_class, root, folder)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{dataset_class.__name__} is not in {root} and could not be downloaded ({_first_line(error)}); "
             "give its folder with --data_root, or use --dataset digits, which needs no download"
         ) from error
+
+
+def _download(dataset_class: Any, root: Path, folder: Path) -> None:
+    """Download to a new folder, then move the files: torchvision would write to where links in an old one lead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder.parent, folder):
+        if place.is_symlink():
+            raise OSError(f"{place} leads elsewhere, by a symbolic link")
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=root) as new:
+        raw = Path(new) / dataset_class.__name__ / "raw"
+        raw.mkdir(parents=True)
+        for archive in (folder / name for name, _ in dataset_class.resources):
+            if archive.is_file() and not archive.is_symlink():
+                shutil.copyfile(archive, raw / archive.name)
+        dataset_class(new, download=True)
+        for file in raw.iterdir():
+            file.replace(folder / file.name)
 
 
 def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:

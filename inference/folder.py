@@ -59,6 +59,7 @@ def locked(path: Path, keep: Path | None = None, patience: float = _PATIENCE) ->
         RunError: if another process trains here, or the folder cannot be locked.
     """
     path.mkdir(parents=True, exist_ok=True)
+    _check_lock(path / _LOCK)
     lock = FileLock(path.resolve() / _LOCK, mode=_MODE, is_singleton=True)
     entered = lock.is_locked
     try:
@@ -141,8 +142,14 @@ def check_name(path: Path) -> None:
         raise RunError(f"{str(path)!r} is not valid UTF-8: give the folder for the run another name") from error
 
 
+def _check_lock(file: Path) -> None:
+    """Make sure that a lock is a file of its own: some versions of filelock empty what a link leads to."""
+    if file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1):
+        raise RunError(f"{file} leads elsewhere, by a link: remove it")
+
+
 def check_nothing_is_in_the_way(path: Path) -> None:
-    """Make sure that a run's files and folders can be put where they belong.
+    """Make sure that a run's files and folders are where they belong, or can be put there.
 
     Raises:
         RunError: if a link, a file or a folder is in the place of something else.
@@ -153,7 +160,9 @@ def check_nothing_is_in_the_way(path: Path) -> None:
         if (path / name).exists() and not (path / name).is_dir():
             raise RunError(f"{path / name} is a file, where a run has a folder: move it elsewhere")
     for file in own_files(path):
-        if file.is_dir() and not file.is_symlink():
+        if file.is_symlink():
+            raise RunError(f"{file} leads elsewhere, by a symbolic link: put a file in its place")
+        if file.is_dir():
             raise RunError(f"{file} is a folder, where a run has a file: move it elsewhere")
 
 
@@ -177,6 +186,7 @@ def _carry_on(path: Path) -> None:
     for folder in (whole, placing):
         if folder.is_symlink():  # in a run from elsewhere: files would be moved out of what it leads to
             raise RunError(f"{folder} leads elsewhere, by a symbolic link: remove it")
+    for folder in (path, whole, placing) if is_unsettled(path) else ():  # and from or to where one within leads
         check_nothing_is_in_the_way(folder)
     if whole.is_dir():
         for file in own_files(path):

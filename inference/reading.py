@@ -7,7 +7,7 @@ import yaml
 
 from inference.folder import RunError
 
-_LARGEST = 100_000  # bytes
+LARGEST = 100_000  # bytes
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
@@ -22,11 +22,11 @@ def read_mapping(file: Path) -> dict[str, Any]:
     """
     try:
         with file.open("rb") as stream:
-            text = stream.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise RunError(f"{file} is damaged: no such file is larger than {_LARGEST:,} bytes")
+            text = stream.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise RunError(f"{file} is damaged: no such file is larger than {LARGEST:,} bytes")
         content = yaml.load(text.decode(), _PlainLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, ArithmeticError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file} is damaged: expected a mapping")
@@ -67,9 +67,11 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
+        seen: set[str] = set()
+        for key in keys:
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"names must be texts; got {str(key)[:80]!r}")
-            if key in keys[:position]:
+            if key in seen:
                 raise yaml.YAMLError(f"{key[:80]!r} is there twice")
+            seen.add(key)
         return super().construct_mapping(node, deep)

@@ -24,7 +24,7 @@ from inference.folder import (
     settle,
     take_place,
 )
-from inference.reading import RunError, check_kinds, read_mapping
+from inference.reading import LARGEST, RunError, check_kinds, read_mapping
 from inference.tables import as_csv, read_rows
 
 _DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
@@ -154,7 +154,10 @@ class Run:
 
     def _identity(self) -> bytes:
         file = self.files / "environment.json"
-        return file.read_bytes() if file.is_file() else b""
+        if not file.is_file():
+            return b""
+        with file.open("rb") as stream:
+            return stream.read(LARGEST)
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -168,11 +171,11 @@ class Run:
         if not run.path.is_dir():
             raise RunError(f"there is no run folder {path}")
         run.settle()
+        check_nothing_is_in_the_way(run.path)
         missing = [name for name in _DESCRIBED if not (run.path / name).is_file()]
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
         run = replace(run, opened=run._identity())
-        check_nothing_is_in_the_way(run.path)
         run.environment  # noqa: B018  (is whole)
         return run
 

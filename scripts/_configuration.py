@@ -10,7 +10,7 @@ from inference import RunError, read_mapping
 from inference.build import check_may_import
 from inference.parts import find_part
 
-TYPED_ALONE = {"config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
+TYPED_ALONE = {"help", "config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
 _PLAIN = str | int | float | None  # and bool, which is an int
 
 

@@ -16,6 +16,8 @@ from torch.distributions import Normal
 
 from inference import import_torchvision, write_whole
 
+matplotlib.rcdefaults()  # not what a matplotlibrc in the current folder says, such as to run LaTeX
+
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,

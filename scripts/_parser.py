@@ -73,7 +73,7 @@ class Parser(jsonargparse.ArgumentParser):
     """
 
     choices: dict[str, Choice] = {}
-    allowed: list[str] = []  # packages of the user's own whose classes may be made
+    allowed: list[str] = []  # packages of the user's own whose classes may be made, and classes that were typed
     typed: set[str] = set()  # options on the command line itself
     own_command = True  # of this process, which an error ends
 
@@ -98,8 +98,6 @@ class Parser(jsonargparse.ArgumentParser):
             ValueError: if ``argv`` is given and wrong; this process's own ends with one line.
         """
         self.own_command = argv is None
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # a user's own parts
         argv = list(sys.argv[1:] if argv is None else argv)
         try:
             chosen, rest = _Peek(self.choices).parse_known_args(without_replaced(argv, self.choices))
@@ -109,6 +107,8 @@ class Parser(jsonargparse.ArgumentParser):
             return self.error(str(error))
         printed = self.choices and chosen.print_config
         options = self.parse_args([*words, *rest, *(["--out="] if printed and "out" not in self.typed else [])])
+        if options.get("allow_import"):
+            _look_here_too()
         for role, part in parts.items():
             plain = json.loads(json.dumps((options.get(role) or jsonargparse.Namespace()).as_dict()))
             options[role] = {"class_path": part["class_path"], "init_args": plain}
@@ -122,11 +122,14 @@ class Parser(jsonargparse.ArgumentParser):
         names = {role: getattr(chosen, role) for role in self.choices}
         peeked = _Peek([], runs=True).parse_known_args(rest)[0]
         own = {name for name in names.values() if name and find_part(name) is None and "." in name}
-        self.allowed = [*peeked.allow_import, *(sorted({name.split(".")[0] for name in own}) if trusted else [])]
+        self.allowed = [*peeked.allow_import, *(sorted(own) if trusted else [])]
         for name in own:
             check_may_import(name, self.allowed)
+        if self.allowed:
+            _look_here_too()
         for role, choice in self.choices.items():
             if name := getattr(chosen, f"{role}.help"):
+                _look_here_too()
                 self._print_part_help(role, choice.constructor(name))
         parts: dict[str, dict[str, Any]] = {}
         words: list[str] = []
@@ -195,12 +198,23 @@ class Parser(jsonargparse.ArgumentParser):
         parser.print_help()
         self.exit(0)
 
+    def exit(self, status: int = 0, message: str | None = None) -> Any:
+        if not self.own_command:
+            raise ValueError(message or "help is for the command line alone")
+        super().exit(status, message)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if not self.exit_on_error:  # a parser within a parser: the outer one reports
             super().error(message, ex)
         if not self.own_command:
             raise ValueError(one_line(_plainly(message)))
         self.exit(2, f"{self.prog}: error: {one_line(_plainly(message))}\n")
+
+
+def _look_here_too() -> None:
+    """Find a user's own parts in the current folder: last, or a file there could take the place of a library."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 class _Peek(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import train_vae
+from _cli import one_line
 from _trained import images_of
 from _training import build_and_try
 from diagnose import diagnose_run
@@ -30,7 +31,7 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
         if not isinstance(row, str):
             raise ValueError(f"{file} must map names of rows to options of train_vae.py, each a text")
         check_row(f"row {name!r} of {file}", row)
-    odd = [name for name in rows if Path(name).name != name or name.startswith(".")]
+    odd = [name for name in rows if Path(name).name != name or name[:1] in ("", ".") or not name.isprintable()]
     if odd:
         raise ValueError(f"names of rows are names of folders: {', '.join(map(repr, odd))} cannot be one")
     unknown = sorted(set(chosen or ()) - rows.keys())
@@ -51,7 +52,8 @@ def check_row(what: str, options: str) -> None:
         raise ValueError(f"{what} is no list of options: {error}") from error
     for word in words:
         name = word.partition("=")[0].removeprefix("--")
-        if word.startswith("--") and (name in _NOT_OF_A_ROW or name.endswith(".help") or name == "help"):
+        helps = word == "-h" or name == "help" or name.endswith(".help")
+        if word.startswith("-") and (helps or name in _NOT_OF_A_ROW):
             raise ValueError(f"{what} has {word}, which is for the command line alone: take it out")
 
 
@@ -96,7 +98,7 @@ def make_row(path: Path, options: str, root: str | None, num_samples: int, allow
     if is_made(path, num_samples):
         print(f"{path.name}: made already", flush=True)
         return
-    print(f"{path.name}: {options}", flush=True)
+    print(one_line(f"{path.name}: {options}"), flush=True)
     first, more = shlex.split(options), _words("", root, allow)
     training = [*first, "--out", str(path), *more, *(["--resume"] if trained else [])]
     with _as_typed("train_vae.py", training):
@@ -163,7 +165,7 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
 
 def active_of(row: dict[str, Any]) -> str:
     """Active coordinates of all, of one latent or of two."""
-    return " + ".join(f"{used}/{row['latent_dims'][name]}" for name, used in row["active_units"].items())
+    return " + ".join(f"{used:d}/{row['latent_dims'][name]:d}" for name, used in row["active_units"].items())
 
 
 def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) -> None:

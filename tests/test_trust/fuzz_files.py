@@ -80,6 +80,7 @@ NUMBERS = [
     "1.0e+999",
     "0x7f",
     "1:30:00",
+    "1:" * 300 + "1.5",
 ]
 SCALARS = [*NUMBERS, "null", "true", "no", "2024-13-45", "2024-01-01", "!!binary aGk=", "!!python/name:os.abort ''"]
 TAGS = [
@@ -99,6 +100,8 @@ WORDS = [
     "--resume",
     "--guide",
     "--help",
+    "-h",
+    "--",
 ]
 
 
@@ -140,6 +143,8 @@ def changed(draw: random.Random, node: object, share: float) -> object:
 def aimed(draw: random.Random, node: object) -> object:
     """A copy of a document that is different in one place alone, so that nothing else has it refused."""
     copy = json.loads(json.dumps(node))
+    if isinstance(copy, dict) and draw.random() < 0.1:
+        return copy | {draw.choice(KEYS): "`true"}
     places: list = []
 
     def walk(inner: object) -> None:

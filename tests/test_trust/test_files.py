@@ -1,5 +1,7 @@
 """Files from elsewhere: what is damaged or names foreign code is refused in one line, and nothing of it runs."""
 
+import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -281,6 +283,27 @@ def test_links_in_a_run_from_elsewhere_are_not_followed(run, tmp_path):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+OWN = [
+    "config.yaml",
+    "model.yaml",
+    "environment.json",
+    "metrics.csv",
+    "evaluation.json",
+    "checkpoints/last.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_nothing_is_read_from_where_links_in_a_run_lead(run, tmp_path, name):
+    victim = tmp_path / "victim"
+    victim.write_text("SECRET: [")
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).symlink_to(victim)
+    with pytest.raises(RunError, match="by a symbolic link") as caught:
+        load(run.path)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_errors_hold_nothing_that_a_terminal_obeys(run, tmp_path):
     pair = json.loads(json.dumps(PAIR))
     pair["model"]["init_args"]["prior"]["init_args"]["\x1b[31mred"] = 1
@@ -333,6 +356,39 @@ def test_nothing_is_downloaded_to_where_a_run_from_elsewhere_says(run, tmp_path)
 
 
 # data
+
+
+def test_a_download_follows_no_links_in_a_folder_from_elsewhere(tmp_path, monkeypatch):
+    import_torchvision()
+    import torchvision.datasets
+
+    contents = {
+        "images-idx3": struct.pack(">4I", 0x803, 1, 28, 28) + bytes(28 * 28),
+        "labels-idx1": struct.pack(">2I", 0x801, 1) + bytes(1),
+    }
+    files = {f"{part}-{kind}-ubyte": text for part in ("train", "t10k") for kind, text in contents.items()}
+    archives = {f"{name}.gz": gzip.compress(text) for name, text in files.items()}
+    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    raw = tmp_path / "theirs" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").symlink_to(victim)
+    for name, content in archives.items():
+        (raw / name).write_bytes(content)
+    (raw / "t10k-labels-idx1-ubyte").hardlink_to(victim)
+    with pytest.raises(DataError, match="checksum"):  # these are not the images
+        load_dataset("mnist", tmp_path / "theirs")
+    assert victim.read_text() == "mine"
+    assert (raw / "train-images-idx3-ubyte").read_bytes() == contents["images-idx3"]
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["MNIST"]
+    for name in ("linked", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "linked" / "MNIST").symlink_to(tmp_path / "other")
+    with pytest.raises(DataError, match="by a symbolic link"):
+        load_dataset("mnist", tmp_path / "linked")
+    assert not [path for path in (tmp_path / "other").rglob("*") if path.is_file()]
 
 
 def test_pickles_of_old_torchvision_are_not_unpickled(tmp_path, monkeypatch):

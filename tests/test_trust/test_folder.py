@@ -257,6 +257,37 @@ def test_a_run_from_elsewhere_takes_no_files_of_another(run, tmp_path, name):
     assert contents(victim) == before
 
 
+@pytest.mark.parametrize("begun", [".whole", ".placing"])
+@pytest.mark.parametrize("linked", ["checkpoints", "figures"])
+def test_a_replacement_that_a_run_from_elsewhere_says_was_begun_follows_no_links(run, tmp_path, begun, linked):
+    victim = tmp_path / "victim"
+    shutil.copytree(run, victim)
+    (victim / "figures").mkdir()
+    (victim / "figures" / "samples.png").write_text("mine")
+    before = contents(victim)
+    shutil.rmtree(run / linked, ignore_errors=True)
+    (run / linked).symlink_to(victim / linked)
+    for name in ("checkpoints/last.safetensors", "figures/samples.png"):
+        (run / begun / name).parent.mkdir(parents=True)
+        (run / begun / name).write_text("theirs")
+    for use in (Run.open, lambda path: Run(path).settle(), lambda path: Run.create(path, {}, PAIR, overwrite=True)):
+        with pytest.raises(RunError, match="by a symbolic link"):
+            use(run)
+    assert contents(victim) == before
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_lock_from_elsewhere_opens_no_file_of_another(run, tmp_path, link):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    (run / ".run.lock").unlink(missing_ok=True)
+    getattr(run / ".run.lock", link)(victim)
+    with pytest.raises(RunError, match="by a link"):
+        train(Run.create(run, {"seed": 1}, PAIR, overwrite=True))
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("mine", 0o600)
+
+
 def test_the_files_of_killed_writes_are_swept_and_no_others(run):
     ours = ["config.yaml.abcdefgh.tmp", "checkpoints/last.safetensors.0a_bcdef.tmp", "figures/samples.png.aaaaaaaa.tmp"]
     others = ["thesis.tex.abcdefgh.tmp", "config.yaml.mine.tmp", "checkpoints/mine.safetensors.abcdefgh.tmp"]

@@ -13,6 +13,11 @@ import pytest
 import yaml
 from conftest import ROOT, described_vae
 
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import train_vae
+from _rows import active_of, read_rows
+
 from inference import Run, RunError, build, load, read_mapping
 from inference.parts import Role, find_part, fits, is_plain, parts
 
@@ -148,6 +153,7 @@ def test_a_configuration_does_not_say_where_to_write(folder, tmp_path):
         ("--config evil.yaml", "command line alone"),
         ("--allow_import evil --prior evil.Evil", "command line alone"),
         ("--prior.help evil.Evil", "command line alone"),
+        ("-h", "command line alone"),
         ("--latent_dim 'x", "no list of options"),
         ("--latent_dim x", "--latent_dim"),
         ("--guide FlowGuide --latent_dim 1", "at least 2"),
@@ -162,6 +168,54 @@ def test_rows_of_a_list_are_tried_before_the_first_is_trained(folder, row, says)
     assert "odd" in done.stderr
     assert not (folder / "zoo").exists()
     assert not (folder / "struck").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "/a", "\x1b[31m", "\u202e", "a\n"])
+def test_names_of_rows_are_those_of_folders_and_can_be_printed(tmp_path, name):
+    (tmp_path / "rows.yaml").write_text(yaml.safe_dump({name: ""}))
+    with pytest.raises(ValueError, match="names of rows are names of folders"):
+        read_rows(tmp_path / "rows.yaml")
+
+
+def test_a_table_of_texts_is_not_printed():
+    with pytest.raises(ValueError, match="format code"):
+        active_of({"active_units": {"z": "\x1b[31m"}, "latent_dims": {"z": 2}})
+
+
+def test_a_configuration_does_not_ask_for_help(tmp_path):
+    (tmp_path / "config.yaml").write_text("help: true\n")
+    with pytest.raises(ValueError, match="asks for help"):
+        train_vae.parse(["--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "new")])
+
+
+def test_the_current_folder_is_no_place_of_libraries(folder, tmp_path):
+    for name in ("zuko", "matplotlib", "jinja2", "sklearn", "torchvision", "tensorboard", "evil"):
+        (tmp_path / f"{name}.py").write_text(STRIKES)
+    (tmp_path / "allowed.py").write_text(ALLOWED)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    command = [sys.executable, str(ROOT / "scripts" / "report.py"), str(folder / "vae"), "--out", "new"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for more in ([], ["--allow_import", "allowed"]):
+        done = subprocess.run([*command, *more], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "struck").exists()
+
+
+def test_of_a_package_no_more_is_allowed_than_was_asked_for(tmp_path, monkeypatch):
+    for name, text in (("__init__", ""), ("other", ALLOWED), ("sub", "from mine.other import Laplace")):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = {"init_args": {"latent_dim": 2}}
+    for path, allow in (("mine.sub.Laplace", "mine.sub"), ("mine.other.Laplace", "mine.sub"), ("mine.X", "mine.sub")):
+        with pytest.raises(ValueError, match=r"refused|no class"):
+            build({"class_path": path, **arguments}, allow=[allow])
+    for allow in ("mine", "mine.sub.Laplace"):
+        assert build({"class_path": "mine.sub.Laplace", **arguments}, allow=[allow]).latent_dim == 2
+    (tmp_path / "config.yaml").write_text("encoder: mine.other.Laplace\n")
+    typed = ["--prior", "mine.sub.Laplace", "--config", str(tmp_path / "config.yaml"), "--out", "new"]
+    with pytest.raises(ValueError, match="refused to import 'mine.other.Laplace'"):
+        train_vae.parse(typed)
 
 
 def test_parts_of_an_allowed_package_may_be_named(folder):
@@ -224,6 +278,7 @@ def test_plain_values_fit_their_type(value, hint, right):
         ("a: " + "9" * 5000, "cannot be read"),
         ("a: " + "x" * 200_000, "larger"),
         ("a: \x00", "cannot be read"),
+        ("a: " + "1:" * 400 + "1.5", "cannot be read"),
     ],
 )
 def test_files_hold_plain_values_alone(tmp_path, text, says):
