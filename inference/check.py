@@ -8,6 +8,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
+from inference.evaluation_mode import evaluating
 from inference.images import Images
 from inference.misfits import CheckedSites, told, why_not
 from inference.objective import Objective
@@ -15,7 +16,7 @@ from inference.param_store import ParameterSites, param_store_as_it_was
 from inference.randomness import generators_as_they_were
 from inference.support import check_observed
 from inference.switches import validating
-from inference.terms import draw_traces
+from inference.terms import check_plates, draw_traces
 
 
 def check_levels(model: Callable, images: Images, half: str = "model") -> None:
@@ -59,12 +60,14 @@ def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None 
     """Make sure that images, and labels if there are any, are what programs are called with.
 
     Raises:
-        TypeError: if the images are not floats.
+        TypeError: if the images are not floats, of 32 bits or more.
         ValueError: if there is no image, one is not finite, or there is not one label for each, below
             the number of classes if it is known.
     """
     if not x.is_floating_point():
         raise TypeError("x must be a tensor of floats, such as images.observe() gives")
+    if x.element_size() < 4:
+        raise TypeError(f"x must be float32 or float64, in which densities are summed over pixels; got {x.dtype}")
     if x.dim() < 1 or not x.numel():
         raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
     if not torch.isfinite(x).all():
@@ -88,11 +91,9 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
     if images.conditional:
         check_takes_labels(model, guide)
     data: list[Tensor] = []
-    training = [(module, module.training) for half in (model, guide) for module in half.modules()]
-    model.eval()
-    guide.eval()
     try:
         with (
+            evaluating(model, guide),
             validating(True),
             param_store_as_it_was(),
             generators_as_they_were(),
@@ -110,9 +111,6 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             (why_not(model, guide, *data) if data else None)
             or f"model, guide and objective cannot be run together: {told(error, model, guide)}"
         ) from error
-    finally:
-        for module, mode in training:
-            module.training = mode
     sites.check_held_by([*model.parameters(), *guide.parameters()])
     if not loss.requires_grad:
         raise ValueError("the loss depends on no parameter: there is nothing to train")
@@ -124,9 +122,10 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
 @torch.no_grad()
 def _check_shown(model: Callable, guide: Callable, *data: Tensor) -> None:
     try:
-        model_trace, _ = draw_traces(model, guide, *data)
+        model_trace, guide_trace = draw_traces(model, guide, *data)
     except Exception:  # of programs that do not fit together the loss says more
         return
+    check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
 
 

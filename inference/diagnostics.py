@@ -19,7 +19,7 @@ from inference.progress import Bar
 from inference.randomness import set_seed
 from inference.support import check_observed
 from inference.switches import validating
-from inference.terms import divergences_by_dimension, draw_traces, sample_sites, site_log_prob
+from inference.terms import check_plates, divergences_by_dimension, draw_traces, sample_sites, site_log_prob
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ def diagnose(
     with validating(False):
         data = images.arguments(slice(num_images))
         model_trace, guide_trace = draw_traces(model, guide, *data)
+        check_plates(len(data[0]), model_trace, guide_trace)
         check_observed(model_trace)
         divergences = divergences_by_dimension(model_trace, guide_trace)
         halves = _posterior_means(guide, data), _posterior_means(guide, data)

@@ -25,17 +25,17 @@ class Estimate:
         value: the mean.
         standard_error: of the mean over repeats, which differ in binarisation and in the draws of
             the latents: what a repetition on the same images would vary by.  None for one repeat.
-        standard_error_over_images: what another test set of this size would vary it by.
+        standard_error_over_images: what another test set of this size would vary it by.  None for one image.
     """
 
     value: float
     standard_error: float | None
-    standard_error_over_images: float
+    standard_error_over_images: float | None
 
     def scaled(self, factor: float) -> "Estimate":
         """The same estimate in another unit."""
-        error = None if self.standard_error is None else self.standard_error * factor
-        return Estimate(self.value * factor, error, self.standard_error_over_images * factor)
+        errors = (self.standard_error, self.standard_error_over_images)
+        return Estimate(self.value * factor, *(None if error is None else error * factor for error in errors))
 
     def as_dict(self) -> dict[str, float | None]:
         return asdict(self)
@@ -101,4 +101,4 @@ def _estimate(per_image: Tensor, per_repeat: list[float], m: int) -> Estimate:
     def standard_error(values: Tensor) -> float | None:
         return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
-    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(per_image) or 0.0)
+    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(per_image))

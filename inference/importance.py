@@ -10,9 +10,10 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.check import check_data
+from inference.evaluation_mode import evaluating
 from inference.misfits import why_not
 from inference.support import all_in_support, check_observed
-from inference.terms import draw_traces, sample_sites, site_log_prob
+from inference.terms import check_reparameterised, draw_traces, not_one_for_each, sample_sites, site_log_prob
 
 # (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
 _PIXELS_AT_ONCE = 2**22
@@ -36,7 +37,8 @@ def log_weights(
     pixels the latent is the dequantised image.
 
     Memory is bounded by ``chunk_size`` whatever ``num_samples`` is.  The guide runs once for each
-    image, unless one image's samples alone exceed ``chunk_size``.
+    image, unless one image's samples alone exceed ``chunk_size``.  Modules are in evaluation mode
+    meanwhile: with dropout on, the weights would be those of other networks at each call.
 
     Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
 
@@ -51,10 +53,11 @@ def log_weights(
             pair itself, such as a :class:`~inference.weigher.Weigher` of it.
 
     Raises:
-        TypeError: if x is not a tensor of floats.
+        TypeError: if x is not a tensor of floats, of 32 bits or more.
         ValueError: if a number is below 1, x is empty, not finite or holds what the model could not draw,
             there is not one label for each image or one is unknown to the model, model and guide draw
-            different latents, or a site lies outside the batch's plate (one weight for the whole batch).
+            different latents or kinds of values, or a site lies outside the batch's plate (one weight for the
+            whole batch).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
     """
@@ -71,21 +74,28 @@ def log_weights(
     weigh = weigh or partial(checked_log_weights, model, guide)
     blocks = []
     data = (x,) if labels is None else (x, labels)
-    for block in zip(*(part.split(images_at_once) for part in data), strict=True):
-        counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
-        try:
-            blocks.append(torch.cat([weigh(count, *block) for count in counts]))
-        except (RuntimeError, TypeError, IndexError) as error:  # of programs, which say little by themselves
-            reason = why_not(model, guide, *(part[:2] for part in block))
-            if reason is None:
-                raise
-            raise ValueError(reason) from error
+    counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
+    with evaluating(model, guide):
+        for block in zip(*(part.split(images_at_once) for part in data), strict=True):
+            try:
+                blocks.append(torch.cat([weigh(count, *block) for count in counts]))
+            except (RuntimeError, TypeError, IndexError) as error:  # of programs, which say little by themselves
+                reason = why_not(model, guide, *(part[:2] for part in block))
+                if reason is None:
+                    raise
+                raise ValueError(reason) from error
     return torch.cat(blocks, dim=1)
 
 
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
-    """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels)."""
-    return _weights_of(*_drawn(model, guide, count, *data), count, *data)
+    """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels).
+
+    Raises:
+        ValueError: if a latent is not reparameterised: its guide's gradient would lack a part.
+    """
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    check_reparameterised(guide_trace)
+    return _weights_of(model_trace, guide_trace, count, *data)
 
 
 def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
@@ -134,11 +144,7 @@ def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
     for name, site in sample_sites(trace).items():
         log_prob = site_log_prob(site)
         if log_prob.shape[-1:] != shape[-1:]:
-            raise ValueError(
-                f"site {name!r} gives log-densities of shape {tuple(log_prob.shape)} where one for each image, "
-                f"(..., {shape[-1]}), was expected: put it inside the plate of the batch and declare its event "
-                "dimensions with .to_event(...)"
-            )
+            raise ValueError(not_one_for_each(name, log_prob.shape, f"(..., {shape[-1]})"))
         total = total.to(log_prob) + log_prob
     return total.expand(shape)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inference.buffers import Buffers
 from inference.param_store import param_store_as_it_was
-from inference.terms import Terms, check_sites, elbo_terms
+from inference.terms import Terms, check_sites, draw_traces, elbo_terms, sample_sites
 
 
 class Objective(nn.Module):
@@ -17,7 +17,8 @@ class Objective(nn.Module):
 
     ``objective(*data)``, for data (x,) or (x, labels), is the pair (loss, terms): the loss is the
     estimator's, divided by the batch size, in nats per image, and differentiable; the terms are
-    (B,) values without gradients, those of the last particle where several are drawn one by one.
+    (B,) values without gradients, those of the last particle where several are drawn one by one, and
+    of a draw of its own where the estimator sums over all values of a latent.
     As a module it holds the parameters of both programs, ready for an optimiser or for
     ``DistributedDataParallel``.  The terms may run networks again; buffers do not move by that.
 
@@ -48,5 +49,9 @@ class Objective(nn.Module):
             loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])
         check_sites(model.trace, guide.trace)
         with torch.no_grad(), buffers.as_noted():
-            terms = elbo_terms(model.trace, guide.trace)
+            traces = model.trace, guide.trace
+            sites = [site for trace in traces for site in sample_sites(trace).values()]
+            if any(site["infer"].get("_enumerate_dim") is not None for site in sites):
+                traces = draw_traces(self.model, self.guide, *data)  # a mean over all values would weigh them alike
+            terms = elbo_terms(*traces)
         return loss, terms

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
-from pyro.distributions import Independent, MaskedDistribution
 from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from inference.inside import innermost, is_inside
 from inference.terms import sample_sites
 
 
@@ -52,14 +52,14 @@ def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None
     if places.shape == value.shape:
         found = f"{float(value[places][0]):.6g} at {int(places.sum()):,} of {places.numel():,} places"
     raise ValueError(
-        f"{what} {found}, but a {type(_innermost(fn)).__name__} takes {_named(support)}: binarise grey "
+        f"{what} {found}, but a {type(innermost(fn)).__name__} takes {_named(support)}: binarise grey "
         "images for a model of binary pixels, and show any model only what it could draw"
     )
 
 
 def _outside(fn: Any, value: Tensor, mask: Any = None) -> Tensor | None:
     """Which elements of a batch lie outside the support, whatever the particle; None where there is nothing to ask."""
-    inside = _inside(fn, value)
+    inside = is_inside(fn, value)
     if inside is None or mask is False:
         return None
     outside = ~inside
@@ -68,31 +68,6 @@ def _outside(fn: Any, value: Tensor, mask: Any = None) -> Tensor | None:
     while outside.dim() > 1:
         outside = outside.all(0)
     return outside
-
-
-def _inside(fn: Any, value: Tensor) -> Tensor | None:
-    """(batch shape): whether a value lies in the support, or need not, for it is masked."""
-    if isinstance(fn, Independent):
-        inside = _inside(fn.base_dist, value)
-        return inside if inside is None else inside.flatten(-fn.reinterpreted_batch_ndims).all(-1)
-    if isinstance(fn, MaskedDistribution):
-        inside = None if fn._mask is False else _inside(fn.base_dist, value)
-        return inside if inside is None or fn._mask is True else inside | ~fn._mask
-    try:
-        support = fn.support
-    except NotImplementedError:
-        return None
-    if support is None or constraints.is_dependent(support):
-        return None
-    inside = support.check(value)
-    beyond = len(fn.event_shape) - support.event_dim  # a support of numbers, of a distribution of arrays
-    return inside.flatten(-beyond).all(-1) if beyond > 0 else inside
-
-
-def _innermost(fn: Any) -> Any:
-    while isinstance(fn, Independent | MaskedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 def _plain(support: Any) -> Any:

@@ -26,7 +26,7 @@ from inference.steps import Steps
 from inference.support import check_observed
 from inference.switches import switches_as_they_were, validating
 from inference.tensorboard import TensorBoard
-from inference.terms import Terms, draw_traces, elbo_terms
+from inference.terms import Terms, check_plates, draw_traces, elbo_terms
 
 _MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
 _LOOKED_AT_ONCE = 50  # steps on a GPU, each of which a look would wait for
@@ -223,6 +223,7 @@ def measure(
 
 def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:
     model_trace, guide_trace = draw_traces(model, guide, *data)
+    check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
     return elbo_terms(model_trace, guide_trace)
 

@@ -19,6 +19,11 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
+    """The rows of a table, one for each epoch from the first on.
+
+    Raises:
+        RunError: if it is not one.
+    """
     if not file.is_file():
         return []
     if file.stat().st_size > _LARGEST:
@@ -30,4 +35,6 @@ def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
         raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
     if rows and not rows[0].keys() >= columns:
         raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
+    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+        raise RunError(f"{file} is damaged: its rows must be those of the epochs 1, 2, ..., each once and in order")
     return rows

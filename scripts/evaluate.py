@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,6 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
         record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
     if options.num_samples is not None:
         estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)
-        bounds |= estimate
         record["negative_log_likelihood"] = {
             "num_samples": options.num_samples,
             **estimate[options.num_samples].as_dict(),
@@ -87,7 +87,8 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
 
     if rank:  # the first of several processes tells
         return
-    print_table(bounds, record, per_dim if "bits_per_dim" in record else None)
+    likelihood = None if options.num_samples is None else estimate[options.num_samples]
+    print_table(bounds, likelihood, record, per_dim if "bits_per_dim" in record else None)
     text = json.dumps(record, indent=2) + "\n"
     part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
     write_all(
@@ -96,16 +97,25 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def print_table(bounds: dict[int, Estimate], record: dict[str, Any], per_dim: float | None) -> None:
+def print_table(
+    bounds: dict[int, Estimate], likelihood: Estimate | None, record: dict[str, Any], per_dim: float | None
+) -> None:
     print(
         f"{record['num_test_images']} test images of {record['dataset']}{', given the label' * record['conditional']}, "
         f"binarisation {record['binarisation']}, "
         f"{record['repeats']} repeats; ± standard error over repeats"
     )
     for m, estimate in sorted(bounds.items()):
-        name = "negative ELBO" if m == 1 else f"negative IWAE, m = {m}"
-        line = f"{name:24s} {_with_error(estimate, 3)} nats"
-        print(line + (f"   {_with_error(estimate.scaled(per_dim), 4)} bits/dim" if per_dim else ""))
+        _print_row("negative ELBO" if m == 1 else f"negative IWAE, m = {m}", estimate, per_dim)
+    if likelihood is not None:
+        over_images = replace(likelihood, standard_error=likelihood.standard_error_over_images)
+        print(f"{record['negative_log_likelihood']['num_samples']} samples, 1 repeat; ± standard error over images")
+        _print_row("negative log-likelihood", over_images, per_dim)
+
+
+def _print_row(name: str, estimate: Estimate, per_dim: float | None) -> None:
+    line = f"{name:24s} {_with_error(estimate, 3)} nats"
+    print(line + (f"   {_with_error(estimate.scaled(per_dim), 4)} bits/dim" if per_dim else ""))
 
 
 def _with_error(estimate: Estimate, digits: int) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.objectives.bound import ImageELBO
 from inference.processes import mean_of_processes
-from inference.terms import divergences_by_dimension, draw_traces, elbo_terms
+from inference.terms import check_reparameterised, divergences_by_dimension, draw_traces, elbo_terms
 
 _MOST_STEPS = 2**26  # of a run: up to here no two shares of a run's steps are the same float
 
@@ -74,6 +74,7 @@ class BetaELBO(ImageELBO):
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
         traces = draw_traces(model, guide, *data)
+        check_reparameterised(traces[1])
         terms = elbo_terms(*traces)
         charged = self._with_free_bits(*traces) if self.free_bits else terms.kl
         return -terms.reconstruction - self.annealed() * charged

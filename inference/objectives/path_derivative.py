@@ -17,7 +17,7 @@ from inference.buffers import Buffers
 from inference.graph import draws_recorded
 from inference.importance import in_particles, log_joint
 from inference.objectives.bound import ImageELBO
-from inference.terms import check_sites, sample_sites
+from inference.terms import check_reparameterised, check_sites, sample_sites
 
 
 @contextmanager
@@ -73,9 +73,8 @@ class PathDerivative(ImageELBO):
         # of the encoder, say: the held density is to see the same noise, and the same running statistics
         noise, buffers = _generators(data[0].device), Buffers(module)
         trace = poutine.trace(in_particles(guide, self.num_particles)).get_trace(*data)
-        for name, site in sample_sites(trace).items():
-            if not site["fn"].has_rsample:
-                raise ValueError(f"latent {name!r} must be reparameterised for this objective")
+        check_reparameterised(trace)
+        for site in sample_sites(trace).values():
             site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
         shape = (self.num_particles, len(data[0]))
         drawn = draws_recorded()

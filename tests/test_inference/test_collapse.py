@@ -3,8 +3,10 @@
 import copy
 
 import numpy as np
+import pyro.distributions as dist
 import pytest
 import torch
+from torch import nn
 
 from inference import collapse_threshold
 from inference.collapse import _without_code
@@ -88,3 +90,20 @@ def test_it_is_worked_out_in_double_precision_and_leaves_the_likelihood_as_it_wa
     after = single.state_dict()
     assert all(value.dtype == torch.float32 for value in single.parameters())
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class CorrelatedPixels(nn.Module):
+    per_pixel = 1
+
+    def forward(self, raw):
+        count = raw[0].numel()
+        return dist.MultivariateNormal(raw.flatten(1), 0.5 * torch.eye(count).to(raw) + 0.5)
+
+
+def test_what_the_proof_does_not_cover_gives_no_threshold():
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="curvature must be a diagonal"):
+        collapse_threshold(CorrelatedPixels(), torch.randn(50, 3))
+    x = (torch.rand(300, 1, 2, 3) < torch.tensor([0.05, 0.2, 0.5])).float()
+    with pytest.warns(UserWarning, match="not found in 1 steps"):
+        collapse_threshold(BernoulliPixels(), x, steps=1)

@@ -111,6 +111,8 @@ def test_the_log_likelihood_estimate(runs, script):
     assert json.loads((runs / "vae" / "evaluation.json").read_text())["num_test_images"] == 359
     assert record["negative_log_likelihood"]["num_samples"] == 50
     assert record["negative_log_likelihood"]["standard_error"] is None
+    error = record["negative_log_likelihood"]["standard_error_over_images"]
+    assert f"± {error:.3f} nats" in outcome.out.splitlines()[-1]  # one repeat's own, beside a table of many
 
 
 def test_samples_and_report(runs, script):

@@ -322,6 +322,11 @@ def test_tables_that_no_run_writes_are_not_read(run):
     (run.path / "metrics.csv").write_text("epoch\n" + "1" * 200_000)
     with pytest.raises(RunError, match="damaged"):
         run.metrics()
+    header = "epoch,train_negative_elbo,test_negative_elbo"
+    for epochs in ([1, 3], [2, 1], [1, 1], [2]):
+        (run.path / "metrics.csv").write_text("\n".join([header, *(f"{epoch},3.0,3.0" for epoch in epochs)]) + "\n")
+        with pytest.raises(RunError, match="each once and in order"):
+            run.metrics()
 
 
 def test_a_few_lines_cannot_stand_for_gigabytes(run):

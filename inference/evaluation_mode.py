@@ -1,0 +1,20 @@
+"""Modules in evaluation mode for a while."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(*programs: Callable) -> Iterator[None]:
+    """Within, those programs that are modules are in evaluation mode; then each part is in its own again."""
+    halves = [program for program in programs if isinstance(program, nn.Module)]
+    modes = [(module, module.training) for half in halves for module in half.modules()]
+    for half in halves:
+        half.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

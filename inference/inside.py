@@ -1,0 +1,32 @@
+"""Whether values lie in the support of a distribution."""
+
+from typing import Any
+
+from pyro.distributions import Independent, MaskedDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+
+def is_inside(fn: Any, value: Tensor) -> Tensor | None:
+    """(batch shape): whether a value lies in the support, or need not, for it is masked."""
+    if isinstance(fn, Independent):
+        inside = is_inside(fn.base_dist, value)
+        return inside if inside is None else inside.flatten(-fn.reinterpreted_batch_ndims).all(-1)
+    if isinstance(fn, MaskedDistribution):
+        inside = None if fn._mask is False else is_inside(fn.base_dist, value)
+        return inside if inside is None or fn._mask is True else inside | ~fn._mask
+    try:
+        support = fn.support
+    except NotImplementedError:
+        return None
+    if support is None or constraints.is_dependent(support):
+        return None
+    inside = support.check(value)
+    beyond = len(fn.event_shape) - support.event_dim  # a support of numbers, of a distribution of arrays
+    return inside.flatten(-beyond).all(-1) if beyond > 0 else inside
+
+
+def innermost(fn: Any) -> Any:
+    while isinstance(fn, Independent | MaskedDistribution):
+        fn = fn.base_dist
+    return fn
