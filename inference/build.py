@@ -86,7 +86,7 @@ def _own_class(path: str, packages: Sequence[str]) -> type:
     except Exception as error:  # a stranger's module may raise anything
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
     if not inspect.isclass(found) or not is_within(found.__module__, packages):
-        raise ValueError(f"there is no class {path}, defined within {' or '.join(packages)}")
+        raise ValueError(f"there is no class {name} that {module} defines itself")
     return found
 
 

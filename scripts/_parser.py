@@ -50,7 +50,8 @@ class Choice:
             hint = f"did you mean {near[0]}? " if near else ""
             names = ", ".join(self.names)
             raise ValueError(
-                f"unknown {self.role} {path!r}: {hint}expected one of {names}, or the import path of your own"
+                f"unknown {self.role} {path!r}: {hint}expected one of {names}, or the import path of a class of "
+                "your own, such as mine.Part"
             )
         constructor = import_object(path)
         check_kind(constructor, path, self.kind or self.role)
@@ -170,7 +171,7 @@ class Parser(jsonargparse.ArgumentParser):
         """The options of a part, in a group that says what else could be chosen."""
         group = parser.add_argument_group(
             f"--{choice.role} NAME: {choice.help}",
-            f"{', '.join(choice.names)}, or the import path of your own; here {constructor.__name__}",
+            f"{', '.join(choice.names)}, or the import path of your own; chosen: {constructor.__name__}",
         )
         parameters = inspect.signature(constructor).parameters
         documented = docstring_parser.parse(constructor.__doc__ or "").params
@@ -301,7 +302,7 @@ def _plainly(message: str) -> str:
     """An error of the library in the words of a user."""
     message = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", message)
     message = re.sub(r"(?:an? )?<class '(int|float|bool|str|NoneType)'>", lambda m: _WORDS[m[1]], message)
-    message = re.sub(r"(?:an? )?<class 'list'>", "a list such as [100,100]", message)
+    message = re.sub(r"(?:an? )?<class '(?:list|collections\.abc\.Sequence)'>", "a list such as [100,100]", message)
     message = re.sub(r"an? typing\.Literal\[(.*?)\]", r"one of \1", message)
     message = re.sub(
         r"Does not validate against any of the Union subtypes\s+Subtypes: \[(.*?)\]\s+Errors:.*Given value: (.*)",

@@ -29,7 +29,7 @@ COMMON = {
 def collapse_study() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("--dataset", choices=list(COMMON), default="digits", help="images to study it on")
-    parser.add_argument("--common", type=str | None, default=None, help="options of train_vae.py for all rows")
+    parser.add_argument("--common", type=str | None, default=None, help="more options of train_vae.py for all rows")
     parser.add_argument("--rows", type=str, nargs="+", default=None, help="make only these")
     parser.add_argument("--margin", type=float, default=1.5, help="weight of the divergence, in thresholds of collapse")
     parser.add_argument(
@@ -54,7 +54,7 @@ def collapse_study() -> None:
     if result:
         rows_in(result, options.num_samples)  # something else there is known before the work
     out = Path(options.out or f"runs/collapse_{options.dataset}")
-    common = options.common or COMMON[options.dataset]
+    common = f"{COMMON[options.dataset]} {options.common or ''}"
     rows = read_rows(ROWS, options.rows)
     thresholds: dict[str, float] = {}
 

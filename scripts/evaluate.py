@@ -21,8 +21,19 @@ INTEGER = ([1, 8], 5)
 def evaluate(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__)
     add_run_options(parser)
-    parser.add_argument("--m", type=int, nargs="+", default=None, help="numbers of importance samples")
-    parser.add_argument("--repeats", type=int | None, default=None, help="independent estimates to average")
+    parser.add_argument(
+        "--m",
+        type=int,
+        nargs="+",
+        default=None,
+        help="numbers of importance samples; by default 5 50 150 for binary images, 1 8 for integer pixels",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int | None,
+        default=None,
+        help="independent estimates to average; by default 50 for binary images, 5 for integer pixels",
+    )
     parser.add_argument(
         "--num_samples", type=int | None, default=None, help="also estimate the log-likelihood with these"
     )
