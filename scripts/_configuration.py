@@ -70,7 +70,10 @@ class Configuration:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(isinstance(item, _PLAIN) for item in value))
+    """Whether a value stands for itself; a text that YAML would read as more than a text does not."""
+    if isinstance(value, list):
+        return all(not isinstance(item, list) and _is_plain(item) for item in value)
+    return isinstance(value, _PLAIN) and not (isinstance(value, str) and value.lstrip()[:1] in set("[{&*!|>@`%"))
 
 
 def as_typed(name: str, value: Any) -> str:

@@ -106,6 +106,10 @@ ATTACKS = {
     "an option that is a text": {
         "decoder": {"class_path": "pyro_models.MLPDecoder", "init_args": {"activation": "Module"}}
     },
+    "a text that hides YAML": {
+        "decoder": {"class_path": "pyro_models.MLPDecoder", "init_args": {"hidden": "[&a 1, *a]"}}
+    },
+    "an option whose text hides YAML": {"epochs": "[&a 1, *a]"},
     "a part in the wrong place": {"prior": {"class_path": "pyro_models.MLPDecoder"}},
     "a private function": {"prior": {"class_path": "pyro_models._arguments.check_arguments"}},
     "what an allowed module imports": {"prior": {"class_path": "allowed.Borrowed"}},
