@@ -19,6 +19,7 @@ from inference import (
     log_weights,
     measure,
     negative_bounds,
+    set_seed,
 )
 from inference.terms import Terms, divergences_by_dimension, mean_terms
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
@@ -295,6 +296,21 @@ def test_negative_bounds_have_their_errors():
     assert float(spread) == pytest.approx(claimed, rel=0.4)
     assert negative_bounds(*pair, images, (5,), repeats=1)[5].standard_error is None
     assert many[5].scaled(2).value == 2 * many[5].value
+
+
+def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():
+    torch.set_default_dtype(torch.float32)
+    pair = small_vae()
+    images = Images("test", torch.randint(0, 256, (5, 1, 3, 3)).byte(), torch.zeros(5), 256, "dynamic")
+    expected = []
+    for repeat in range(2):
+        set_seed(7, repeat, 0)
+        expected.append(-float(iwae_bound(log_weights(*pair, images.observe(), 3), 3).mean()))
+    set_seed(1)  # the generator's state before makes no difference
+    found = negative_bounds(*(program.train() for program in pair), images, (3,), repeats=2, seed=7)[3]
+    assert not any(program.training for program in pair)
+    assert found.value == pytest.approx(sum(expected) / 2)
+    assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30])

@@ -11,7 +11,7 @@ from linear_gaussian import ExactGuide, LinearGaussian
 from torch import Tensor, nn
 
 from inference import Images, diagnose, effective_sample_size, pareto_k
-from inference.diagnostics import Latent, _ranges
+from inference.diagnostics import Latent, _equal, _latent, _ranges
 from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
 COUNT = 60
@@ -124,6 +124,55 @@ def test_a_latent_in_use_is_given_a_share(active, total, share):
     assert latent.verdict().startswith(f"z is {share} % used: {active} of {total} coordinates are active; unused: ")
 
 
+def test_where_means_are_estimated_a_coordinate_is_active_by_three_standard_errors():
+    """Two estimates m + e and m - e of 100 means: their covariance is var(m) - var(e), its error 2 e^2 / 10."""
+    m, e = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(25), torch.tensor([1.0, -1.0]).repeat(50)
+    variance = torch.tensor([0.0155, 0.0165])  # of which only the second exceeds 0.01 + 3 * 0.002
+    means, error = m[:, None] * (0.01 + 0.99 * variance).sqrt(), 0.1 * e[:, None]
+    latent = _latent("z", None, means + error, means - error, torch.zeros(100, 2), image=torch.zeros(100, 1))
+    assert latent.variance_of_means == pytest.approx(variance.tolist(), abs=2e-4)
+    assert latent.unused == [0]
+
+
+def test_a_conditional_pair_is_diagnosed_given_the_labels():
+    class Given(nn.Module):
+        """The code is drawn around the label, the image knows nothing of it; the guide is the prior."""
+
+        levels, num_classes = 2, 3
+
+        def forward(self, x: Tensor, labels: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(labels[:, None].float(), 1.0).to_event(1))
+                pyro.sample("x", dist.Normal(labels[:, None, None, None].float(), 1.0).to_event(3), obs=x)
+
+    class Prior(nn.Module):
+        def forward(self, x: Tensor, labels: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(labels[:, None].float(), 1.0).to_event(1))
+
+    data = Images("labelled", images().pixels, torch.arange(COUNT) % 3, 2, conditional=True)
+    found = diagnose(Given(), Prior(), data, COUNT, COUNT, 20)
+    expected = -dist.Normal(data.labels.float(), 1.0).log_prob(data.observe().flatten()).mean()
+    assert found.negative_elbo == pytest.approx(float(expected), rel=1e-5)
+    assert found.latents[0].variance_of_means == pytest.approx([float(data.labels.double().var())])
+
+
+def test_it_puts_both_programs_into_evaluation_mode():
+    model = Known([1.0, 0.0], [0.5, 1.0])
+    guide = model.guide()
+    diagnose(model.train(), guide.train(), images(), 10, 2, 20)
+    assert not model.training and not guide.training
+
+
+@pytest.mark.parametrize(
+    ("information", "ceiling", "at"), [(3.95, 4, True), (3.85, 4, False), (0.47, 0.5, True), (0.43, 0.5, False)]
+)
+def test_the_ceiling_begins_a_tenth_of_a_nat_below_the_logarithm_or_a_tenth_of_it_if_that_is_less(
+    information, ceiling, at
+):
+    assert Latent("z", [0.0], [0.0], 1, [], information, ceiling).at_ceiling == at
+
+
 def test_a_mutual_information_at_its_ceiling_is_called_so():
     """Of images that differ each the latent tells which: log N, and no more can be seen."""
     pixels = torch.arange(COUNT).byte()[:, None, None, None]
@@ -184,6 +233,13 @@ def test_weights_of_an_exact_guide_are_trusted_though_they_have_no_tail():
     assert diagnosis.effective_sample_size == pytest.approx(1)
     assert "can be trusted for 5 of 5 images" in diagnosis.verdict()[-1]
     assert json.loads(json.dumps(diagnosis.as_dict(), allow_nan=False))["share_above_threshold"] == 0
+
+
+def test_weights_are_equal_if_they_differ_by_rounding_alone():
+    """By a hundred-thousandth of their logarithm, or of one if that is more."""
+    log_w = torch.tensor([[0.5, 100.0, -100.0]]).double()
+    for off, equal in ((0.9e-5, True), (1.1e-5, False)):
+        assert (_equal(torch.cat([log_w, log_w - off * torch.tensor([1.0, 100, 100])])) == equal).all()
 
 
 def flow_guide(slope: float) -> FlowGuide:

@@ -32,6 +32,7 @@ from pyro_models import (
     MLPDecoder,
     MLPEncoder,
     Quantized,
+    ResNet,
     SemiAmortizedGuide,
     Squash,
     Squeeze,
@@ -185,16 +186,17 @@ def test_an_inverse_autoregressive_guide_is_its_algorithm():
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])
-@pytest.mark.parametrize("scale", [0.05, 3.0])  # gradients shorter than one, and longer
-def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate(scale, num_classes):
+@pytest.mark.parametrize(("scale", "weights"), [(0.05, 0.1), (3.0, 1.0)])  # gradients shorter than one, and longer
+def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate(scale, weights, num_classes):
     decoder = MLPDecoder(2, SHAPE, [8], context=num_classes)
-    model = randomise(VAE(StandardNormal(2), decoder, num_classes=num_classes), 1.0)
+    model = randomise(VAE(StandardNormal(2), decoder, num_classes=num_classes), weights)
     x, labels = x_of(), (torch.tensor([2, 0, 1, 1]) if num_classes else None)
     guide = SemiAmortizedGuide(encoder(context=num_classes), 2, model, 2, 0.3, num_classes)
     parameters = randomise(guide, scale).head(guide.features(x, labels)).detach()
     torch.manual_seed(1)
     q = guide.posterior(x, labels)
     torch.manual_seed(1)
+    lengths = []
     for _ in range(2):
         parameters.requires_grad_()
         loc, raw = parameters.chunk(2, -1)
@@ -202,7 +204,9 @@ def test_a_semi_amortised_guide_takes_gradient_steps_no_longer_than_its_rate(sca
         elbo = normal(z, 0.0, 1.0) + model.image(z, labels).log_prob(x) - normal(z, loc, scale_of(raw))
         (gradient,) = torch.autograd.grad(elbo.sum(), parameters)
         length = gradient.square().sum(-1, keepdim=True).sqrt()
+        lengths.append(length)
         parameters = (parameters + 0.3 * torch.where(length > 1, gradient / length, gradient)).detach()
+    assert (torch.cat(lengths).min() < 0.9) == (weights < 1)
     torch.testing.assert_close(q.mean, parameters[:, :2])
     torch.testing.assert_close(q.stddev, scale_of(parameters[:, 2:]))
     q.mean.sum().backward()
@@ -313,6 +317,13 @@ def test_a_learned_dequantiser_is_couplings_that_see_the_image():
     torch.testing.assert_close(y["fn"].log_prob((x + v.sigmoid()) / 5), log_prob)
 
 
+def test_a_learned_dequantiser_has_networks_of_the_size_asked_for():
+    guide = FlowDequantizer(SHAPE, 5, couplings=2, channels=6, blocks=3)
+    networks = [m for m in guide.modules() if isinstance(m, ResNet)]
+    found = [[(c.in_channels, c.out_channels) for c in n.modules() if isinstance(c, torch.nn.Conv2d)] for n in networks]
+    assert found == [[(1, 6), *[(6, 6)] * 9, (6, 6)], *[[(7, 6), *[(6, 6)] * 9, (6, 2)]] * 2]
+
+
 def test_flows_of_vectors_are_couplings_and_flips_or_couplings_of_either_half():
     epsilon = torch.randn(7, 6)
     for flow, bound in ((flip_realnvp((6,), 3, [8]), 2.0), (masked_realnvp((6,), 3, [8]), 1.0)):
@@ -383,6 +394,16 @@ def test_networks_are_those_asked_for(flow, layers):
             elif type(m).__name__ in ("ELU", "ReLU", "Tanh", "GELU"):
                 found.append(type(m).__name__)
         assert " ".join(found) == layers
+
+
+def test_a_model_without_data_draws_one_image():
+    for model in (
+        VAE(StandardNormal(DIM), MLPDecoder(DIM, SHAPE, [8])),
+        FlowModel(flip_realnvp(SHAPE, 2, [8]), 4),
+        TwoLevelVAE(StandardNormal(2), MLPDecoder(DIM, SHAPE, [8]), DIM),
+    ):
+        assert model().shape == (1, *SHAPE)
+        assert model(batch=3).shape == (3, *SHAPE)
 
 
 def test_the_temperature_reaches_the_flow_of_a_model():
@@ -475,7 +496,7 @@ def test_a_channel_that_does_not_vary_is_normalised_without_harm():
 def test_cells_are_wider_than_their_pixels_by_rounding_alone(levels, dtype):
     x = torch.arange(levels, dtype=dtype)[:, None]
     rounding = 2 * levels * torch.finfo(dtype).eps
-    for off, inside in ((0.5 * rounding, True), (4 * rounding, False)):
+    for off, inside in ((0.5 * rounding, True), (1.3 * rounding, False)):
         for y in ((x - off) / levels, (x + 1 + off) / levels):
             cell = UniformCell(x, levels, 1, validate_args=False)
             assert (
@@ -541,11 +562,17 @@ def test_logistic_pixels_start_in_the_middle_and_no_scale_is_below_a_thousandth(
         assert float(LogisticPixels(6)(torch.tensor([loc, 0.0]).reshape(1, 1, 1, 2)).mean) == level
 
 
+def test_what_a_picture_of_logistic_pixels_shows_has_no_gradient():
+    raw = torch.zeros(1, 1, 1, 2, requires_grad=True)
+    assert not LogisticPixels(6)(raw).mean.requires_grad
+
+
 def test_paths_move_evenly():
     a, b = torch.randn(2, 4), torch.randn(2, 4)
     steps = torch.linspace(0, 1, 6)[:, None, None]
     torch.testing.assert_close(straight(a, b, 6), (1 - steps) * a + steps * b)
-    a, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])
-    angle, length = torch.linspace(0, math.pi / 2, 6), torch.linspace(1, 3, 6)
-    torch.testing.assert_close(great_circle(a, b, 6), length[:, None] * torch.stack([angle.cos(), angle.sin()], -1))
+    for end in (0.01, 0.5 * math.pi, 0.99 * math.pi):
+        a, b = torch.tensor([1.0, 0.0]), 3 * torch.tensor([math.cos(end), math.sin(end)])
+        angle, length = torch.linspace(0, end, 6), torch.linspace(1, 3, 6)
+        torch.testing.assert_close(great_circle(a, b, 6), length[:, None] * torch.stack([angle.cos(), angle.sin()], -1))
     assert straight(a, b, 1).shape == great_circle(a, b, 1).shape == (1, 2)

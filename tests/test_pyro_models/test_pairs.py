@@ -25,6 +25,7 @@ from pyro_models import (
     UniformDequantizer,
     flip_realnvp,
 )
+from pyro_models.distributions import mixture
 
 SHAPE = (1, 4, 4)
 
@@ -100,6 +101,13 @@ def test_a_normal_mixture_by_matrix_products_is_the_mixture(dtype, smallest):
     torch.testing.assert_close(ours.mean, plain.mean)
     assert ours.expand(torch.Size([3, 4])).log_prob(z[0, 0]).shape == (3, 4)
     assert ours.expand(torch.Size([3, 4])).sample().shape == (3, 4, 5)
+
+
+def test_a_mixture_of_other_than_normals_keeps_their_density():
+    logits, loc, scale, z = torch.randn(7), torch.randn(7, 5), 0.1 + torch.rand(7, 5), torch.randn(50, 5)
+    for family in (dist.Normal, dist.Laplace):
+        parts = logits.log_softmax(0) + family(loc, scale).log_prob(z[:, None]).sum(-1)
+        torch.testing.assert_close(mixture(logits, family(loc, scale).to_event(1)).log_prob(z), parts.logsumexp(-1))
 
 
 @pytest.mark.parametrize(
