@@ -294,8 +294,14 @@ def test_negative_bounds_have_their_errors():
     claimed = many[5].standard_error * math.sqrt(200 / 4)
     assert many[5].value < many[1].value
     assert float(spread) == pytest.approx(claimed, rel=0.4)
-    assert negative_bounds(*pair, images, (5,), repeats=1)[5].standard_error is None
     assert many[5].scaled(2).value == 2 * many[5].value
+
+
+def test_of_one_repeat_or_one_image_nothing_is_known_of_how_it_varies():
+    torch.set_default_dtype(torch.float32)
+    one = negative_bounds(*small_vae(), Images("test", torch.zeros(1, 1, 3, 3).byte(), torch.zeros(1), 2), (5,), 1)[5]
+    assert one.standard_error is None
+    assert one.standard_error_over_images == 0
 
 
 def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():

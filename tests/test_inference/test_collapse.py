@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inference import collapse_threshold
-from inference.collapse import _without_code
+from inference.collapse import _largest_eigenvalue, _without_code
 from pyro_models import AutoregressivePixels, BernoulliPixels, LogisticPixels
 
 SHAPE = (1, 2, 3)
@@ -75,6 +75,19 @@ def test_beyond_it_no_small_step_from_collapse_gains_and_before_it_one_does(name
 
     assert max(weighted_bound_gains(1.03 * threshold)) < 0
     assert max(weighted_bound_gains(0.97 * threshold)) > 0
+
+
+def test_scores_are_scaled_by_the_mean_curvature():
+    score, curvature = torch.randn(50, 4), torch.rand(50, 4)
+    scale = curvature.numpy().mean(0) ** -0.5
+    expected = np.linalg.eigvalsh(scale[:, None] * (score.T @ score / 50).numpy() * scale)[-1]
+    assert _largest_eigenvalue(score, curvature) == pytest.approx(expected)
+
+
+def test_the_logit_of_a_pixel_that_never_varies_is_finite_by_a_very_wide_prior():
+    """Where d/dc of -log p(0) + 1e-5 c^2, that is sigmoid(c) + 2e-5 c, is zero."""
+    _, (constants,) = _without_code(BernoulliPixels(), torch.zeros(5, *SHAPE), torch.zeros(5, dtype=torch.long), 500)
+    torch.testing.assert_close(constants.sigmoid(), -2e-5 * constants, rtol=0.05, atol=0)
 
 
 def test_more_than_one_number_a_pixel_is_told():

@@ -44,6 +44,17 @@ def test_integer_pixels_are_observed_as_they_are():
     assert torch.equal(images.observe(slice(3)), images.pixels[:3].float())
 
 
+@pytest.mark.parametrize("levels", [3, 17, 256])
+def test_a_pixel_is_one_with_the_probability_of_its_intensity(levels):
+    """Dynamic draws are the uniform numbers below pixel / (levels - 1)."""
+    images = grey(20, levels)
+    torch.manual_seed(1)
+    uniform = torch.rand(20, 1, 4, 4)
+    torch.manual_seed(1)
+    drawn = binarise(images, "dynamic").observe()
+    assert torch.equal(drawn, (uniform < images.pixels / (levels - 1)).float())
+
+
 def test_dynamic_draws_are_fresh_and_have_the_pixels_as_means():
     images = Images("test", torch.tensor([0, 64, 128, 255]).byte().view(1, 1, 2, 2), torch.zeros(1), 256)
     dynamic = binarise(images, "dynamic")

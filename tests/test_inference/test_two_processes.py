@@ -15,6 +15,7 @@ from torch import nn
 from inference import BetaELBO, Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
 from inference.processes import batches_joined, of_every_process, share_of, shares_joined
 from inference.terms import Terms
+from pyro_models import ActNorm
 
 SHAPE = (1, 2, 2)
 _FREE = 13.36  # nats
@@ -61,6 +62,13 @@ def trained(batch_size: int, compile: str, scale: float = 1e-6, free_bits: float
     return model, guide, fit(model, guide, images(24), images(8), settings, objective)
 
 
+def normalised(share: slice) -> dict[str, torch.Tensor]:
+    """What a layer that has seen its share of eight images normalises by."""
+    layer = ActNorm(3).train()
+    layer.inverse_and_log_det(torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(0))[share])
+    return layer.state_dict()
+
+
 def one_of_two(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     as_a_build_for_cuda()
@@ -81,6 +89,7 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     terms = [Terms(torch.full((2,), float(rank)), torch.zeros(2))] * (2 - rank)  # the second has one batch less
     found["joined"] = [t.kl for t in batches_joined(terms)]
     found["all"] = of_every_process(rank)
+    found["normalised"] = normalised(slice(4 * rank, 4 * rank + 4))
     torch.save(found, f"{folder}/{rank}.pt")
 
 
@@ -143,6 +152,11 @@ def test_values_are_joined_in_order(both):
         assert found["share"].tolist() == [0, 10, 20, 30, 40]
         assert [kl.tolist() for kl in found["joined"]] == [[0, 0, 1, 1], [0, 0]]
         assert found["all"] == [0, 1]
+
+
+def test_a_layer_is_normalised_by_the_images_of_both(both):
+    for found in both:
+        torch.testing.assert_close(found["normalised"], normalised(slice(8)))
 
 
 def test_one_process_alone():

@@ -42,6 +42,7 @@ from pyro_models import (
     TwoLevelVAE,
     UniformCell,
     VampPrior,
+    ZukoPrior,
     flip_realnvp,
     great_circle,
     image_realnvp,
@@ -121,6 +122,12 @@ def test_a_flow_prior_is_couplings_of_alternating_masks_after_a_standard_normal(
         log_prob = log_prob - log_det
     torch.testing.assert_close(prior(*given).from_base(epsilon), z)
     torch.testing.assert_close(prior(*given).log_prob(z), log_prob)
+
+
+def test_a_zuko_prior_has_the_density_of_its_flow():
+    prior, z = ZukoPrior(DIM, "MAF", 2, [8]), torch.randn(6, DIM)
+    assert (prior().batch_shape, prior().event_shape) == ((), (DIM,))
+    torch.testing.assert_close(prior().log_prob(z), prior.flow().log_prob(z))
 
 
 def test_priors_start_as_they_say():
@@ -482,6 +489,12 @@ def test_the_range_of_a_squash_is_what_the_whole_line_becomes(alpha):
     torch.testing.assert_close(ends, torch.tensor([-alpha, 1 - alpha]) / (1 - 2 * alpha))
 
 
+def test_a_squashed_draw_has_the_distribution_function_of_its_noise():
+    normal, squash, x = torch.distributions.Normal(0.0, 1.0), Squash(0.1), torch.linspace(-3, 3, 7)
+    squashed = torch.distributions.TransformedDistribution(normal, squash)
+    torch.testing.assert_close(squashed.cdf(squash(x)), normal.cdf(x))
+
+
 def test_a_channel_that_does_not_vary_is_normalised_without_harm():
     layer, y = ActNorm(2).train(), torch.randn(50, 2, 3, 3)
     y[:, 1] = 4.0
@@ -530,6 +543,9 @@ def test_draws_of_quantised_intensities_repeat_and_their_mean_is_the_level():
     assert p.mean.tolist() == [[0, 0], [2, 3]]
     assert torch.equal(p.sample([3, 2]), p.mean.expand(3, 2, 2, 2))
     assert (p.batch_shape, p.event_shape) == ((2,), (2,))
+    wide = p.expand([3, 2])
+    assert (wide.batch_shape, wide.event_shape) == ((3, 2), (2,))
+    assert torch.equal(wide.sample(), p.mean.expand(3, 2, 2))
 
 
 def test_inpainting_observes_the_cells_middles_and_draws_the_rest_from_the_flow():
@@ -571,8 +587,10 @@ def test_paths_move_evenly():
     a, b = torch.randn(2, 4), torch.randn(2, 4)
     steps = torch.linspace(0, 1, 6)[:, None, None]
     torch.testing.assert_close(straight(a, b, 6), (1 - steps) * a + steps * b)
-    for end in (0.01, 0.5 * math.pi, 0.99 * math.pi):
-        a, b = torch.tensor([1.0, 0.0]), 3 * torch.tensor([math.cos(end), math.sin(end)])
-        angle, length = torch.linspace(0, end, 6), torch.linspace(1, 3, 6)
-        torch.testing.assert_close(great_circle(a, b, 6), length[:, None] * torch.stack([angle.cos(), angle.sin()], -1))
-    assert straight(a, b, 1).shape == great_circle(a, b, 1).shape == (1, 2)
+    ends, lengths = torch.tensor([0.01, 0.5 * math.pi, 0.99 * math.pi]), torch.tensor([0.5, 1.0, 3.0])
+    a = torch.tensor([[1.0, 0.0]]).expand(3, 2)
+    b = lengths[:, None] * torch.stack([ends.cos(), ends.sin()], -1)
+    angle, length = steps[..., 0] * ends, 1 + steps[..., 0] * (lengths - 1)
+    expected = length[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
+    torch.testing.assert_close(great_circle(a, b, 6), expected)
+    assert straight(a, b, 1).shape == great_circle(a, b, 1).shape == (1, 3, 2)
