@@ -161,7 +161,8 @@ def test_it_puts_both_programs_into_evaluation_mode():
     model = Known([1.0, 0.0], [0.5, 1.0])
     guide = model.guide()
     diagnose(model.train(), guide.train(), images(), 10, 2, 20)
-    assert not model.training and not guide.training
+    assert not model.training
+    assert not guide.training
 
 
 @pytest.mark.parametrize(
