@@ -290,11 +290,16 @@ def main(count: int, seed: int, folder: Path) -> None:
     with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
         for way, document in ways.items():  # warm up: what is imported when it is first needed
             try_one(way, written(draw, document, odd=0))
+        for role, names in (("prior", train_vae.PRIOR.names), ("guide", train_vae.GUIDE.names)):
+            for name in names:  # torch, too, imports some of its own parts only when they are used
+                part = {"class_path": f"pyro_models.{name}", "init_args": {}}
+                try_one("config", written(draw, ways["config"] | {role: part}, odd=0))
         for kind in ("NSF", "MAF"):
             inference.build({"class_path": "ZukoPrior", "init_args": {"latent_dim": 2, "kind": kind}})
         import allowed  # noqa: F401
 
         failures.clear()
+        outcomes.clear()
         for _ in range(count):
             way = draw.choice(list(ways))
             document = ways[way]
