@@ -36,8 +36,9 @@ def add_reading_options(parser: Parser) -> None:
 def load_pair(options: Any) -> tuple[Pair, torch.device]:
     """The pair of the run, and the device that it is on: the one that was asked for."""
     device = find_device(options.device)
+    pair = load(options.run, options.checkpoint, options.allow_import, device)
     check_config(Run.open(options.run))
-    return load(options.run, options.checkpoint, options.allow_import, device), device
+    return pair, device
 
 
 def check_config(run: Run) -> None:
