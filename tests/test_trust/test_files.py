@@ -35,7 +35,9 @@ from inference import (
 from inference.files import write_whole
 
 PAIR = described_vae([1, 2, 2], [3], "StandardNormal")
-IMAGES = Images("bits", (torch.arange(80).reshape(20, 1, 2, 2) * 7 % 11 < 5).byte(), torch.zeros(20).long(), 2, "static")
+IMAGES = Images(
+    "bits", (torch.arange(80).reshape(20, 1, 2, 2) * 7 % 11 < 5).byte(), torch.zeros(20).long(), 2, "static"
+)
 
 
 class Bomb:

@@ -26,7 +26,9 @@ sys.path.insert(0, str(SCRIPTS))
 import _streams  # noqa: E402
 
 PAIR = described_vae([1, 2, 2], [3], "StandardNormal")
-IMAGES = Images("bits", (torch.arange(80).reshape(20, 1, 2, 2) * 7 % 11 < 5).byte(), torch.zeros(20).long(), 2, "static")
+IMAGES = Images(
+    "bits", (torch.arange(80).reshape(20, 1, 2, 2) * 7 % 11 < 5).byte(), torch.zeros(20).long(), 2, "static"
+)
 TINY = ["--dataset", "digits", "--latent_dim", "2", "--encoder.hidden", "[4]", "--decoder.hidden", "[4]"]
 TINY += ["--batch_size", "500", "--compile", "off", "--epochs", "1", "--device", "cpu"]
 HOLD = (
