@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import _interrupts
-from _parser import GIVEN, Choice, Parser, config_of, defaults_of, describe, one_line, with_defaults
+from _parser import GIVEN, Choice, Parser, config_of, defaults_of, describe, with_defaults
 from _streams import lasting_streams
+from _words import one_line
 
 __all__ = ["GIVEN", "Choice", "Parser", "config_of", "defaults_of", "describe", "main", "one_line", "with_defaults"]
 

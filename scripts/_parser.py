@@ -5,7 +5,6 @@ import difflib
 import inspect
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 from _configuration import TYPED_ALONE, Configuration, as_typed
+from _words import one_line, plainly, unmarked
 
 from inference import Run
 from inference.build import check_kind, check_may_import, import_object
@@ -175,7 +175,7 @@ class Parser(jsonargparse.ArgumentParser):
         )
         parameters = inspect.signature(constructor).parameters
         documented = docstring_parser.parse(constructor.__doc__ or "").params
-        help_of = {parameter.arg_name: _unmarked(parameter.description or "") for parameter in documented}
+        help_of = {parameter.arg_name: unmarked(parameter.description or "") for parameter in documented}
         for name, hint in options_of(constructor).items():
             default = parameters[name].default
             needed = default is inspect.Parameter.empty
@@ -208,8 +208,8 @@ class Parser(jsonargparse.ArgumentParser):
         if not self.exit_on_error:  # a parser within a parser: the outer one reports
             super().error(message, ex)
         if not self.own_command:
-            raise ValueError(one_line(_plainly(message)))
-        self.exit(2, f"{self.prog}: error: {one_line(_plainly(message))}\n")
+            raise ValueError(one_line(plainly(message)))
+        self.exit(2, f"{self.prog}: error: {one_line(plainly(message))}\n")
 
 
 def _look_here_too() -> None:
@@ -288,35 +288,3 @@ def describe(part: str | dict[str, Any], **given: Any) -> dict[str, Any]:
     accepted = inspect.signature(import_object(path)).parameters
     known = {name: value for name, value in given.items() if name in accepted}
     return {"class_path": path, "init_args": chosen | known}
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks, and with what a terminal would obey made visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-
-
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "null"}
-
-
-def _plainly(message: str) -> str:
-    """An error of the library in the words of a user."""
-    message = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", message)
-    message = re.sub(r"(?:an? )?<class '(int|float|bool|str|NoneType)'>", lambda m: _WORDS[m[1]], message)
-    message = re.sub(r"(?:an? )?<class '(?:list|collections\.abc\.Sequence)'>", "a list such as [100,100]", message)
-    message = re.sub(r"an? typing\.Literal\[(.*?)\]", r"one of \1", message)
-    message = re.sub(
-        r"Does not validate against any of the Union subtypes\s+Subtypes: \[(.*?)\]\s+Errors:.*Given value: (.*)",
-        lambda found: f"Expected {found[1].replace(', ', ' or ')}. Got value: {found[2]}",
-        message,
-        flags=re.DOTALL,
-    )
-    message = re.sub(r"(the following arguments are required: )(\w)", r"\1--\2", message)
-    if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
-        role = message.split()[2][2:].split(".")[0]
-        return f"{message}: the {role} that is chosen has no such option; --{role}.help NAME lists those of each"
-    return message
-
-
-def _unmarked(text: str) -> str:
-    """A docstring's text without its markup."""
-    return " ".join(re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text).replace("``", "").split())

@@ -1,0 +1,35 @@
+"""What the libraries and the docstrings say, in the words of whoever types a command."""
+
+import re
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and with what a terminal would obey made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "null"}
+
+
+def plainly(message: str) -> str:
+    """An error of the library in the words of a user."""
+    message = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", message)
+    message = re.sub(r"(?:an? )?<class '(int|float|bool|str|NoneType)'>", lambda m: _WORDS[m[1]], message)
+    message = re.sub(r"(?:an? )?<class '(?:list|collections\.abc\.Sequence)'>", "a list such as [100,100]", message)
+    message = re.sub(r"an? typing\.Literal\[(.*?)\]", r"one of \1", message)
+    message = re.sub(
+        r"Does not validate against any of the Union subtypes\s+Subtypes: \[(.*?)\]\s+Errors:.*Given value: (.*)",
+        lambda found: f"Expected {found[1].replace(', ', ' or ')}. Got value: {found[2]}",
+        message,
+        flags=re.DOTALL,
+    )
+    message = re.sub(r"(the following arguments are required: )(\w)", r"\1--\2", message)
+    if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
+        role = message.split()[2][2:].split(".")[0]
+        return f"{message}: the {role} that is chosen has no such option; --{role}.help NAME lists those of each"
+    return message
+
+
+def unmarked(text: str) -> str:
+    """A docstring's text without its markup."""
+    return " ".join(re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text).replace("``", "").split())
