@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import nullcontext
 
 import pyro
 import pytest
@@ -16,8 +17,10 @@ from inference import (
     Images,
     Settings,
     build,
+    diagnose,
     fit,
     join_processes,
+    negative_bounds,
 )
 from inference.devices import find_device
 from inference.processes import ProcessError, others_awaited
@@ -152,6 +155,8 @@ class WithoutDoubles(TorchDispatchMode):
             return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
         if func is torch.ops.aten.all.default and args[0].device.type == "meta":
             return torch.ones((), dtype=torch.bool, device=CPU)
+        if func is torch.ops.aten.nonzero.default and args[0].device.type == "meta":
+            return torch.ones(args[0].shape, device=CPU).nonzero().to("meta")
         if func in ASKING and args[0].device.type == "meta":
             return 0
         out = func(*args, **kwargs)
@@ -162,10 +167,17 @@ class WithoutDoubles(TorchDispatchMode):
 
 
 @pytest.fixture
-def apple(monkeypatch):
+def without_doubles(monkeypatch):
     monkeypatch.setattr(sys.modules[NormalMixture.__module__], "_WITHOUT_DOUBLES", ("meta",))
     monkeypatch.setattr(inference.randomness.pyro, "set_rng_seed", lambda _: None)
-    with WithoutDoubles(), torch.device("meta"), pyro.validation_enabled(False):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which there is none of on "meta"
+    with WithoutDoubles(), pyro.validation_enabled(False):
+        yield
+
+
+@pytest.fixture
+def apple(without_doubles):
+    with torch.device("meta"):
         yield
 
 
@@ -179,3 +191,20 @@ def test_actnorm_starts_without_doubles(apple):
     norm = ActNorm(2)
     norm.inverse_and_log_det(torch.zeros(4, 2, 3, 3))
     assert norm.shift.device.type == "meta"
+
+
+@pytest.mark.parametrize("prior", ["StandardNormal", "GaussianMixture", "FlowPrior"])
+def test_evaluation_and_diagnosis_ask_the_device_for_no_doubles(without_doubles, prior):
+    programs = [program.to("meta") for program in build(described_vae(SHAPE, [4], prior)).values()]
+    images = IMAGES.to("meta")
+    bounds = negative_bounds(*programs, images, ms=[1, 2], repeats=2)
+    assert {m: bound.value for m, bound in bounds.items()} == {1: -1.0, 2: -1.0}  # what the stand-in hands over
+    diagnosis = diagnose(*programs, images, num_images=10, num_weighted=5, num_samples=20)
+    assert diagnosis.effective_sample_size == pytest.approx(1)
+
+
+def test_training_asks_the_device_for_no_doubles(without_doubles):
+    model, guide = (program.to("meta") for program in build(described_vae(SHAPE, [4])).values())
+    loss = pyro.infer.Trace_ELBO().differentiable_loss(model, guide, *IMAGES.to("meta").arguments(slice(4)))
+    loss.backward()
+    assert all(parameter.grad.device.type == "meta" for parameter in guide.parameters())
