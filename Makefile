@@ -69,7 +69,7 @@ bench: install
 
 # the tests must notice every break: some minutes
 mutate: install
-	$(RUN) tests/mutate.py
+	$(RUN) tools/mutate.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-newest demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

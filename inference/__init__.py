@@ -1,32 +1,32 @@
 """Fitting and measuring any pair of Pyro programs, a model and its guide."""
 
-from inference._arguments import check_arguments
-from inference.build import build, import_object
-from inference.check import check_pair
-from inference.checkpoint import CheckpointError
-from inference.collapse import collapse_threshold
-from inference.compiled import CompiledObjective
-from inference.datasets import DATASETS, DataError, is_there, load_dataset
-from inference.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
-from inference.environment import describe_environment
-from inference.evaluate import Estimate, negative_bounds
-from inference.files import write_whole
-from inference.graph import CompiledGraph
-from inference.images import BINARISATIONS, Images, binarise
-from inference.importance import bits_per_dim, iwae_bound, log_weights
-from inference.interrupts import Interrupted
-from inference.loading import Pair, load
-from inference.objective import Objective
+from inference.compilation.compiled import CompiledObjective
+from inference.compilation.graph import CompiledGraph
+from inference.compilation.weigher import Weigher
+from inference.data.datasets import DATASETS, DataError, is_there, load_dataset
+from inference.data.images import BINARISATIONS, Images, binarise
+from inference.data.torchvision_ops import import_torchvision
+from inference.evaluation.bounds import Estimate, negative_bounds
+from inference.evaluation.collapse import collapse_threshold
+from inference.evaluation.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
-from inference.processes import join_processes, of_every_process
-from inference.randomness import epoch_order, set_seed
-from inference.reading import RunError, read_mapping
-from inference.run import Run
-from inference.settings import Settings
-from inference.svi import fit, measure
-from inference.terms import Terms, draw_traces, elbo_terms
-from inference.torchvision_ops import import_torchvision
-from inference.weigher import Weigher
+from inference.objectives.with_terms import Objective
+from inference.programs.importance import bits_per_dim, iwae_bound, log_weights
+from inference.programs.terms import Terms, draw_traces, elbo_terms
+from inference.runs.build import build, import_object
+from inference.runs.checkpoint import CheckpointError
+from inference.runs.loading import Pair, load
+from inference.runs.reading import RunError, read_mapping
+from inference.runs.run import Run
+from inference.system.arguments import check_arguments
+from inference.system.environment import describe_environment
+from inference.system.files import write_whole
+from inference.system.interrupts import Interrupted
+from inference.system.processes import join_processes, of_every_process
+from inference.system.randomness import epoch_order, set_seed
+from inference.training.fit import fit, measure
+from inference.training.settings import Settings
+from inference.training.trial import check_pair
 
 __all__ = [
     "BINARISATIONS",

@@ -9,8 +9,8 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.objectives.bound import ImageELBO
-from inference.processes import mean_of_processes
-from inference.terms import check_reparameterised, divergences_by_dimension, draw_traces, elbo_terms
+from inference.programs.terms import check_reparameterised, divergences_by_dimension, draw_traces, elbo_terms
+from inference.system.processes import mean_of_processes
 
 _MOST_STEPS = 2**26  # of a run: up to here no two shares of a run's steps are the same float
 

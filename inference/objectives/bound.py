@@ -8,7 +8,7 @@ from pyro.infer import ELBO
 from pyro.infer.util import torch_item
 from torch import Tensor
 
-from inference.importance import log_weights_with_gradients
+from inference.programs.importance import log_weights_with_gradients
 
 
 class ImageELBO(ELBO):

@@ -13,11 +13,11 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.buffers import Buffers
-from inference.graph import draws_recorded
-from inference.importance import in_particles, log_joint
 from inference.objectives.bound import ImageELBO
-from inference.terms import check_reparameterised, check_sites, sample_sites
+from inference.programs.buffers import Buffers
+from inference.programs.importance import in_particles, log_joint
+from inference.programs.recording import draws_recorded
+from inference.programs.terms import check_reparameterised, check_sites, sample_sites
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from inference import (
     negative_bounds,
     set_seed,
 )
-from inference.terms import Terms, divergences_by_dimension, mean_terms
+from inference.programs.terms import Terms, divergences_by_dimension, mean_terms
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inference import collapse_threshold
-from inference.collapse import _largest_eigenvalue, _without_code
+from inference.evaluation.collapse import _largest_eigenvalue, _without_code
 from pyro_models import AutoregressivePixels, BernoulliPixels, LogisticPixels
 
 SHAPE = (1, 2, 3)

@@ -26,7 +26,7 @@ from inference import (
     log_weights,
     set_seed,
 )
-from inference.weigher import Weigher
+from inference.compilation.weigher import Weigher
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was not registered in the param store")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

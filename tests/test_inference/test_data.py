@@ -10,8 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from inference import DataError, Images, binarise, datasets, epoch_order, import_torchvision, load_dataset, set_seed
-from inference.randomness import seed_from
+from inference import DataError, Images, binarise, epoch_order, import_torchvision, load_dataset, set_seed
+from inference.data import datasets
+from inference.system.randomness import seed_from
 
 
 def grey(count: int = 50, levels: int = 256) -> Images:
@@ -259,7 +260,7 @@ def test_torchvision_imports_beside_this_torch():
 
 
 def test_other_import_errors_are_not_hidden(monkeypatch):
-    import inference.torchvision_ops as module
+    import inference.data.torchvision_ops as module
 
     def broken(name):
         raise RuntimeError("something else")

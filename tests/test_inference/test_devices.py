@@ -12,7 +12,7 @@ from torch import distributed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import inference.randomness
+import inference.system.randomness
 from inference import (
     Images,
     Settings,
@@ -22,9 +22,9 @@ from inference import (
     join_processes,
     negative_bounds,
 )
-from inference.devices import find_device
-from inference.processes import ProcessError, others_awaited
-from inference.randomness import generator_states, restore_generators
+from inference.system.devices import find_device
+from inference.system.processes import ProcessError, others_awaited
+from inference.system.randomness import generator_states, restore_generators
 from pyro_models import ActNorm
 from pyro_models.distributions.mixture import NormalMixture
 
@@ -109,7 +109,7 @@ def test_processes_that_are_in_no_group_do_not_go_on(monkeypatch):
     ],
 )
 def test_a_lost_process_is_told_by_what_raised_the_error(monkeypatch, error, told):
-    monkeypatch.setattr("inference.processes.rank_and_size", lambda: (0, 2))
+    monkeypatch.setattr("inference.system.processes.rank_and_size", lambda: (0, 2))
     expected = "another process has failed" if told else re.escape(str(error))
     with pytest.raises(ProcessError if told else type(error), match=expected), others_awaited():
         raise error
@@ -169,7 +169,7 @@ class WithoutDoubles(TorchDispatchMode):
 @pytest.fixture
 def without_doubles(monkeypatch):
     monkeypatch.setattr(sys.modules[NormalMixture.__module__], "_WITHOUT_DOUBLES", ("meta",))
-    monkeypatch.setattr(inference.randomness.pyro, "set_rng_seed", lambda _: None)
+    monkeypatch.setattr(inference.system.randomness.pyro, "set_rng_seed", lambda _: None)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which there is none of on "meta"
     with WithoutDoubles(), pyro.validation_enabled(False):
         yield

@@ -11,7 +11,7 @@ from linear_gaussian import ExactGuide, LinearGaussian
 from torch import Tensor, nn
 
 from inference import Images, diagnose, effective_sample_size, pareto_k
-from inference.diagnostics import Latent, _equal, _latent, _ranges
+from inference.evaluation.diagnostics import Latent, _equal, _latent, _ranges
 from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
 COUNT = 60

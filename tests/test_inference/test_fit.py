@@ -28,8 +28,8 @@ from inference import (
     load,
     set_seed,
 )
-from inference.randomness import generator_states, restore_generators
-from inference.schedules import SCHEDULES
+from inference.system.randomness import generator_states, restore_generators
+from inference.training.schedules import SCHEDULES
 
 SHAPE = [1, 4, 4]
 PAIR = described_vae(SHAPE, [8])

@@ -10,7 +10,8 @@ import pytest
 import torch
 from conftest import described_vae
 
-from inference import Images, Settings, build, collapse_threshold, diagnose, fit, negative_bounds, progress
+from inference import Images, Settings, build, collapse_threshold, diagnose, fit, negative_bounds
+from inference.system import progress
 from pyro_models import BernoulliPixels
 
 LINE = re.compile(r"(.+): (\d+) %, ([\d.kM]+) of ([\d.kM]+) (\w+)[^,]*, \d\d:\d\d so far, (\d\d:\d\d|\?) left")

@@ -9,7 +9,7 @@ from torch import nn
 
 import inference
 from inference import Images, Settings, Trace_ELBO, Weigher, build
-from inference.support import check_observed
+from inference.programs.support import check_observed
 from pyro_models import (
     VAE,
     AutoregressiveBernoulli,

@@ -13,8 +13,8 @@ from conftest import as_a_build_for_cuda
 from torch import nn
 
 from inference import BetaELBO, Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
-from inference.processes import batches_joined, of_every_process, share_of, shares_joined
-from inference.terms import Terms
+from inference.programs.terms import Terms, batches_joined
+from inference.system.processes import of_every_process, share_of, shares_joined
 from pyro_models import ActNorm
 
 SHAPE = (1, 2, 2)

@@ -23,8 +23,8 @@ from inference import (
     log_weights,
     set_seed,
 )
-from inference.checkpoint import load_checkpoint, save_checkpoint
-from inference.terms import draw_traces, elbo_terms
+from inference.programs.terms import draw_traces, elbo_terms
+from inference.runs.checkpoint import load_checkpoint, save_checkpoint
 from pyro_models import (
     VAE,
     FlowGuide,

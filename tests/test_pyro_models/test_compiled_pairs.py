@@ -98,7 +98,7 @@ def test_two_levels_convolutions_labels_and_pixels_in_order(float64):
 
 
 def test_what_initialises_itself_by_data_does_so_before_it_is_compiled(monkeypatch):
-    monkeypatch.setattr("inference.steps.CompiledObjective", partial(CompiledObjective, backend="eager"))
+    monkeypatch.setattr("inference.training.steps.CompiledObjective", partial(CompiledObjective, backend="eager"))
     pixels = torch.randint(0, 4, (12, 1, 4, 4)).byte()
     images, rows = Images("test", pixels, torch.zeros(12).long(), 4), {}
     for how in ("on", "off"):

@@ -18,7 +18,6 @@ from PIL import Image
 from inference import Run, load
 
 SCRIPTS = ROOT / "scripts"
-sys.path.insert(0, str(SCRIPTS))
 QUICK = ["--dataset", "digits", "--epochs", "2", "--device", "cpu"]
 SMALL_VAE = [*QUICK, "--latent_dim", "3", "--encoder.hidden", "[8]", "--decoder.hidden", "[8]"]
 SMALL_FLOW = [*QUICK, "--flow.hidden", "[8]", "--flow.pairs", "2"]
@@ -463,14 +462,22 @@ def test_samples_are_a_png_file(runs, script):
 
 
 def test_the_course_configuration(script, tmp_path):
-    course = ["--config", SCRIPTS / "configs" / "vae_course.yaml", "--dataset", "digits", "--epochs", 1]
+    course = [
+        "--config",
+        ROOT / "pyro_models_cli" / "configs" / "vae_course.yaml",
+        "--dataset",
+        "digits",
+        "--epochs",
+        1,
+    ]
     assert script("train_vae.py", *course, "--out", tmp_path / "run").code == 0
     pair = load(tmp_path / "run")
     assert [layer.out_features for layer in pair.model.decoder.net.trunk[::2]] == [300, 300]
     assert pair.model.prior().event_shape == (10,)
 
 
-def test_minimal_svi_takes_the_steps_of_the_training_loop():
+def test_minimal_svi_takes_the_steps_of_the_training_loop(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
     import minimal_svi
 
     from inference import Settings, binarise, fit, load_dataset, set_seed
@@ -611,8 +618,8 @@ def test_help_is_quick(name):
 
 
 PROGRAMS = [
-    *(file for file in sorted(SCRIPTS.glob("*.py")) if not file.name.startswith("_")),
-    *(ROOT / name for name in ("benchmarks/run.py", "benchmarks/scaling.py", "tests/mutate.py")),
+    *sorted(SCRIPTS.glob("*.py")),
+    *(ROOT / name for name in ("benchmarks/run.py", "benchmarks/scaling.py", "tools/mutate.py")),
 ]
 
 
@@ -653,7 +660,7 @@ def test_minimal_svi_refuses_other_than_a_number_of_epochs(script, epochs):
 
 
 def test_demo_lists_scripts_that_exist():
-    import demo
+    import pyro_models_cli.commands.demo as demo
 
     assert all((SCRIPTS / command.split()[0]).is_file() for command in demo.COMMANDS)
 

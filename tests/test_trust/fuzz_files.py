@@ -32,7 +32,7 @@ PATHS = [
     "pyro_models._arguments.check_arguments",
     "pyro_models.parts.PARTS",
     "pyro_models.VAE.__init__",
-    "inference.build.importlib.import_module",
+    "inference.runs.build.importlib.import_module",
     "inference.write_whole",
     "torch.nn.Linear",
     "torch.load",
@@ -215,12 +215,11 @@ class Watch:
 
 
 def main(count: int, seed: int, folder: Path) -> None:
-    import _rows
-    import _training
-    import train_realnvp
-    import train_vae
-
     import inference
+    import pyro_models_cli.commands.train_realnvp as train_realnvp
+    import pyro_models_cli.commands.train_vae as train_vae
+    import pyro_models_cli.rows as _rows
+    import pyro_models_cli.training as _training
 
     watch = Watch()
     draw = random.Random(seed)

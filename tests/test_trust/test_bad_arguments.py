@@ -338,7 +338,8 @@ CASES: dict[str, Case] = {
         fixed={"resume"},
     ),
     "build": Case(
-        inference.build, lambda: {"spec": {"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}}}
+        inference.build,
+        lambda: {"spec": {"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}}},
     ),
     "import_object": Case(inference.import_object, lambda: {"path": "pyro_models.VAE"}),
     "load_dataset": Case(inference.load_dataset, lambda: {"name": "digits"}, fixed={"root"}),

@@ -20,9 +20,8 @@ from inference import import_object
 
 EXAMPLES = int(os.environ.get("PYRO_MODELS_EXAMPLES", "10"))
 SCRIPTS = ROOT / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-import _cli  # noqa: E402
-import _training  # noqa: E402
+import pyro_models_cli.parser as _cli  # noqa: E402
+import pyro_models_cli.training as _training  # noqa: E402
 
 QUICK = ["--dataset", "digits", "--epochs", "1", "--batch_size", "500", "--device", "cpu"]
 WRONG = st.one_of(
@@ -96,7 +95,7 @@ def options_of(name: str, capsys) -> list[str]:
 
 def options_of_parts(name: str) -> list[str]:
     """The options of every part that a script swaps, each behind the name of its part."""
-    script = importlib.import_module(name.removesuffix(".py"))
+    script = importlib.import_module(f"pyro_models_cli.commands.{name.removesuffix('.py')}")
     choices = [value for value in (*vars(script).values(), _training.OBJECTIVE) if isinstance(value, _cli.Choice)]
     return [
         f"--{choice.role}={part} --{choice.role}.{option}"

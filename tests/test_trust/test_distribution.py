@@ -26,7 +26,7 @@ from inference import (
     negative_bounds,
     set_seed,
 )
-from inference.importance import in_particles, log_joint
+from inference.programs.importance import in_particles, log_joint
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 DATA_SETS, DRAWS, RANKS = 3000, 400, 20

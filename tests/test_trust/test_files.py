@@ -32,7 +32,7 @@ from inference import (
     load_dataset,
     set_seed,
 )
-from inference.files import write_whole
+from inference.system.files import write_whole
 
 PAIR = described_vae([1, 2, 2], [3], "StandardNormal")
 IMAGES = Images(

@@ -18,12 +18,11 @@ import torch
 from conftest import ROOT, described_vae
 
 from inference import Images, Run, RunError, Settings, build, fit, load, set_seed
-from inference.files import try_writing, write_whole
-from inference.folder import locked
+from inference.runs.folder import locked
+from inference.system.files import try_writing, write_whole
 
 SCRIPTS = ROOT / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-import _streams  # noqa: E402
+import pyro_models_cli.streams as _streams  # noqa: E402
 
 PAIR = described_vae([1, 2, 2], [3], "StandardNormal")
 IMAGES = Images(
@@ -198,7 +197,9 @@ def test_a_run_is_kept_until_another_can_take_its_place(run, script, monkeypatch
     import importlib.util
 
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr("inference.settings.find_spec", lambda name: None if name == "tensorboard" else find_spec(name))
+    monkeypatch.setattr(
+        "inference.training.settings.find_spec", lambda name: None if name == "tensorboard" else find_spec(name)
+    )
     before = contents(run)
     code, out, err = script("train_vae.py", *TINY, *broken, "--out", run, "--overwrite")
     assert code in (1, 2)
@@ -378,12 +379,12 @@ def test_a_run_on_a_disk_that_cannot_be_written_is_evaluated_and_told(run, scrip
 
 
 def test_what_was_computed_is_printed_and_kept_where_it_can_be(run, script, monkeypatch, tmp_path):
-    import inference.run
+    import inference.runs.run
 
     def full(path, *_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(inference.run, "write_whole", full)  # after all was tried
+    monkeypatch.setattr(inference.runs.run, "write_whole", full)  # after all was tried
     evaluation = ["evaluate.py", run, "--m", 2, "--repeats", 1, "--num_images", 9, "--device", "cpu"]
     code, out, err = script(*evaluation, "--result", tmp_path / "result.json")
     assert (code, err.count("\n")) == (1, 1)

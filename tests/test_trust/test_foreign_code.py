@@ -13,13 +13,10 @@ import pytest
 import yaml
 from conftest import ROOT, described_vae
 
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import train_vae
-from _rows import active_of, read_rows
-
+import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run, RunError, build, load, read_mapping
-from inference.parts import Role, find_part, fits, is_plain, parts
+from inference.runs.parts import Role, find_part, fits, is_plain, parts
+from pyro_models_cli.rows import active_of, read_rows
 
 COUNT = int(os.environ.get("PYRO_MODELS_FUZZ", "250"))
 STRIKES = """
@@ -314,7 +311,7 @@ def test_a_description_is_checked_whole_before_anything_is_made(change, says, mo
     pair = described_vae((1, 8, 8), [4])
     change(pair)
     made = []
-    monkeypatch.setattr(sys.modules["inference.build"]._Builder, "call", lambda self, *what: made.append(what))
+    monkeypatch.setattr(sys.modules["inference.runs.build"]._Builder, "call", lambda self, *what: made.append(what))
     with pytest.raises(ValueError, match=says):
         build(pair)
     assert not made

@@ -23,8 +23,8 @@ from inference import (
     log_weights,
     negative_bounds,
 )
-from inference.svi import measure
-from inference.terms import divergences_by_dimension, draw_traces, elbo_terms
+from inference.programs.terms import divergences_by_dimension, draw_traces, elbo_terms
+from inference.training.fit import measure
 
 SIZE = 6
 IMAGES = Images("squares", (torch.arange(SIZE * 4) % 3 % 2).byte().reshape(SIZE, 1, 2, 2), torch.zeros(SIZE), levels=2)

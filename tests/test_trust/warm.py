@@ -102,11 +102,10 @@ def _child(argv: list[str], cwd: str, kill_at: int | None, pipe: int, files: lis
 
 
 def _serve() -> None:
-    sys.path.insert(0, str(ROOT / "scripts"))
     import torch
     import torch._dynamo
-    import train_vae  # noqa: F401
 
+    import pyro_models_cli.commands.train_vae as train_vae  # noqa: F401
     from inference import load_dataset
 
     load_dataset("digits", None)

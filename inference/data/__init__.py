@@ -1,0 +1,1 @@
+"""Images in memory, and the data sets they come from."""

@@ -1,0 +1,178 @@
+"""MNIST, FashionMNIST and scikit-learn's digits, checked as they are loaded."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.data.images import Images
+from inference.data.torchvision_ops import import_torchvision
+
+# md5 of the uncompressed files; torchvision itself verifies those that it downloads
+_MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+_LARGEST_FILE = 10**8  # bytes
+_SIZES = {"train": 60_000, "test": 10_000}
+
+
+class DataError(RuntimeError):
+    """A data set that cannot be had, or is not what it should be."""
+
+
+def default_data_root() -> Path:
+    """``$PYRO_MODELS_DATA`` where set, else the user's cache folder."""
+    if "PYRO_MODELS_DATA" in os.environ:
+        return Path(os.environ["PYRO_MODELS_DATA"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pyro-models"))
+
+
+def load_dataset(name: str, root: Path | str | None = None) -> tuple[Images, Images]:
+    """The training and the test images of a data set, as grey levels.
+
+    "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, downloaded by
+    torchvision into ``root`` unless they are there; "digits" is 8x8 with 17 levels, 1,438 and 359
+    images, and part of scikit-learn.
+
+    Raises:
+        ValueError: if the name is unknown.
+        DataError: if the files cannot be had, or are damaged.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
+    return DATASETS[name](Path(root).expanduser() if root else default_data_root())
+
+
+def _mnist(root: Path) -> tuple[Images, Images]:
+    return _from_torchvision("MNIST", root, _MNIST_MD5)
+
+
+def _fashion_mnist(root: Path) -> tuple[Images, Images]:
+    return _from_torchvision("FashionMNIST", root, {})
+
+
+def _digits(root: Path) -> tuple[Images, Images]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    held_out = torch.arange(len(pixels)) % 5 == 4  # every fifth image: both splits hold all writers
+    return (
+        Images("digits train", pixels[~held_out], labels[~held_out], levels=17),
+        Images("digits test", pixels[held_out], labels[held_out], levels=17),
+    )
+
+
+DATASETS: dict[str, Callable[[Path], tuple[Images, Images]]] = {
+    "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
+    "digits": _digits,
+}
+
+
+def is_there(name: str, root: Path | str) -> bool:
+    """Whether a data set is in a folder, so that nothing has to be downloaded."""
+    folder = Path(root).expanduser() / {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}.get(name, "") / "raw"
+    return name == "digits" or all((folder / file).is_file() for file in _MNIST_MD5)
+
+
+def _from_torchvision(class_name: str, root: Path, md5: dict[str, str]) -> tuple[Images, Images]:
+    import_torchvision()
+    import torchvision.datasets
+
+    # not those that earlier releases left in "processed", which torchvision would unpickle
+    plain = {"_check_legacy_exist": lambda _: False}
+    dataset_class = type(class_name, (getattr(torchvision.datasets, class_name),), plain)
+    folder = root / class_name / "raw"
+    _download_if_missing(dataset_class, root, folder)
+    for file_name in _MNIST_MD5:
+        if not _is_whole(folder / file_name, md5.get(file_name)):
+            raise DataError(
+                f"{folder / file_name} is damaged: its checksum is not that of {class_name}; "
+                "remove it and run again to download it anew"
+            )
+    return _split(dataset_class, root, folder, train=True), _split(dataset_class, root, folder, train=False)
+
+
+def _is_whole(file: Path, md5: str | None) -> bool:
+    """Whether a file has its checksum, or where none is known is what the archive beside it holds."""
+    if file.stat().st_size > _LARGEST_FILE:
+        return False
+    content = file.read_bytes()
+    if md5 is not None:
+        return hashlib.md5(content).hexdigest() == md5
+    archive = file.with_name(f"{file.name}.gz")  # torchvision has verified it, and keeps it
+    try:
+        if not archive.is_file():
+            return True
+        with gzip.open(archive) as whole:
+            return whole.read(len(content) + 1) == content
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
+    names = [Path(name).stem for name, _ in dataset_class.resources]
+    if all((folder / name).is_file() for name in names):
+        return
+    try:
+        _download(dataset_class, root, folder)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{dataset_class.__name__} is not in {root} and could not be downloaded ({_first_line(error)}); "
+            "give its folder with --data_root, or use --dataset digits, which needs no download"
+        ) from error
+
+
+def _download(dataset_class: Any, root: Path, folder: Path) -> None:
+    """Download to a new folder, then move the files: torchvision would write to where links in an old one lead."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder.parent, folder):
+        if place.is_symlink():
+            raise OSError(f"{place} leads elsewhere, by a symbolic link")
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=root) as new:
+        raw = Path(new) / dataset_class.__name__ / "raw"
+        raw.mkdir(parents=True)
+        for archive in (folder / name for name, _ in dataset_class.resources):
+            if archive.is_file() and not archive.is_symlink():
+                shutil.copyfile(archive, raw / archive.name)
+        dataset_class(new, download=True)
+        for file in raw.iterdir():
+            file.replace(folder / file.name)
+
+
+def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
+    split = "train" if train else "test"
+    try:
+        dataset = dataset_class(root, train=train)
+    except Exception as error:  # torchvision stops on a damaged file with whatever its parser hits
+        raise DataError(
+            f"the {split} files in {folder} are damaged ({_first_line(error) or type(error).__name__}); "
+            "remove them and run again to download them anew"
+        ) from error
+    images = Images(f"{dataset_class.__name__} {split}", dataset.data[:, None], dataset.targets.long(), levels=256)
+    expected = (_SIZES[split], 1, 28, 28)
+    if images.pixels.shape != expected or not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= 9:
+        raise DataError(
+            f"the {split} files in {folder} are not those of {dataset_class.__name__}: images of shape "
+            f"{tuple(images.pixels.shape)} where {expected} was expected, or labels outside 0 to 9"
+        )
+    return images
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

@@ -1,0 +1,149 @@
+"""A data set of images in memory, and how its pixels become observations."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inference.system.randomness import seed_from
+
+
+@dataclass(frozen=True)
+class Images:
+    """Integer images as one uint8 tensor.
+
+    Args:
+        name: of the data set and split, for messages.
+        pixels: (N, C, H, W) uint8, from 0 to levels - 1.
+        labels: (N,) int64.
+        levels: number of grey levels.
+        binarisation: "none" to observe the integer pixels, otherwise a key of ``BINARISATIONS``.
+        conditional: whether model and guide are given the labels beside the images.
+
+    Raises:
+        TypeError: if the pixels are not uint8.
+        ValueError: if a shape or a range is off.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor
+    levels: int
+    binarisation: str = "none"
+    conditional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8:
+            raise TypeError(
+                f"{self.name}: pixels must be uint8, grey levels from 0 to levels - 1; got {self.pixels.dtype} "
+                "(intensities from 0 to 1 become (255 * x).round().byte())"
+            )
+        if self.pixels.dim() != 4 or 0 in self.pixels.shape:
+            raise ValueError(
+                f"{self.name}: pixels must be (N, C, H, W) with no empty side; got {tuple(self.pixels.shape)}"
+                f"{' (pixels[:, None] adds the one channel of grey images)' if self.pixels.dim() == 3 else ''}"
+            )
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(
+                f"{self.name}: there must be one label for each of {len(self.pixels)} images, of shape "
+                f"({len(self.pixels)},); got {tuple(self.labels.shape)} (torch.zeros(N, dtype=torch.long) where there "
+                "are no labels)"
+            )
+        if self.conditional and (self.labels.is_floating_point() or int(self.labels.min()) < 0):
+            raise ValueError(f"{self.name}: labels must be whole numbers of at least 0 for a conditional model")
+        if not 2 <= self.levels <= 256:
+            raise ValueError(f"{self.name}: levels must be from 2 to 256; got {self.levels}")
+        if self.binarisation not in ("none", *BINARISATIONS):
+            raise ValueError(f"{self.name}: unknown binarisation {self.binarisation!r}")
+        if self.binarisation in ("static", "threshold") and self.levels != 2:
+            raise ValueError(f"{self.name}: {self.binarisation} images have 2 levels; got {self.levels}")
+        if int(self.pixels.max()) >= self.levels:
+            raise ValueError(
+                f"{self.name}: pixels must be below levels = {self.levels}; the largest is {int(self.pixels.max())}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device | str) -> "Images":
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+    def take(self, index: Tensor | slice) -> "Images":
+        """The images at an index, as a data set."""
+        return replace(self, pixels=self.pixels[index], labels=self.labels[index])
+
+    def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """What a model sees of the images at an index: (B, C, H, W) floats.
+
+        Binary draws with P(1) = pixel / (levels - 1), fresh at every call, under "dynamic"
+        binarisation; otherwise the pixels themselves, whole numbers.
+        """
+        pixels = self.pixels[index].float()
+        if self.binarisation != "dynamic":
+            return pixels
+        return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()
+
+    def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
+        """What model and guide are called with: (x,), or (x, labels) for conditional ones."""
+        return (self.observe(index), self.labels[index]) if self.conditional else (self.observe(index),)
+
+    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """Arguments of model and guide in batches, in the given order; the last one may be short.
+
+        Raises:
+            ValueError: if ``batch_size`` is below 1.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+        if order is None:
+            order = torch.arange(len(self))
+        for index in order.to(self.pixels.device).split(batch_size):
+            yield self.arguments(index)
+
+
+def _dynamic(images: Images, seed: int) -> Images:
+    return replace(images, binarisation="dynamic")
+
+
+def _static(images: Images, seed: int) -> Images:
+    generator = torch.Generator().manual_seed(seed_from(seed))
+    uniform = torch.rand(images.pixels.shape, generator=generator)
+    bits = uniform < images.pixels.float() / (images.levels - 1)
+    return replace(images, pixels=bits.byte(), levels=2, binarisation="static")
+
+
+def _threshold(images: Images, seed: int) -> Images:
+    bits = images.pixels.float() / (images.levels - 1) >= 0.5
+    return replace(images, pixels=bits.byte(), levels=2, binarisation="threshold")
+
+
+BINARISATIONS = {"dynamic": _dynamic, "static": _static, "threshold": _threshold}
+
+
+def binarise(images: Images, how: str, seed: int = 0) -> Images:
+    """Binary images from grey ones, an intensity being the probability of a 1.
+
+    "dynamic" draws anew whenever a batch is observed, "static" draws once, from ``seed``, and
+    "threshold" sets the pixels of at least half the full intensity.
+
+    Raises:
+        ValueError: if ``how`` is none of these, or the images are binary already.
+
+    Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
+    "Importance weighted autoencoders" (2016), section 5 (dynamic).
+    """
+    if how not in BINARISATIONS:
+        raise ValueError(f"unknown binarisation {how!r}: expected one of {', '.join(BINARISATIONS)}")
+    if images.binarisation != "none":
+        raise ValueError(f"{images.name} is binarised already ({images.binarisation})")
+    return BINARISATIONS[how](images, seed)

@@ -1,0 +1,1 @@
+"""Measuring a trained pair: bounds on log p(x), diagnostics, collapse."""

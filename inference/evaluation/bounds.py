@@ -1,0 +1,104 @@
+"""Importance-weighted bounds over a whole data set, with standard errors."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inference.compilation.weigher import Weigher
+from inference.data.images import Images
+from inference.programs.checks import check_levels
+from inference.programs.importance import iwae_bound, log_weights
+from inference.system.processes import rank_and_size, share_of, shares_joined
+from inference.system.progress import Bar
+from inference.system.randomness import set_seed
+from inference.system.switches import validating
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A negative bound averaged over images and repeats, in nats per image.
+
+    Args:
+        value: the mean.
+        standard_error: of the mean over repeats, which differ in binarisation and in the draws of
+            the latents: what a repetition on the same images would vary by.  None for one repeat.
+        standard_error_over_images: what another test set of this size would vary it by.  None for one image.
+    """
+
+    value: float
+    standard_error: float | None
+    standard_error_over_images: float | None
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same estimate in another unit."""
+        errors = (self.standard_error, self.standard_error_over_images)
+        return Estimate(self.value * factor, *(None if error is None else error * factor for error in errors))
+
+    def as_dict(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def negative_bounds(
+    model: Callable,
+    guide: Callable,
+    images: Images,
+    ms: Sequence[int] = (5, 50, 150),
+    repeats: int = 50,
+    batch_size: int = 200,
+    chunk_size: int | None = None,
+    seed: int = 0,
+) -> dict[int, Estimate]:
+    r"""-L_m(x) averaged over all images, for every m at once.
+
+    Each repeat observes the images anew (a fresh draw under dynamic binarisation) and draws
+    max(ms) latents for each; all m share them in disjoint groups.  m = 1 is the negative ELBO with
+    the sampled divergence.  Of several processes each measures its share of the images, and all
+    return the same.
+
+    Raises:
+        ValueError: if an m or a number is below 1, or the images are not the model's, or hold what it could not draw.
+        FloatingPointError: if the result is not finite.
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
+    """
+    if not ms or min(*ms, repeats, batch_size) < 1:
+        raise ValueError(f"m, repeats and batch_size must be at least 1; got {list(ms)}, {repeats} and {batch_size}")
+    check_levels(model, images)
+    for program in (model, guide):
+        if isinstance(program, nn.Module):
+            program.eval()
+    ms = sorted(set(ms))
+    share, (rank, _) = share_of(len(images)), rank_and_size()
+    totals = {m: torch.zeros(len(images), dtype=torch.float64) for m in ms}
+    means: dict[int, list[float]] = {m: [] for m in ms}
+    draws = repeats * len(share) * max(ms)
+    weigh = Weigher(model, guide, pairs=draws)
+    with Bar(f"bounds, m = {', '.join(map(str, ms))}", draws, "draws") as bar:
+        for repeat in range(repeats):
+            set_seed(seed, repeat, rank)
+            bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
+            for x, *given in images.batches(batch_size, share):
+                labels = given[0] if given else None
+                with validating(False):
+                    log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
+                for m in ms:
+                    bounds[m].append(-iwae_bound(log_w, m).cpu().double())
+            for m in ms:
+                per_image = shares_joined(torch.cat(bounds[m]))
+                totals[m] += per_image / repeats
+                means[m].append(float(per_image.mean()))
+    return {m: _estimate(totals[m], means[m], m) for m in ms}
+
+
+def _estimate(per_image: Tensor, per_repeat: list[float], m: int) -> Estimate:
+    value = float(per_image.mean())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the bound for m = {m} is {value}: the model gives some image no density, or NaN")
+
+    def standard_error(values: Tensor) -> float | None:
+        return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+
+    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(per_image))

@@ -1,0 +1,116 @@
+"""When is it best to ignore the code?  An exact threshold for the weight of the divergence."""
+
+import copy
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.programs.checks import check_data
+from inference.programs.support import check_in_support
+from inference.system.progress import Bar
+
+
+def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
+    r"""The weight of the divergence above which a decoder that ignores the code is at a stable optimum.
+
+    Let the decoder's output raw be the best constant, whatever z (one for each label, if there are
+    labels), and let q(z | x) = p(z).  Now let guide and decoder make z a little informative, in any
+    way: q = p(z) (1 + e h(x, z)), and raw + e g(z) of mean zero.  With the score
+    :math:`s(x) = \partial \log p(x) / \partial \mathrm{raw}` and the curvature
+    :math:`F = -E[\partial^2 \log p(x) / \partial \mathrm{raw}^2]`, a diagonal, to second order in e
+
+    .. math::
+        E[\log p(x \mid z)] - \beta\, KL = L_0 + e^2\, E\Big[h\, s^T g - \tfrac12\, g^T F g - \tfrac\beta2\, h^2\Big]
+        \le L_0 + \tfrac12 e^2\, E_p\Big[g^T \big(\tfrac1\beta E[s s^T] - F\big)\, g\Big]
+
+    with equality at :math:`h = s^T g / \beta`.  Every change is a loss if and only if
+
+    .. math:: \beta > \lambda_{\max}\big(F^{-1/2}\, E[s s^T]\, F^{-1/2}\big)
+
+    which is returned.  It depends on the likelihood and the images alone: not on the networks, the
+    prior, the guide or the size of the code.  For independent binary pixels it is the largest
+    eigenvalue of their correlation matrix.  Given labels, g and h may differ from class to class, and
+    the largest threshold of all classes is returned.
+
+    Changes of the likelihood's own weights matter only at higher order, as h and g have mean zero
+    under p(z).  Where these weights have many optima (hidden layers) the threshold is that of the one
+    which is found.
+
+    Shapes: x is (B, \*image_shape), labels (B,).
+
+    Args:
+        likelihood: from raw, of the shape of x, to the distribution of an image; a copy is fitted to x.
+        x: observed images.
+        labels: classes, for a model that is given them.
+        steps: most steps of L-BFGS for the fit, whose accuracy is that of the result; a warning says if they are few.
+
+    Raises:
+        ValueError: if the likelihood takes more than one number for each pixel, or mixes those of several, x holds
+            what it could not draw, or images and labels do not fit together.
+
+    Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
+    posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
+    """
+    per_pixel = getattr(likelihood, "per_pixel", None)
+    if per_pixel != 1:
+        raise ValueError(f"the likelihood must take one number for each pixel, per_pixel = 1; this one has {per_pixel}")
+    check_data(x, labels)
+    x = x.cpu()  # Apple's GPUs have no double precision
+    check_in_support(copy.deepcopy(likelihood).cpu().double()(torch.zeros_like(x[:1]).double()), x)
+    classes = torch.zeros(len(x), dtype=torch.long) if labels is None else labels.cpu()
+    x = x.double()
+    likelihood, constants = _without_code(likelihood, x, classes, steps)
+    raw = constants[classes].requires_grad_()
+    log_prob = likelihood(raw).log_prob(x).sum()
+    (score,) = torch.autograd.grad(log_prob, raw, create_graph=True)
+    signs = torch.ones_like(score)
+    (minus_curvature,) = torch.autograd.grad((score * signs).sum(), raw, retain_graph=True)
+    signs.flatten(1)[:, ::2] = -1
+    (signed,) = torch.autograd.grad((score * signs).sum(), raw)
+    if not torch.allclose(signed, signs * minus_curvature, atol=1e-8):
+        raise ValueError("the number of one pixel changes the score of another: the curvature must be a diagonal")
+    score, curvature = score.detach(), -minus_curvature
+    return max(_threshold(score[part], curvature[part], steps) for part in (classes == c for c in classes.unique()))
+
+
+def _threshold(score: Tensor, curvature: Tensor, steps: int) -> float:
+    """Of images that share a constant: the largest eigenvalue, if the constant is the best."""
+    score, curvature = score.flatten(1), curvature.flatten(1)
+    value = _largest_eigenvalue(score, curvature)
+    # by so much the eigenvalue may be off, for at an optimum the scores cancel; where pixels never vary it is far away
+    varies = score.std(0, correction=0) > 1e-3
+    rest = (score.mean(0).square() / curvature.mean(0).clamp(min=1e-12))[varies].sum()
+    if rest > 0.01 * value:
+        warnings.warn(f"the best constants were not found in {steps} steps: {value:.4g} is a guess", stacklevel=3)
+    return value
+
+
+def _largest_eigenvalue(score: Tensor, curvature: Tensor) -> float:
+    scaled = score / curvature.mean(0).clamp(min=1e-12).sqrt()  # pixels that never vary have neither
+    return float(torch.linalg.eigvalsh(scaled.T @ scaled / len(scaled))[-1])
+
+
+def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Any, Tensor]:
+    """The likelihood and the constants, (classes, *image_shape), that fit the images best without a code."""
+    likelihood = copy.deepcopy(likelihood).cpu().double().eval()
+    constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
+    parameters = [constants, *likelihood.parameters()]
+    most = steps * 5 // 4  # evaluations, PyTorch's own default
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=steps, max_eval=most, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        bar.update()
+        optimizer.zero_grad()
+        # a very wide normal prior on all weights: of pixels that never vary the best logit is infinite
+        value = 1e-5 * sum(p.square().sum() for p in parameters) - likelihood(constants[classes]).log_prob(x).mean()
+        value.backward()
+        return value
+
+    with Bar("the best constants without a code", most, "evaluations at most") as bar:
+        optimizer.step(loss)
+        bar.finish()
+    return likelihood, constants.detach()

@@ -1,0 +1,190 @@
+"""Importance weights of a guide, and the bounds they give."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pyro
+import torch
+from pyro.poutine import Trace
+from torch import Tensor
+
+from inference.programs.checks import check_data
+from inference.programs.evaluation_mode import evaluating
+from inference.programs.misfits import why_not
+from inference.programs.support import all_in_support, check_observed
+from inference.programs.terms import check_reparameterised, draw_traces, not_one_for_each, sample_sites, site_log_prob
+
+# (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
+_PIXELS_AT_ONCE = 2**22
+
+
+@torch.no_grad()
+def log_weights(
+    model: Callable,
+    guide: Callable,
+    x: Tensor,
+    num_samples: int,
+    chunk_size: int | None = None,
+    labels: Tensor | None = None,
+    weigh: Callable[..., Tensor] | None = None,
+) -> Tensor:
+    r"""Log importance weights of draws from the guide.
+
+    .. math:: \log w_s = \log p(x, z_s) - \log q(z_s \mid x), \qquad z_s \sim q(z \mid x)
+
+    with the densities of the drawn latents, never a closed-form divergence.  For a flow over
+    pixels the latent is the dequantised image.
+
+    Memory is bounded by ``chunk_size`` whatever ``num_samples`` is.  The guide runs once for each
+    image, unless one image's samples alone exceed ``chunk_size``.  Modules are in evaluation mode
+    meanwhile: with dropout on, the weights would be those of other networks at each call.
+
+    Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
+
+    Args:
+        model: Pyro program p(x, latents), called with x, and with the labels if there are any.
+        guide: Pyro program q(latents | x), called in the same way.
+        x: observed images.
+        num_samples: draws for each image.
+        chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
+        labels: (B,), where model and guide are conditional: the weights are then those of p(x | label).
+        weigh: what computes the weights (count, b) of a count and a block of the data, if not the
+            pair itself, such as a :class:`~inference.compilation.weigher.Weigher` of it.
+
+    Raises:
+        TypeError: if x is not a tensor of floats, of 32 bits or more.
+        ValueError: if a number is below 1, x is empty, not finite or holds what the model could not draw,
+            there is not one label for each image or one is unknown to the model, model and guide draw
+            different latents or kinds of values, or a site lies outside the batch's plate (one weight for the
+            whole batch).
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1; got {num_samples}")
+    check_data(x, labels, getattr(model, "num_classes", None))
+    if chunk_size is None:
+        chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
+
+    samples_at_once = min(num_samples, chunk_size)
+    images_at_once = max(1, chunk_size // samples_at_once)
+    weigh = weigh or partial(checked_log_weights, model, guide)
+    blocks = []
+    data = (x,) if labels is None else (x, labels)
+    counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
+    with evaluating(model, guide):
+        for block in zip(*(part.split(images_at_once) for part in data), strict=True):
+            try:
+                blocks.append(torch.cat([weigh(count, *block) for count in counts]))
+            except (RuntimeError, TypeError, IndexError) as error:  # of programs, which say little by themselves
+                reason = why_not(model, guide, *(part[:2] for part in block))
+                if reason is None:
+                    raise
+                raise ValueError(reason) from error
+    return torch.cat(blocks, dim=1)
+
+
+def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
+    """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels).
+
+    Raises:
+        ValueError: if a latent is not reparameterised: its guide's gradient would lack a part.
+    """
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    check_reparameterised(guide_trace)
+    return _weights_of(model_trace, guide_trace, count, *data)
+
+
+def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
+    """As :func:`log_weights_with_gradients`, of data that the model could have drawn.
+
+    Raises:
+        ValueError: if it could not.
+    """
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    check_observed(model_trace)
+    return _weights_of(model_trace, guide_trace, count, *data)
+
+
+def log_weights_and_support(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Tensor, Tensor]:
+    """Log weights, and whether :func:`checked_log_weights` would give them, as a tensor: a graph can hold it."""
+    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    return _weights_of(model_trace, guide_trace, count, *data), all_in_support(model_trace)
+
+
+def _drawn(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Trace, Trace]:
+    return draw_traces(in_particles(model, count), in_particles(guide, count), *data)
+
+
+def _weights_of(model_trace: Trace, guide_trace: Trace, count: int, *data: Tensor) -> Tensor:
+    shape = (count, len(data[0]))
+    return log_joint(model_trace, shape) - log_joint(guide_trace, shape)
+
+
+def in_particles(program: Callable, count: int) -> Callable:
+    """The program under an outer plate of independent particles."""
+
+    def run(*data: Tensor) -> None:
+        with pyro.plate("particles", count, dim=-2):
+            program(*data)
+
+    return run
+
+
+def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
+    """The sum of the log-densities of a trace's sites, one for each particle and image.
+
+    Raises:
+        ValueError: if a site lies outside the batch's plate.
+    """
+    total = torch.zeros(())
+    for name, site in sample_sites(trace).items():
+        log_prob = site_log_prob(site)
+        if log_prob.shape[-1:] != shape[-1:]:
+            raise ValueError(not_one_for_each(name, log_prob.shape, f"(..., {shape[-1]})"))
+        total = total.to(log_prob) + log_prob
+    return total.expand(shape)
+
+
+def iwae_bound(log_w: Tensor, m: int) -> Tensor:
+    r"""The importance-weighted bound on log p(x), image by image.
+
+    .. math:: L_m(x) = E \Big[ \log \frac1m \sum_{i=1}^m w_i \Big] \le \log p(x)
+
+    estimated by the mean over all disjoint groups of m of the samples: one set of samples serves
+    every m up to its size, and those that fill no group are left out.  m = 1 is the ELBO; the
+    bound does not fall as m grows.
+
+    Shapes: log_w is (num_samples, B); the result is (B,), in nats.
+
+    Raises:
+        ValueError: if m is below 1 or above num_samples, or a weight is NaN or infinite.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8 and theorem 1.
+    """
+    if log_w.dim() != 2:
+        raise ValueError(f"log_w must be (num_samples, B); got {tuple(log_w.shape)}")
+    if torch.isnan(log_w).any() or (log_w == math.inf).any():
+        raise ValueError("log_w holds NaN or infinite weights")
+    num_samples = len(log_w)
+    if not isinstance(m, int):
+        raise TypeError(f"m must be a whole number; got {m!r}")
+    if not 1 <= m <= num_samples:
+        raise ValueError(f"m must be from 1 to the number of samples, {num_samples}; got {m}")
+    groups = num_samples // m
+    grouped = log_w[: groups * m].unflatten(0, (groups, m))
+    return (grouped.logsumexp(1) - math.log(m)).mean(0)
+
+
+def bits_per_dim(nats: Tensor | float, image_shape: tuple[int, ...]) -> Tensor | float:
+    """Nats per image as bits per pixel and channel: nats / (D log 2).
+
+    Raises:
+        ValueError: if the image has no pixels.
+    """
+    if not math.prod(image_shape) > 0:
+        raise ValueError(f"image_shape must be whole numbers of at least 1; got {tuple(image_shape)}")
+    return nats / (math.prod(image_shape) * math.log(2))

@@ -1,0 +1,11 @@
+"""What a program can know of the graph that is being recorded of it."""
+
+import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+
+def draws_recorded() -> int:
+    """The number of random operations in the graph that is being recorded; 0 when none is."""
+    mode = get_proxy_mode()
+    nodes = [] if mode is None else list(mode.tracer.graph.nodes)
+    return sum(torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) for node in nodes)

@@ -1,0 +1,252 @@
+"""The two terms of a negative ELBO, read off a pair of traces."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import torch
+from pyro import poutine
+from pyro.distributions import Delta, constraints
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import Independent, kl_divergence
+
+from inference.programs.inside import innermost, is_inside
+from inference.programs.param_store import param_store_as_it_was
+from inference.system.processes import of_every_process, rank_and_size
+
+
+class Terms(NamedTuple):
+    r"""negative ELBO = kl + reconstruction, each of shape (B,) or (S, B), in nats per image.
+
+    .. math::
+        \mathrm{kl} = \sum_{\mathrm{latents}} KL(q(z \mid x)\, \|\, p(z)), \qquad
+        \mathrm{reconstruction} = -\log p(x \mid z), \quad z \sim q(z \mid x)
+    """
+
+    kl: Tensor
+    reconstruction: Tensor
+
+    @property
+    def negative_elbo(self) -> Tensor:
+        return self.kl + self.reconstruction
+
+
+def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace, Trace]:
+    """The trace of the model replayed against a trace of the guide, and that of the guide.
+
+    Both are called with the data: (x,), or (x, labels).
+
+    Raises:
+        ValueError: if the two do not draw the same latents, of the same event shapes.
+    """
+    with param_store_as_it_was():
+        guide_trace = poutine.trace(guide).get_trace(*data)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*data)
+    check_sites(model_trace, guide_trace)
+    return model_trace, guide_trace
+
+
+def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
+    """A latent that only one of the two draws would leave its density out of every number."""
+    model = {name: site for name, site in sample_sites(model_trace).items() if not site["is_observed"]}
+    guide = sample_sites(guide_trace)
+    observed = [name for name, site in guide.items() if site["is_observed"]]
+    if observed:
+        raise ValueError(
+            f"the guide observes {', '.join(observed)}, but a guide draws latents alone: leave obs= to the model "
+            "(are model and guide swapped?)"
+        )
+    if model.keys() != guide.keys() or not guide:
+        raise ValueError(
+            f"model and guide must draw the same latents, one at least; the model draws {sorted(model)}, "
+            f"the guide {sorted(guide)}: give them the same names, and the model's data obs="
+        )
+    if len(model) == len(sample_sites(model_trace)):
+        raise ValueError("the model observes nothing: pass the images to one of its sites, pyro.sample(..., obs=x)")
+    check_shapes(*({name: tuple(site["fn"].event_shape) for name, site in half.items()} for half in (model, guide)))
+    for name in model:
+        check_kinds(name, model[name]["fn"], guide[name]["fn"])
+
+
+def check_shapes(model: dict[str, tuple[int, ...]], guide: dict[str, tuple[int, ...]]) -> None:
+    """Latents of the same name must have the same event shape in both halves."""
+    for name in model.keys() & guide.keys():
+        if model[name] != guide[name]:
+            raise ValueError(
+                f"latent {name!r} has event shape {model[name]} in the model but {guide[name]} in the guide: give both "
+                "the same size, and declare its dimensions with .to_event(...)"
+            )
+
+
+def check_kinds(name: str, p: Any, q: Any) -> None:
+    """A density and a probability, or a point, have no ratio: their difference of logs bounds nothing."""
+    kinds = {_kind(p), _kind(q)} - {None}
+    if len(kinds) > 1 and "continuous" in kinds:
+        raise ValueError(
+            f"latent {name!r} is drawn from a {type(innermost(p)).__name__} in the model but a "
+            f"{type(innermost(q)).__name__} in the guide: a density and a probability, or a single point, have no "
+            "ratio, and so give no bound; draw it from a distribution of the same kind of values in both"
+        )
+
+
+def _kind(fn: Any) -> str | None:
+    """What the log-density of a distribution is one of: a "point", or "discrete" or "continuous" values."""
+    if isinstance(innermost(fn), Delta):
+        return "point"
+    try:
+        return "discrete" if fn.support.is_discrete else "continuous"
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def check_reparameterised(guide_trace: Trace) -> None:
+    """A gradient that follows the draws alone leaves out what else the guide's parameters change.
+
+    Raises:
+        ValueError: if a latent's draws have no gradient.
+    """
+    for name, site in sample_sites(guide_trace).items():
+        if not site["fn"].has_rsample:
+            raise ValueError(f"latent {name!r} must be reparameterised for this objective: take Trace_ELBO")
+
+
+def check_plates(size: int, *traces: Trace) -> None:
+    """Make sure that each site of programs of a batch of so many images has one density for each image.
+
+    Raises:
+        ValueError: if not: a sum or a mean over images would be of something else.
+    """
+    for trace in traces:
+        for name, site in sample_sites(trace).items():
+            if site["fn"].batch_shape != (size,):
+                raise ValueError(not_one_for_each(name, site["fn"].batch_shape, f"({size},)"))
+
+
+def not_one_for_each(name: str, shape: Sequence[int], expected: str) -> str:
+    """What is wrong with a site whose densities are of this shape."""
+    return (
+        f"site {name!r} gives log-densities of shape {tuple(shape)} where one for each image, {expected}, was "
+        "expected: put it inside the plate of the batch, and no other, and declare its event dimensions with "
+        ".to_event(...)"
+    )
+
+
+def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:
+    """The terms of one draw of the latents, image by image.
+
+    Where PyTorch knows the divergence of a latent's two distributions the closed form is used,
+    elsewhere (or everywhere, without ``closed_form``) log q - log p at the drawn value.  So it is
+    for latents that guide and model draw in another order: there p may depend on a draw that
+    depends on this latent, and the closed form would be another number.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 7; closed form,
+    appendix B.
+    """
+    latents, observed = sample_sites(guide_trace), sample_sites(model_trace)
+    closed_form = closed_form and in_the_same_order(model_trace, guide_trace)
+    kl = [_kl(site, model_trace.nodes[name], closed_form) for name, site in latents.items()]
+    reconstruction = [-site_log_prob(site) for site in observed.values() if site["is_observed"]]
+    return Terms(sum(kl[1:], kl[0]), sum(reconstruction[1:], reconstruction[0]))
+
+
+def in_the_same_order(model_trace: Trace, guide_trace: Trace) -> bool:
+    """Whether model and guide draw their latents in the same order."""
+    latents = list(sample_sites(guide_trace))
+    return latents == [name for name in sample_sites(model_trace) if name in latents]
+
+
+def sample_sites(trace: Trace) -> dict[str, Any]:
+    """The random choices of a trace by name, without those that plates make, and ``pyro.deterministic`` values."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site) and not (site["infer"] or {}).get("_deterministic")
+    }
+
+
+def _kl(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
+    if closed_form and _masked_alike(guide_site, model_site):
+        try:
+            return scale_and_mask(kl_divergence(guide_site["fn"], model_site["fn"]), mask=guide_site["mask"])
+        except NotImplementedError:
+            pass
+    return site_log_prob(guide_site) - site_log_prob(model_site)
+
+
+def _masked_alike(guide_site: Any, model_site: Any) -> bool:
+    """Whether the same elements of a latent are masked in both programs: the closed form has no half."""
+    first, second = (None if site["mask"] is True else site["mask"] for site in (guide_site, model_site))
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    return first is second
+
+
+def divergences_by_dimension(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
+    """KL(q || p) of every latent's coordinates, (B, D); (B, 1) where one does not factorise."""
+    closed_form = in_the_same_order(model_trace, guide_trace)
+    return {
+        name: _kl_by_dimension(site, model_trace.nodes[name], closed_form)
+        for name, site in sample_sites(guide_trace).items()
+    }
+
+
+def _kl_by_dimension(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
+    q, p = guide_site["fn"], model_site["fn"]
+    mask = guide_site["mask"][..., None] if isinstance(guide_site["mask"], Tensor) else guide_site["mask"]
+    same = closed_form and _masked_alike(guide_site, model_site)
+    if same and isinstance(q, Independent) and isinstance(p, Independent):
+        try:
+            parts = kl_divergence(q.base_dist, p.base_dist).flatten(len(q.batch_shape))
+            return scale_and_mask(parts, mask=mask)
+        except NotImplementedError:
+            pass
+    return _kl(guide_site, model_site, closed_form)[..., None]
+
+
+def site_log_prob(site: Any) -> Tensor:
+    """The log-density of a traced site at its value: masks count, ``poutine.scale`` does not.
+
+    It is minus infinity for a latent that the guide has drawn outside the support, where the formulas of
+    some distributions go on.
+    """
+    if site.get("unscaled_log_prob") is None:  # kept there, where Pyro's estimators keep it too
+        site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
+        outside = None if site["is_observed"] else _outside(site["fn"], site["value"])
+        if outside is not None:
+            site["unscaled_log_prob"] = site["unscaled_log_prob"].masked_fill(outside, -math.inf)
+    return scale_and_mask(site["unscaled_log_prob"], mask=site["mask"])
+
+
+def _outside(fn: Any, value: Tensor) -> Tensor | None:
+    """Which values, NaN apart, lie outside the support; None where it is all numbers, or not known."""
+    try:
+        support = fn.support
+    except NotImplementedError:
+        return None
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    inside = None if support is constraints.real else is_inside(fn, value)
+    if inside is None:
+        return None
+    nan = value.isnan()
+    return ~inside & ~(nan.flatten(-fn.event_dim).any(-1) if fn.event_dim else nan)
+
+
+def mean_terms(terms: Sequence[Terms]) -> Terms:
+    """The mean over images of several batches' terms, as scalars."""
+    return Terms(
+        torch.cat([t.kl.flatten() for t in terms]).mean(),
+        torch.cat([t.reconstruction.flatten() for t in terms]).mean(),
+    )
+
+
+def batches_joined(terms: list[Terms]) -> list[Terms]:
+    """Batch by batch, the terms of all processes' images."""
+    if rank_and_size()[1] == 1:
+        return terms
+    rows = zip_longest(*of_every_process([(t.kl.cpu(), t.reconstruction.cpu()) for t in terms]))
+    return [Terms(*(torch.cat(parts, dim=-1) for parts in zip(*filter(None, row), strict=True))) for row in rows]

@@ -1,0 +1,140 @@
+"""Training state in one safetensors file: weights, optimiser and how far the run has come."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from inference.system.files import write_whole
+
+Tensors = dict[str, Tensor]
+_ROOM = 2**28  # bytes a checkpoint may have beyond the weights and two moments of each
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, damaged, or made for another model."""
+
+
+class Progress(NamedTuple):
+    """Where the run stood: plain values such as ``epoch``, and tensors of an epoch that was under way."""
+
+    values: dict[str, Any]
+    tensors: Tensors
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    guide: nn.Module,
+    optimizer: Optimizer | None = None,
+    progress: Progress | None = None,
+    previous: Path | None = None,
+) -> None:
+    """Write the state to ``path`` in one step: an interrupted write leaves the old file whole.
+
+    A digest of all that it holds is written with it, by which damage is known.
+
+    Args:
+        path: file to write.
+        model: the generative half.
+        guide: the inference half.
+        optimizer: whose state a later run is to continue; left out of checkpoints kept for use only.
+        progress: where the run stands.
+        previous: name under which a checkpoint that is there already is kept.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    progress = progress or Progress({}, {})
+    tensors = _named("model", model.state_dict()) | _named("guide", guide.state_dict())
+    tensors |= _named("progress", progress.tensors)
+    header: dict[str, Any] = {"progress": progress.values}
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        header |= {"param_groups": state["param_groups"], "scalars": {}}
+        for index, entries in state["state"].items():
+            for key, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{key}"] = value
+                else:
+                    header["scalars"][f"{index}.{key}"] = value
+    # clones: safetensors refuses tensors that share memory
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    text = json.dumps({"sha256": _digest(tensors, header), **header})  # one text: safetensors keeps no order of several
+    write_whole(path, save(tensors, {"run": text}), previous)
+
+
+def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: Optimizer | None = None) -> Progress:
+    """Restore what :func:`save_checkpoint` wrote, and say where the run stood.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or does not fit the model and guide, which
+            then may hold some of its weights.
+    """
+    weights = [*model.state_dict().values(), *guide.state_dict().values()]
+    tensors, header = _read(path, most=_ROOM + 3 * sum(value.nbytes for value in weights))
+    try:
+        model.load_state_dict(_part(tensors, "model."))
+        guide.load_state_dict(_part(tensors, "guide."))
+        if optimizer is not None:
+            optimizer.load_state_dict(_optimizer_state(tensors, header))
+    except (RuntimeError, KeyError, ValueError) as error:
+        first = " ".join(str(error).split())[:200]  # it may name every weight
+        raise CheckpointError(f"{path} was not made for this model: {first}") from error
+    return Progress(header["progress"], _part(tensors, "progress."))
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """The plain values of where a checkpoint stands, without its weights; none if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["run"])["progress"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _read(path: Path, most: int) -> tuple[Tensors, dict[str, Any]]:
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}: train first, or name another run folder")
+    if path.stat().st_size > most:
+        raise CheckpointError(f"{path} was not made for this model: it is far larger than the model's weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["run"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        if header.pop("sha256") != _digest(tensors, header):
+            raise ValueError("its content is not what was written")
+        return tensors, header
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run ({error})") from error
+
+
+def _digest(tensors: Tensors, header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _named(prefix: str, tensors: Tensors) -> Tensors:
+    return {f"{prefix}.{key}": value for key, value in tensors.items()}
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _optimizer_state(tensors: Tensors, header: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    entries = {**_part(tensors, "optimizer."), **header["scalars"]}
+    for name, value in entries.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return {"state": state, "param_groups": header["param_groups"]}

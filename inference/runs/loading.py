@@ -1,0 +1,59 @@
+"""Trained pairs, from the folders of their runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from inference.runs.build import build
+from inference.runs.checkpoint import load_checkpoint
+from inference.runs.folder import RunError
+from inference.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A trained model and its guide, in evaluation mode, with the options they were made with.
+
+    ``epoch`` is a fraction where the run was interrupted within an epoch.
+    """
+
+    model: nn.Module
+    guide: nn.Module
+    config: dict[str, Any]
+    epoch: float
+
+
+def load(
+    run_dir: Path | str, checkpoint: str | None = None, allow: Sequence[str] = (), device: torch.device | str = "cpu"
+) -> Pair:
+    """The pair that a run trained.
+
+    Args:
+        run_dir: the run's folder.
+        checkpoint: "last", "best" or "previous"; by default "best" where images were held out to choose it by.
+        allow: packages outside this project whose classes the run may name.
+        device: where to put the pair.
+
+    Raises:
+        RunError, CheckpointError: if the folder or the checkpoint is missing or damaged.
+        ValueError: if the run names classes that may not be imported.
+    """
+    run = Run.open(run_dir)
+    config = run.config
+    checkpoint = checkpoint or ("best" if config.get("num_validation") else "last")
+    description = run.pair
+    if description.keys() != {"model", "guide"} or not all(isinstance(half, dict) for half in description.values()):
+        raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
+    pair = build(description, allow)
+    if checkpoint == "best" and run.best_is_last:
+        checkpoint = "last"
+    try:
+        progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
+    finally:
+        run.check_unchanged()  # or the weights are not those of the configuration
+    model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
+    return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))

@@ -1,0 +1,77 @@
+"""One strict reader for every small YAML or JSON file: options, descriptions, lists of rows, records."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference.runs.folder import RunError
+
+LARGEST = 100_000  # bytes
+
+
+def read_mapping(file: Path) -> dict[str, Any]:
+    """What a small YAML or JSON file maps.
+
+    It holds plain values alone: null, true, false, numbers, texts, and lists and mappings of these.
+    Tags, anchors, aliases (by which a few lines can stand for gigabytes), merge keys, dates and
+    repeated keys are refused.
+
+    Raises:
+        RunError: if the file cannot be read, is larger than 100 kB or is anything else.
+    """
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise RunError(f"{file} is damaged: no such file is larger than {LARGEST:,} bytes")
+        content = yaml.load(text.decode(), _PlainLoader)
+    except (OSError, ValueError, ArithmeticError, RecursionError, yaml.YAMLError) as error:
+        raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{file} is damaged: expected a mapping")
+    return content
+
+
+def check_kinds(content: dict[str, Any], file: Path, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
+    """The content of a file, made sure to hold what those who use it take from it.
+
+    Raises:
+        RunError: if a name is missing, or holds a value of another kind.
+    """
+    for name, kind in kinds.items():
+        if name not in content:
+            raise RunError(f"{file} is damaged: {name} missing")
+        value = content[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise RunError(f"{file} is damaged: {name} cannot be {str(value)[:40]!r}")
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader without what stands for something else."""
+
+    # dates are texts, and "<<" and "=" have no meaning of their own
+    yaml_implicit_resolvers = {
+        start: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("null", "bool", "int", "float")]
+        for start, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise yaml.YAMLError("plain files hold no YAML anchors or aliases")
+        if event.tag is not None:
+            raise yaml.YAMLError(f"plain files hold no YAML tags; got {event.tag[:80]!r}")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        seen: set[str] = set()
+        for key in keys:
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"names must be texts; got {str(key)[:80]!r}")
+            if key in seen:
+                raise yaml.YAMLError(f"{key[:80]!r} is there twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,264 @@
+"""A run folder: what was asked, what was built, what was measured, and the weights."""
+
+import json
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+
+from inference.runs.checkpoint import read_progress
+from inference.runs.folder import (
+    check_name,
+    check_nothing_is_in_the_way,
+    is_a_runs,
+    locked,
+    make_new,
+    remove_unfinished_results,
+    settle,
+    take_place,
+)
+from inference.runs.reading import LARGEST, RunError, check_kinds, read_mapping
+from inference.runs.tables import as_csv, read_rows
+from inference.system.environment import describe_environment
+from inference.system.files import write_whole
+
+_DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
+_COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one run.
+
+    ``config.yaml`` holds the options (``--config`` repeats the run), ``model.yaml`` describes model
+    and guide, ``metrics.csv`` has one row an epoch, a function of the options and the seed alone,
+    ``seconds.csv`` what each took, ``environment.json`` says what ran where.
+    """
+
+    path: Path
+    new: Path | None = field(default=None, repr=False, compare=False)
+    opened: bytes | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def create(cls, path: Path | str, config: dict[str, Any], pair: dict[str, Any], overwrite: bool = False) -> "Run":
+        """A new run that is about to start.
+
+        A run that is there already is kept, whole and usable, until the new one's first checkpoint
+        is written; then it is replaced in one step.  Files of other kinds in the folder stay.
+
+        Args:
+            path: the folder; it may exist if it is empty.
+            config: the options of the run.
+            pair: descriptions of "model" and "guide", see :func:`inference.runs.build.build`.
+            overwrite: replace a run that is there already.
+
+        Raises:
+            RunError: if the folder holds a run and is not to be overwritten, or holds other files, or
+                if another process trains there.
+        """
+        path = Path(path)
+        cls(path).check_free(overwrite)
+        with locked(path):
+            cls(path).check_free(overwrite)  # what was cut short is finished by now
+            run = cls(path, new=make_new(path))
+            try:
+                plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
+                write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
+                environment = describe_environment() | {"seed": config.get("seed"), "id": uuid4().hex}
+                write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
+                run.write_config(config)
+            except BaseException:
+                run.discard()
+                raise
+            run = replace(run, opened=run._identity())
+            if not cls(path).has_checkpoint:  # nothing to keep
+                run.take_place()
+        return run
+
+    @property
+    def files(self) -> Path:
+        """Where the run's files are: in a folder of their own, until it takes the place of another run."""
+        return self.new if self.new is not None and self.new.is_dir() else self.path
+
+    def take_place(self) -> None:
+        """Replace the run that is in the folder by this one, if that is still to be done."""
+        if self.files != self.path:
+            take_place(self.path, self.files)
+
+    def discard(self) -> None:
+        """Give up a run that has not taken its place: the one in the folder stays."""
+        if self.files != self.path:
+            shutil.rmtree(self.files)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Within, no other process trains in this folder; see :func:`inference.runs.folder.locked`."""
+        return locked(self.path, keep=self.new)
+
+    def settle(self) -> None:
+        """Finish what a killed process had begun: the replacement of one run by another.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        settle(self.path)
+
+    def check_free(self, overwrite: bool = False) -> None:
+        """Make sure that a run may be written here; one that never finished an epoch is no loss.
+
+        Raises:
+            RunError: as in :meth:`create`.
+        """
+        check_name(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file: give the folder for the run another name")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not is_a_runs(self.path):
+            raise RunError(f"{self.path} holds files that are not a run's: choose an empty or new folder")
+        check_nothing_is_in_the_way(self.path)
+        if not overwrite and self.has_checkpoint:
+            raise RunError(
+                f"{self.path} already holds a run: choose another folder, continue it with --resume, "
+                "or replace it with --overwrite"
+            )
+
+    def check_room(self, weights: int) -> None:
+        """Make sure that the checkpoints of so many bytes of weights find room, beside a run to be replaced.
+
+        Raises:
+            RunError: if not.
+        """
+        needed = 10 * weights  # weights and two moments in the last checkpoint, the one before and the next; the best
+        if self.checkpoints.is_dir():  # and one is written before another goes
+            needed = max(3 * weights, needed - sum(file.stat().st_size for file in self.files.glob("checkpoints/*")))
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise RunError(
+                f"{self.path} is on a disk with {free / 1e6:,.1f} MB left, but checkpoints take up to "
+                f"{needed / 1e6:,.1f} MB: make room, or choose another folder"
+            )
+
+    def check_unchanged(self) -> None:
+        """Make sure that the folder still holds this run.
+
+        Raises:
+            RunError: if another has been written in its place since.
+        """
+        if self.opened is not None and self.opened != self._identity():
+            raise RunError(f"another run has been written to {self.path} meanwhile: open it again")
+
+    def _identity(self) -> bytes:
+        file = self.files / "environment.json"
+        if not file.is_file():
+            return b""
+        with file.open("rb") as stream:
+            return stream.read(LARGEST)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """A run that exists.
+
+        Raises:
+            RunError: if the folder is missing or not a run's.
+        """
+        run = cls(Path(path))
+        check_name(run.path)
+        if not run.path.is_dir():
+            raise RunError(f"there is no run folder {path}")
+        run.settle()
+        check_nothing_is_in_the_way(run.path)
+        missing = [name for name in _DESCRIBED if not (run.path / name).is_file()]
+        if missing:
+            raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
+        run = replace(run, opened=run._identity())
+        run.environment  # noqa: B018  (is whole)
+        return run
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Replace the options, for a continuation that changes some."""
+        write_whole(self.files / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.files / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.checkpoints / "last.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        """The one before it, for the case that it is damaged."""
+        return self.checkpoints / "previous.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def best_is_last(self) -> bool:
+        """Whether the best weights are in the last checkpoint alone: a save was killed before it wrote them again."""
+        last, best = read_progress(self.last), read_progress(self.best)
+        return "epoch" in last and "step" not in last and last["epoch"] == last.get("best_epoch") != best.get("epoch")
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return self.last.exists() or self.previous.exists()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return read_mapping(self.files / "config.yaml")
+
+    @property
+    def pair(self) -> dict[str, Any]:
+        """Descriptions of "model" and "guide"."""
+        return read_mapping(self.files / "model.yaml")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        file = self.files / "environment.json"
+        content = read_mapping(file)
+        return check_kinds(content, file, command=str, commit=(str, type(None)), machine=str, versions=dict)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
+        return read_rows(self.files / "metrics.csv", _COLUMNS)
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The record of the last evaluation on all test images, if there is one."""
+        file = self.files / "evaluation.json"
+        if not file.is_file():
+            return None
+        return check_kinds(read_mapping(file), file, epochs=(int, float), negative_elbo=dict, negative_iwae=dict)
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""
+        seconds = [{key: row[key] for key in ("epoch", "seconds")} for row in rows]
+        metrics = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        write_whole(self.files / "seconds.csv", as_csv(seconds))
+        write_whole(self.files / "metrics.csv", as_csv(metrics))
+
+    def write_result(self, name: str, content: bytes | str) -> None:
+        """Write what was found out about this run into its folder.
+
+        Raises:
+            RunError: if the folder holds another run by now.
+            OSError: if it cannot be written.
+        """
+        self.check_unchanged()
+        remove_unfinished_results(self.path)
+        write_whole(self.path / name, content)
+
+    def seconds(self) -> list[float]:
+        """What each epoch took."""
+        return [row["seconds"] for row in read_rows(self.files / "seconds.csv", {"epoch", "seconds"})]
+
+    @property
+    def minutes(self) -> float:
+        """Training time so far."""
+        return sum(self.seconds()) / 60

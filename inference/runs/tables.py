@@ -1,0 +1,40 @@
+"""Tables of numbers in a run folder."""
+
+import csv
+import io
+from pathlib import Path
+
+from inference.runs.folder import RunError
+
+_LARGEST = 100_000_000  # bytes
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """A table with the columns of its first row."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
+    """The rows of a table, one for each epoch from the first on.
+
+    Raises:
+        RunError: if it is not one.
+    """
+    if not file.is_file():
+        return []
+    if file.stat().st_size > _LARGEST:
+        raise RunError(f"{file} is damaged: no table of a run is larger than {_LARGEST:,} bytes")
+    try:
+        with file.open(newline="") as lines:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise RunError(f"{file} is damaged: every row must hold a number for every column") from error
+    if rows and not rows[0].keys() >= columns:
+        raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
+    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+        raise RunError(f"{file} is damaged: its rows must be those of the epochs 1, 2, ..., each once and in order")
+    return rows

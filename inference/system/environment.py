@@ -1,0 +1,49 @@
+"""What ran where: for the record of a run or a result."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.system.processes import rank_and_size
+
+_PACKAGES = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Command, time, commit, machine and versions, for the record."""
+    return {
+        "command": " ".join(["python", *sys.argv]).encode(errors="backslashreplace").decode(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "processes": rank_and_size()[1],
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {_accelerator()}",
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _accelerator() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() or None

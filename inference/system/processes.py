@@ -1,0 +1,125 @@
+"""Several processes of one run: who this one is, and what each of them has, put together."""
+
+import atexit
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from inference.system.devices import BACKENDS, find_device
+
+Value = TypeVar("Value")
+
+
+class ProcessError(RuntimeError):
+    """Another process of the run has failed, or cannot be reached."""
+
+
+def join_processes(device: str = "auto", *, cpu: bool = False) -> tuple[int, int]:
+    """Meet the other processes that ``torchrun`` has started; (rank, how many).
+
+    They talk through gloo about what CPUs hold, through nccl about NVIDIA GPUs.  This process leaves
+    them when it ends.
+
+    Args:
+        device: where the work is to be done, see :func:`~inference.system.devices.find_device`.
+        cpu: the same as the device "cpu".
+
+    Raises:
+        ValueError: if the device is not there.
+        ProcessError: if others were started, but did not come.
+    """
+    expected = int(os.environ.get("WORLD_SIZE", 1))
+    if expected > 1 and distributed.is_available() and not distributed.is_initialized():
+        place = find_device("cpu" if cpu else device)
+        if place.index is not None:
+            torch.get_device_module(place).set_device(place)
+        distributed.init_process_group(BACKENDS[place.type])
+        atexit.register(leave_processes)  # its threads, left to themselves, may abort a process that ends
+    rank, size = rank_and_size()
+    if expected > 1 and size != expected:  # each would train by itself, and all write to the same run
+        raise ProcessError(f"{expected} processes were started together, but this one is in a group of {size}")
+    return rank, size
+
+
+def leave_processes() -> None:
+    """Leave the group of processes, if there is one."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def others_awaited() -> Iterator[None]:
+    """Within, a connection to another process that breaks off is told as the failure of that process.
+
+    Raises:
+        ProcessError: in place of what the library for the connection raises: nccl an error of a type of
+            its own, gloo a RuntimeError like any other, but for the file of its sources that it names.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        from_gloo = type(error) is RuntimeError and "/gloo/transport/" in str(error)
+        if rank_and_size()[1] > 1 and (from_gloo or isinstance(error, distributed.DistError)):
+            raise ProcessError("another process has failed: its message says why") from error
+        raise
+
+
+def rank_and_size() -> tuple[int, int]:
+    """The number of this process among all, and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def share_of(count: int) -> Tensor:
+    """The indices below ``count`` that fall to this process: every n-th one.
+
+    Raises:
+        ValueError: if there are fewer than processes.
+    """
+    rank, size = rank_and_size()
+    if count < size:
+        raise ValueError(f"{count} images cannot be shared by {size} processes: start at most {count}")
+    return torch.arange(rank, count, size)
+
+
+def of_every_process(value: Value) -> list[Value]:
+    """The values that all processes give here, in order; all must come to this point."""
+    _, size = rank_and_size()
+    if size == 1:
+        return [value]
+    values: list[Value | None] = [None] * size
+    with others_awaited():
+        distributed.all_gather_object(values, value)
+    return values  # type: ignore[return-value]
+
+
+def mean_of_processes(value: Tensor) -> Tensor:
+    """The mean of what all processes give here, without a gradient; all must come to this point.
+
+    Raises:
+        NotImplementedError: if a graph is being recorded, which cannot ask the others.
+    """
+    _, size = rank_and_size()
+    if size == 1:
+        return value.detach()
+    if get_proxy_mode() is not None:
+        raise NotImplementedError("a mean of all processes cannot be recorded in a graph")
+    total = value.detach().clone()
+    with others_awaited():
+        distributed.all_reduce(total)
+    return total / size
+
+
+def shares_joined(share: Tensor) -> Tensor:
+    """One value for each index, (count,), from every process's values of its :func:`share_of` them."""
+    shares = of_every_process(share.cpu())
+    joined = torch.empty(sum(map(len, shares)), dtype=share.dtype)
+    for rank, values in enumerate(shares):
+        joined[rank :: len(shares)] = values
+    return joined

@@ -1,0 +1,1 @@
+"""Fitting a pair: the loop, its steps, settings and history."""

@@ -1,0 +1,111 @@
+"""The settings of a training run."""
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+
+from inference.system.devices import check_device, find_device
+from inference.training.schedules import SCHEDULES
+
+_STEPS_WORTH_COMPILING = 3000  # at some 4 ms gained a step, the 10 s that compilation takes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the training.
+
+    Args:
+        epochs: passes over the training images.
+        batch_size: images in a step.
+        lr: the largest learning rate of Adam.
+        schedule: how the learning rate changes over the run.
+        weight_decay: decoupled weight decay (AdamW), per unit of learning rate.
+        clip_norm: largest norm of the gradient; not clipped if not given.
+        on_nonfinite: what to do at a loss or gradient that is NaN or infinite: stop, or skip the step; in
+            neither case does it change a weight.
+        seed: of everything random.
+        num_validation: training images held out to choose the best epoch by.
+        patience: stop after this many epochs without a better validation negative ELBO.
+        full_train_pass: measure the training images in a second pass after each epoch, not along the way.
+        device: "auto" takes a GPU where there is one, else "cpu"; or "cuda", "cuda:1" (the second GPU), "mps".
+        mixed_precision: arithmetic of the forward pass; fp16 on a GPU alone.  It rounds draws too where a
+            distribution of your own multiplies matrices to make them, as Pyro's ``MultivariateNormal`` does:
+            call it without autocast.
+        compile: run the steps as one compiled graph; "auto" does from 3000 steps on, which earn back the
+            time that it takes to compile, but not with fp16.
+        tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
+        tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
+
+    Raises:
+        ValueError, TypeError: if a setting is out of its range, or two contradict one another.
+    """
+
+    epochs: int = 100
+    batch_size: int = 200
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    seed: int = 0
+    num_validation: int = 0
+    patience: int | None = None
+    full_train_pass: bool = False
+    device: str = "auto"
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    compile: Literal["auto", "on", "off"] = "auto"
+    tf32: bool = False
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        if self.compile == "on" and self.mixed_precision == "fp16":
+            raise ValueError("compile 'on' does not go with mixed_precision fp16, whose gradients are scaled: use bf16")
+        for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
+            if not getattr(self, name) >= low:
+                raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
+            if not getattr(self, name) < 2**63:  # what a computer counts by
+                raise ValueError(f"{name} must be below 2^63; got {getattr(self, name)}")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr must be a positive number; got {self.lr}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
+        if self.tensorboard and find_spec("tensorboard") is None:
+            raise ValueError("tensorboard is not installed: install it (pip install tensorboard), or leave it out")
+        if self.patience is not None and (self.patience < 1 or not self.num_validation):
+            raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
+
+    def find_device(self) -> torch.device:
+        """The device to train on.
+
+        Raises:
+            ValueError: if there is none such here, or it has no such arithmetic.
+        """
+        device = find_device(self.device)
+        if self.mixed_precision == "fp16" and device.type == "cpu":
+            raise ValueError("mixed_precision fp16 needs a GPU, and the device is the CPU: use bf16, or no")
+        return device
+
+    def check_holds_out_fewer_than(self, num_images: int) -> None:
+        """Make sure that some training images are left.
+
+        Raises:
+            ValueError: if not.
+        """
+        if self.num_validation >= num_images:
+            raise ValueError(
+                f"num_validation must be below the {num_images} training images; got {self.num_validation}"
+            )
+
+    def compiles(self, steps: int) -> bool:
+        """Whether a run of so many steps is compiled; gradients that are scaled for fp16 cannot be."""
+        if self.mixed_precision == "fp16":
+            return False
+        return self.compile == "on" or (self.compile == "auto" and steps >= _STEPS_WORTH_COMPILING)
+
+    def lr_at(self, progress: float) -> float:
+        """The learning rate after a fraction of the run's steps."""
+        return self.lr * SCHEDULES[self.schedule](progress)

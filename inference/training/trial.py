@@ -1,0 +1,77 @@
+"""Try a pair on a few images before hours are spent on it."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor, nn
+
+from inference.data.images import Images
+from inference.objectives.with_terms import Objective
+from inference.programs.checks import check_levels, check_takes_labels
+from inference.programs.evaluation_mode import evaluating
+from inference.programs.misfits import CheckedSites, told, why_not
+from inference.programs.param_store import ParameterSites, param_store_as_it_was
+from inference.programs.support import check_observed
+from inference.programs.terms import check_plates, draw_traces
+from inference.system.randomness import generators_as_they_were
+from inference.system.switches import validating
+
+
+def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
+    """Run the loss once on a few images, with Pyro's own checks on, and leave everything as it was.
+
+    Returns the names of the parameters that it does not depend on.
+
+    Raises:
+        ValueError: if model, guide, images and objective do not fit together; one line says how.
+    """
+    check_levels(model, images)
+    check_levels(guide, images, half="guide")
+    if images.conditional:
+        check_takes_labels(model, guide)
+    data: list[Tensor] = []
+    try:
+        with (
+            evaluating(model, guide),
+            validating(True),
+            param_store_as_it_was(),
+            generators_as_they_were(),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # told in one line below
+            warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
+            device = next(model.parameters(), images.pixels).device
+            data = [part.to(device) for part in images.arguments(_telling(images))]
+            _check_shown(model, guide, *data)
+            with ParameterSites() as sites, CheckedSites(len(data[0])):
+                loss, _ = Objective(objective, model, guide)(*data)
+    except Exception as error:  # a user's own programs may raise anything
+        raise ValueError(
+            (why_not(model, guide, *data) if data else None)
+            or f"model, guide and objective cannot be run together: {told(error, model, guide)}"
+        ) from error
+    sites.check_held_by([*model.parameters(), *guide.parameters()])
+    if not loss.requires_grad:
+        raise ValueError("the loss depends on no parameter: there is nothing to train")
+    trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+
+
+@torch.no_grad()
+def _check_shown(model: Callable, guide: Callable, *data: Tensor) -> None:
+    try:
+        model_trace, guide_trace = draw_traces(model, guide, *data)
+    except Exception:  # of programs that do not fit together the loss says more
+        return
+    check_plates(len(data[0]), model_trace, guide_trace)
+    check_observed(model_trace)
+
+
+def _telling(images: Images) -> Tensor:
+    """The first two images, and those of the darkest and the brightest pixel: the model is to take all of them."""
+    pixels = images.pixels.flatten(1)
+    index = [0, min(1, len(images) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
+    return torch.tensor(sorted(set(index)), device=pixels.device)

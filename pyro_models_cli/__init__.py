@@ -1,0 +1,1 @@
+"""The command line: ``pyro-models train-vae ...``, or ``python scripts/train_vae.py ...``."""

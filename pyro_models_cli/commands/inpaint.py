@@ -1,0 +1,102 @@
+"""Complete images of which a part is missing, by Hamiltonian Monte Carlo in a trained flow's base space."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyro
+import torch
+from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
+from pyro.infer.autoguide import AutoDelta, init_to_sample, init_to_value
+from pyro.optim import Adam
+from torch import Tensor
+
+from inference import Images, set_seed
+from inference.system.files import try_writing
+from inference.system.progress import Bar
+from pyro_models import FlowModel, Inpainting
+from pyro_models_cli.parser import Parser
+from pyro_models_cli.trained import add_run_options, images_of, load_pair, write_picture
+
+SHOWN = 6  # completions of an image in the figure
+# what is seen of an image of H x W pixels
+KNOWN = {
+    "top": lambda h, w: torch.arange(h)[:, None].expand(h, w) < h / 2,
+    "left": lambda h, w: torch.arange(w).expand(h, w) < w / 2,
+    "frame": lambda h, w: ~(_middle(h)[:, None] & _middle(w)),
+    "scattered": lambda h, w: torch.rand(h, w) < 0.25,
+}
+
+
+def _middle(size: int) -> Tensor:
+    return (2 * torch.arange(size) + 1 - size).abs() < size / 2
+
+
+def command() -> None:
+    parser = Parser(description=__doc__)
+    add_run_options(parser)
+    parser.add_argument("--known", choices=list(KNOWN), default="top", help="the pixels that are seen")
+    parser.add_argument("--num_images", type=int, default=5, help="the first test images")
+    parser.add_argument("--num_chains", type=int, default=3, help="chains of the sampler, from unlike starts")
+    parser.add_argument("--num_samples", type=int, default=50, help="draws of each chain")
+    parser.add_argument("--warm_up", type=int, default=50, help="earlier draws, to adapt the sampler; not kept")
+    parser.add_argument("--noise", type=float, default=0.3, help="standard deviation of the seen pixels' logits")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument("--out", type=str | None, default=None, help="PNG file; by default figures/inpainting.png")
+    options = parser.parse()
+    for name, least in (("num_images", 1), ("num_chains", 1), ("num_samples", 1), ("warm_up", 0)):
+        if options[name] < least:
+            raise ValueError(f"{name} must be at least {least}; got {options[name]}")
+    out = Path(options.out) if options.out else Path(options.run) / "figures" / "inpainting.png"
+    if out.suffix != ".png":
+        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
+
+    pair, device = load_pair(options)
+    if not isinstance(pair.model, FlowModel):
+        raise ValueError(f"only a flow's run can be inpainted; {options.run} is one of a {type(pair.model).__name__}")
+    test = images_of(pair.config, options.data_root)[1].to(device)
+    try_writing(out)
+    set_seed(options.seed)
+    known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape).to(device)
+    model = Inpainting(pair.model, known, options.noise).requires_grad_(False)
+    count = min(options.num_images, len(test))
+    rows = []
+    with Bar("inpainting", count * options.num_chains * (options.warm_up + options.num_samples), "draws") as bar:
+        for i in range(count):
+            data = test.arguments(slice(i, i + 1))  # with its label, for a conditional flow
+            draws = []
+            for _ in range(options.num_chains):
+                draws.append(complete(model, options.num_samples, options.warm_up, *data, drawn=bar.update))
+            rows.append(row(data[0][0], known, torch.cat(draws), test))
+
+    from pyro_models_cli.report.figures import image_grid  # matplotlib is slow to import
+
+    write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
+    given = ", given its label" if model.model.num_classes else ""
+    print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
+
+
+def complete(
+    model: Inpainting, num_samples: int, warm_up: int, *data: Tensor, drawn: Callable[[], object] = lambda: None
+) -> Tensor:
+    """Draws of one whole image given its known pixels, (num_samples, C, H, W).
+
+    The chain starts where gradient ascent on the posterior ends, from a draw of the prior.  ``drawn`` is called
+    after each draw.
+    """
+    with pyro.validation_enabled(False):
+        pyro.clear_param_store()
+        mode = AutoDelta(model, init_loc_fn=init_to_sample)
+        svi = SVI(model, mode, Adam({"lr": 0.05}), Trace_ELBO())
+        for _ in range(300):
+            svi.step(*data)
+        kernel = NUTS(model, init_strategy=init_to_value(values=mode.median(*data)), max_tree_depth=6)
+        chain = MCMC(kernel, num_samples, warm_up, disable_progbar=True, hook_fn=lambda *_: drawn())
+        chain.run(*data)
+        return Predictive(model, chain.get_samples(), return_sites=["_RETURN"])(*data)["_RETURN"][:, 0]
+
+
+def row(x: Tensor, known: Tensor, draws: Tensor, images: Images) -> Tensor:
+    """An image, what is seen of it, some completions and the mean of all, as intensities."""
+    grey = torch.where(known, x, (images.levels - 1) / 2)
+    some = draws[torch.linspace(0, len(draws) - 1, min(SHOWN, len(draws))).long()]
+    return torch.stack([x, grey, *some, draws.mean(0)]) / (images.levels - 1)

@@ -1,0 +1,89 @@
+"""Configuration files, which may come from anybody: read as the plain options that a person could have typed."""
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from inference import RunError, read_mapping
+from inference.runs.build import check_may_import
+from inference.runs.parts import find_part
+
+TYPED_ALONE = {"help", "config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
+_PLAIN = str | int | float | None  # and bool, which is an int
+
+
+class Configuration:
+    """The options in a file.
+
+    Args:
+        file: YAML, such as a run's config.yaml.
+        options: names of the options that it may give.
+        roles: those of them that name parts.
+        allowed: packages whose classes it may name beside this project's parts.
+
+    Raises:
+        ValueError: if it is no plain mapping of options, or names other classes.
+    """
+
+    def __init__(
+        self, file: str | Path, options: Collection[str], roles: Collection[str], allowed: Sequence[str]
+    ) -> None:
+        self.file = file
+        self.parts: dict[str, dict[str, Any]] = {}  # {"class_path": ..., "init_args": ...} by role
+        self.plain: dict[str, Any] = {}
+        try:
+            content = read_mapping(Path(file))
+        except RunError as error:
+            raise ValueError(str(error)) from error
+        for name, value in content.items():
+            if name in TYPED_ALONE:
+                raise ValueError(f"{file} asks for {name}, which is for the command line alone: take it out")
+            if name in roles:
+                self.parts[name] = self._part(name, value, allowed)
+            elif name not in options:
+                raise ValueError(f"{file} has an option {name!r}, which is not known here: --help lists those that are")
+            elif not _is_plain(value):
+                raise ValueError(f"{file} has {name} of a form that is no option's: expected plain names and numbers")
+            else:
+                self.plain[name] = value
+        self.plain.pop("out", None)  # where to write is for the command line to say
+
+    def _part(self, role: str, value: Any, allowed: Sequence[str]) -> dict[str, Any]:
+        described = {"class_path": value} if isinstance(value, str) else value
+        path = described.get("class_path") if isinstance(described, dict) else None
+        if not isinstance(path, str) or not described.keys() <= {"class_path", "init_args"}:
+            raise ValueError(f"{self.file} must describe its {role} by class_path and init_args alone")
+        try:
+            if find_part(path) is None:
+                check_may_import(path, allowed)
+        except ValueError as error:
+            raise ValueError(f"{self.file}, {role}: {error}") from error
+        arguments = described.get("init_args") or {}
+        if not isinstance(arguments, dict) or not all(_is_plain(item) for item in arguments.values()):
+            raise ValueError(f"{self.file} must give the options of its {role} as plain names and numbers")
+        odd = [name for name in arguments if not name.isidentifier()]
+        if odd:
+            raise ValueError(f"{self.file} gives its {role} an option {odd[0]!r}, which is none")
+        return {"class_path": path, "init_args": arguments}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value stands for itself; a text that YAML would read as more than a text does not."""
+    if isinstance(value, list):
+        return all(not isinstance(item, list) and _is_plain(item) for item in value)
+    return isinstance(value, _PLAIN) and not (isinstance(value, str) and value.lstrip()[:1] in set("[{&*!|>@`%"))
+
+
+def as_typed(name: str, value: Any) -> str:
+    """The word of a command line that gives an option a plain value."""
+    return f"--{name}={value if isinstance(value, str) else _text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}[repr(value)]
+    return json.dumps(value)

@@ -1,0 +1,1 @@
+"""The HTML report: its sections, pictures and plots."""

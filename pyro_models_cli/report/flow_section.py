@@ -1,0 +1,124 @@
+"""What a report says of a flow."""
+
+import torch
+from torch import nn
+
+from inference import Images, Pair, Run
+from pyro_models import Flow, FlowModel
+from pyro_models_cli.report.figures import against_normal, curves, image_grid
+from pyro_models_cli.report.flow_pictures import base_points, between, draw_at, with_other_labels
+from pyro_models_cli.report.pictures import draw, each_class, to_unit
+from pyro_models_cli.report.sections import (
+    SAMPLES,
+    STEPS,
+    Figure,
+    Section,
+    Table,
+    bounds,
+    dims,
+    measured,
+    section,
+    sizes,
+    trained,
+)
+
+BASE_IMAGES = 1000
+TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
+
+
+@section.register
+def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Section:
+    rows = run.metrics()
+    name = test.name.split()[0]
+    blocks: list[Figure | Table] = [
+        Figure(
+            "realnvp_curves",
+            curves(rows, {"bits_per_dim": "negative ELBO (bits per dimension)"}),
+            f"RealNVP on {name}: train and test loss by epoch, as means "
+            f"over all batches; {sizes(train, test)}, {test.levels} grey levels, one draw of the dequantisation "
+            "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+        ),
+        *bounds(run, pair),
+        *(_by_label if model.num_classes else _random)(model, pair, test),
+    ]
+    given = " given the label" if model.num_classes else ""
+    if isinstance(model.flow, Flow):  # not any module that returns a distribution
+        blocks += _base_space(model, pair, test)
+    return Section(
+        f"RealNVP on {name}{given}",
+        f"A flow {_form(model.flow)} over {dims(test)} intensities{given}, with the "
+        f"dequantiser {type(pair.guide).__name__} as its guide, {trained(run, pair)}.",
+        blocks,
+        [
+            f"A pixel is one of {test.levels} levels; the model's probability of an image{given} is the integral of "
+            "the flow's density over the cell of its pixels, which the dequantiser bounds from below.",
+            "Bits per dimension are that bound's nats, divided by the number of pixels and log 2.",
+            "The base distribution is a standard normal.",
+            *measured(run),
+        ],
+    )
+
+
+def _form(flow: nn.Module) -> str:
+    return f"of {len(flow.transforms)} transforms" if isinstance(flow, Flow) else f"({type(flow).__name__})"
+
+
+def _base_space(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    return [
+        Figure(
+            "realnvp_temperatures",
+            image_grid(torch.cat([to_unit(model, draw_at(model, t, STEPS)) for t in TEMPERATURES]), columns=STEPS),
+            f"Samples with the base narrowed to standard deviations {', '.join(map(str, TEMPERATURES))}, from the top: "
+            "lower temperatures keep to what is likely.",
+        ),
+        Figure(
+            "realnvp_base",
+            against_normal(base_points(pair, *test.arguments(slice(BASE_IMAGES)))),
+            f"The first {min(BASE_IMAGES, len(test)):,} test images in the base space, where a perfect flow would make "
+            "them standard normal. Left: all coordinates together; right: the standard deviation of each coordinate "
+            "over these images, in order.",
+        ),
+    ]
+
+
+def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    samples = Figure(
+        "realnvp_samples",
+        image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
+        f"{SAMPLES} random samples from the trained flow, as integer pixels.",
+    )
+    if not isinstance(model.flow, Flow):
+        return [samples]
+    x = test.observe(slice(10))
+    path = between(pair, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    return [
+        samples,
+        Figure(
+            "realnvp_interpolation",
+            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
+            "Each row: images along the great circle between the base-space points of two test images.",
+        ),
+    ]
+
+
+def _by_label(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+    labels = each_class(model, STEPS)
+    figures = [
+        Figure(
+            "realnvp_samples",
+            image_grid(to_unit(model, draw(model, len(labels), labels)), columns=STEPS, rows=range(model.num_classes)),
+            "Random samples from the trained flow, as integer pixels; each row given the label beside it.",
+        )
+    ]
+    if isinstance(model.flow, Flow):
+        x, given = test.arguments(slice(5))
+        rows = torch.cat([x[None], with_other_labels(pair, x, given)]).transpose(0, 1)
+        figures.append(
+            Figure(
+                "realnvp_other_labels",
+                image_grid(to_unit(model, rows.flatten(0, 1)), columns=rows.shape[1]),
+                f"Each row: a test image, then what its base-space point becomes given the labels 0 to "
+                f"{model.num_classes - 1} in turn; its own label gives the image back.",
+            )
+        )
+    return figures

@@ -1,0 +1,103 @@
+"""What a report says of a variational autoencoder."""
+
+import torch
+
+from inference import Images, Pair, Run
+from pyro_models import VAE, AutoregressivePixels
+from pyro_models_cli.report.figures import curves, image_grid
+from pyro_models_cli.report.pictures import draw, each_class, to_unit
+from pyro_models_cli.report.sections import (
+    SAMPLES,
+    STEPS,
+    Figure,
+    Section,
+    Table,
+    binarisation,
+    bounds,
+    last_batch,
+    measured,
+    section,
+    sizes,
+    trained,
+)
+from pyro_models_cli.report.vae_pictures import between, reconstruct, traverse
+
+
+@section.register
+def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
+    rows = run.metrics()
+    panels = {"negative_elbo": "negative ELBO (nats)", "kl": "KL (nats)", "reconstruction": "reconstruction (nats)"}
+    name, how = test.name.split()[0], test.binarisation
+    data = test.arguments(slice(SAMPLES))
+    grey = test.pixels[:SAMPLES] / (test.levels - 1)
+    seen = to_unit(model, torch.cat([data[0], reconstruct(pair, *data)]))
+    path = between(pair, *test.arguments(slice(10)), steps=STEPS).transpose(0, 1)
+    moved, dims = traverse(pair, *test.arguments(slice(1000)), num_dims=6, steps=STEPS)
+    labels = each_class(model, STEPS)
+    given = " given the label" if model.num_classes else ""
+    shown, how_pixels = "pixel probabilities" if model.levels == 2 else "mean intensities", "independent given the code"
+    if isinstance(model.likelihood, AutoregressivePixels):
+        shown, how_pixels = "draws", "each drawn given the code and the pixels before it"
+    blocks: list[Figure | Table] = [
+        Figure(
+            "vae_curves",
+            curves(rows, panels),
+            f"VAE on {name}: negative ELBO, KL term and reconstruction loss by epoch, in nats per image, as means "
+            f"over all batches of the epoch; {sizes(train, test)}, {_how(how)}, one draw of the code an "
+            "image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+        ),
+        Figure(
+            "vae_curves_last_batch",
+            curves(rows, panels, last_batch=True),
+            "The same three quantities on the last batch of each epoch alone: noisier, since these batches hold "
+            f"{last_batch(train, pair)} training and {last_batch(test, pair)} test images. The last test batch is "
+            "always of the same images, whose level may differ from that of all.",
+        ),
+        *bounds(run, pair),
+        Figure(
+            "vae_samples",
+            image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75)
+            if labels is None
+            else image_grid(to_unit(model, draw(model, len(labels), labels)), STEPS, rows=range(model.num_classes)),
+            f"Images from the trained VAE: {shown} for codes drawn from the prior"
+            + ("." if labels is None else "; each row given the label beside it."),
+        ),
+        Figure(
+            "vae_reconstructions",
+            image_grid(torch.cat([grey, seen]), columns=SAMPLES),
+            f"The first {SAMPLES} test images; below each what the model sees of it ({_how(how)}), and its "
+            "reconstruction from one draw of the code.",
+        ),
+        Figure(
+            "vae_interpolation",
+            image_grid(to_unit(model, path.flatten(0, 1)), columns=STEPS),
+            f"Each row: {shown} along the straight line between the mean codes of two test images"
+            + ("." if labels is None else ", given the label of the first."),
+        ),
+        Figure(
+            "vae_traversal",
+            image_grid(to_unit(model, moved.flatten(0, 1)), columns=STEPS),
+            "Latent traversal: each row moves one coordinate of the first test image's code from -3 to 3: "
+            f"coordinates {', '.join(map(str, dims))} from the top, whose posterior means vary most over the first "
+            f"{min(1000, len(test)):,} test images.",
+        ),
+    ]
+    prior, pixels = type(model.prior).__name__, type(model.likelihood).__name__
+    return Section(
+        f"Variational autoencoder on {name}{given}",
+        f"A {type(model).__name__} with prior {prior} and likelihood {pixels}{given}, and as its guide the amortised "
+        f"{type(pair.guide).__name__} over {pair.config['latent_dim']} latent dimensions, {trained(run, pair)}.",
+        blocks,
+        [
+            f"Pixels take {model.levels} values and are {how_pixels}.",
+            *binarisation(how),
+            "The negative ELBO is the KL term plus the reconstruction loss of one draw of the code; the KL term is in "
+            "closed form where one is known.",
+            "Importance-weighted bounds use the densities of the drawn codes, never the closed-form KL.",
+            *measured(run),
+        ],
+    )
+
+
+def _how(binarisation: str) -> str:
+    return "integer pixels" if binarisation == "none" else f"{binarisation} binarisation"

@@ -1,0 +1,198 @@
+"""Write the tables of results into README.md and docs/scaling.md from results/*.json."""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_models_cli.rows import active_of
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- results: written by tools/readme_table.py -->", "<!-- end of results -->"
+
+
+# tables that one script makes whole
+ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
+COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
+
+
+def table(results: Path) -> str:
+    """The results as Markdown."""
+    source, vae = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist"))
+    zoo, collapse = (_read(results / f"{name}.json") for name in ("vae_zoo_mnist", "collapse_digits"))
+    flows = [_read(file) for file in results.glob("realnvp_*_mnist.json")]
+    flows.sort(key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
+    bench = _read(results / "bench.json")
+    commands = [command for record in (vae, *flows) for command in record["command"].split(" && ")]
+    tables = [vae_table(vae, source), zoo_table(zoo), collapse_table(collapse), flow_table(flows), bench_table(bench)]
+    return "\n\n".join(
+        [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, bench["command"], "```"])]
+    )
+
+
+def _markdown(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
+    return "\n".join([caption, "", lines[0].replace("|  |", "| |"), "|---" * len(header) + "|", *lines[1:]])
+
+
+def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
+    caption = (
+        f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
+        f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
+        f"({vae['machine']}):"
+    )
+    bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
+    bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
+    rows = [(name, f"**{_with_error(ours, 3)}**", f"{theirs:.2f}") for name, (ours, theirs) in bounds.items()]
+    return _markdown(caption, ("", "this project", "source report"), rows)
+
+
+def zoo_table(zoo: list[dict[str, Any]]) -> str:
+    first = zoo[0]
+    caption = (
+        f"VAEs of two hidden layers of 300 units, one part at a time: nats per image, {first['binarisation']} "
+        f"binarisation, {first['num_test_images']:,} test images, negative log-likelihood by 5000 importance samples ± "
+        f"standard error over images; minutes of training ({first['machine']}):"
+    )
+    header = ("", "prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
+    rows = [
+        (
+            row["name"].replace("_", " "),
+            *(f"`{row[part]}`" for part in ("prior", "guide", "objective")),
+            f"{row['epochs']}",
+            f"{row['minutes']:.0f}",
+            active_of(row),
+            f"{row['negative_elbo']['value']:.2f}",
+            f"**{row['nll_5000']['value']:.2f}** ± {row['nll_5000']['standard_error_over_images']:.2f}",
+        )
+        for row in zoo
+    ]
+    return _markdown(caption, header, rows)
+
+
+def collapse_table(study: list[dict[str, Any]]) -> str:
+    caption = (
+        f"Posterior collapse on the {study[0]['dataset']}, nats per image: beyond its threshold a weight of the "
+        "divergence makes it a stable optimum to ignore the code; weighted is the negative ELBO with that weight:"
+    )
+    header = ("", "threshold", "weight", "active", "KL", "weighted", "negative ELBO", "NLL")
+    rows = [
+        (
+            row["name"],
+            *(f"{row[number]:.2f}" for number in ("threshold", "weight")),
+            active_of(row),
+            *(f"{row[number]:.2f}" for number in ("kl", "weighted")),
+            *(f"{row[bound]['value']:.2f}" for bound in ("negative_elbo", "nll_500")),
+        )
+        for row in study
+    ]
+    return _markdown(caption, header, rows)
+
+
+def flow_table(flows: list[dict[str, Any]]) -> str:
+    caption = (
+        f"RealNVP on MNIST, bits per dimension, {flows[0]['num_test_images']:,} test images with 256 grey levels: the "
+        "importance-weighted bound with 1 and with 8 samples of the dequantisation noise, ± standard error over images:"
+    )
+    rows = [
+        (
+            _part(flow["pair"]["model"]["init_args"]["flow"]),
+            _part(flow["pair"]["guide"]),
+            f"{flow['minutes']:.0f} ({flow['machine']})",
+            _over_images(flow["bits_per_dim"]["1"]),
+            f"**{_over_images(flow['bits_per_dim']['8'])}**",
+        )
+        for flow in flows
+    ]
+    return _markdown(caption, ("flow", "dequantisation", "minutes", "1 sample", "8 samples"), rows)
+
+
+def bench_table(bench: dict[str, Any]) -> str:
+    caption = (
+        "Time of this project as a share of another program's on the same work, side by side in one run: medians, and "
+        f"the quartiles of the repeats' ratios ({bench['machine']}):"
+    )
+    header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
+    rows = [
+        (
+            row["name"],
+            row["ours"],
+            row["other"],
+            *(f"{1000 * row[seconds]:,.1f}" for seconds in ("ours_seconds", "other_seconds")),
+            f"**{row['ratio']:.2f}** ({' to '.join(f'{value:.2f}' for value in row['ratio_quartiles'])})",
+            "" if row["goal"] is None else f"{row['goal']:.2f}",
+        )
+        for row in bench["rows"]
+    ]
+    return _markdown(caption, header, rows)
+
+
+def scaling_table(bench: dict[str, Any]) -> str:
+    """What several processes were measured to do, and what that predicts for more."""
+    group = next(group for group in bench["groups"] if "predictions" in group)
+    seconds = {name: entry["milliseconds"] / 1000 for name, entry in group["programs"].items()}
+    alone = seconds["1 process"]
+    measured = [(name, f"{value:.2f}", f"{alone / value:.2f}") for name, value in sorted(seconds.items())]
+    predicted = [
+        (name, step, *(f"{entry[key]:.2g}" for key in ("step_ms", "all_reduce_ms", "speed_up")))
+        for name, steps in group["predictions"].items()
+        for step, entry in steps.items()
+    ]
+    step = (
+        f"A step takes {group['step_ms']:.1f} ms in one process; two sum their {group['parameters']:,} gradients in "
+        f"{group['all_reduce_ms']:.1f} ms."
+    )
+    header = ("processes", "a step", "step, ms", "all-reduce, ms", "speed-up")
+    parts = (
+        _markdown(f"Measured, {group['what']} ({bench['machine']}):", ("", "seconds", "speed-up"), measured),
+        step,
+        _markdown("Computed, for a step as fast as the measured one and for faster ones:", header, predicted),
+    )
+    return "\n\n".join(parts)
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+def _part(description: dict[str, Any]) -> str:
+    """A part's name and those of its options that a person would choose it by."""
+    name = description["class_path"].rpartition(".")[2]
+    options = description["init_args"]
+    shown = ("pairs", "layers", "scales", "couplings", "hidden", "channels", "blocks")
+    kept = [f"{key} {options[key]}" for key in shown if key in options]
+    kept += ["given the label"] if options.get("context") else []
+    return ", ".join([f"`{name}`", *kept])
+
+
+def _with_error(entry: dict[str, Any], digits: int) -> str:
+    return f"{entry['value']:.{digits}f} ± {entry['standard_error']:.{digits}f}"
+
+
+def _over_images(entry: dict[str, Any]) -> str:
+    return f"{entry['value']:.3f} ± {entry['standard_error_over_images']:.3f}"
+
+
+def with_table(page: str, text: str) -> str:
+    """A page with its results replaced."""
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """The pages that hold results, as they should be."""
+    results = ROOT / "results"
+    texts = {"README.md": table(results), "docs/scaling.md": scaling_table(_read(results / "bench.json"))}
+    return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
+
+
+def write() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for page, content in pages().items():
+        page.write_text(content)
+
+
+if __name__ == "__main__":
+    write()
