@@ -48,7 +48,7 @@ def check_arguments_are_text() -> None:
             raise ValueError(f"{argument!r} is not valid UTF-8: files and folders need other names") from error
 
 
-def _warn(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"{Path(sys.argv[0]).name}: warning: {one_line(str(message))}", file=sys.stderr)
 
 

@@ -87,7 +87,7 @@ def lasting_streams() -> Iterator[Lasting]:
     """Within, printing raises nothing; gives standard output."""
     before = sys.stdout, sys.stderr
     out, err = Lasting(sys.stdout), Lasting(sys.stderr)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield out
     finally:

@@ -15,7 +15,14 @@ from inference.system.devices import find_device
 from inference.system.files import try_writing
 from pyro_models_cli.parser import Parser
 
-_NEEDED = {"dataset": str, "seed": int, "batch_size": int, "lr": (int, float), "schedule": str, "objective": dict}
+_NEEDED: dict[str, Any] = {
+    "dataset": str,
+    "seed": int,
+    "batch_size": int,
+    "lr": (int, float),
+    "schedule": str,
+    "objective": dict,
+}
 
 
 def add_run_options(parser: Parser) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from pyro.infer import ELBO
@@ -83,7 +83,12 @@ def build_and_try(
 
 
 def train_pair(
-    parser: Parser, options: Namespace, pair: dict[str, Any], train: Images, test: Images, show: str
+    parser: Parser,
+    options: Namespace,
+    pair: dict[str, Any],
+    train: Images,
+    test: Images,
+    show: Literal["negative_elbo", "bits_per_dim"],
 ) -> None:
     """Build the pair, try it, open or continue its run folder, fit."""
     settings = settings_of(options)

@@ -66,8 +66,9 @@ def command() -> None:
             set_seed(0)
             images = train.take(slice(options.num_images))
             draws = [images.arguments() for _ in range(max(1, options.num_images // len(images)))]
-            data = [torch.cat(part) for part in zip(*draws, strict=True)]
-            thresholds[key] = collapse_threshold(build(pair, parser.allowed)["model"].likelihood, *data)
+            x, *labels = (torch.cat(part) for part in zip(*draws, strict=True))
+            likelihood = build(pair, parser.allowed)["model"].likelihood
+            thresholds[key] = collapse_threshold(likelihood, x, labels[0] if labels else None)
         return thresholds[key]
 
     check_row("--common", common)

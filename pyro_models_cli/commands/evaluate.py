@@ -85,7 +85,7 @@ def command(argv: Sequence[str] | None = None) -> None:
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
     }
     if test.binarisation == "none":
-        per_dim = bits_per_dim(1.0, test.image_shape)
+        per_dim = float(bits_per_dim(1.0, test.image_shape))
         record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
     if options.num_samples is not None:
         estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)

@@ -7,7 +7,7 @@ import pyro
 import torch
 from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from pyro.infer.autoguide import AutoDelta, init_to_sample, init_to_value
-from pyro.optim import Adam
+from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes one for each of torch's
 from torch import Tensor
 
 from inference import Images, set_seed

@@ -1,8 +1,9 @@
 """Figures: curves of a run and grids of images."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -18,7 +19,7 @@ from inference import import_torchvision, write_whole
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the current folder says, such as to run LaTeX
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -81,7 +82,7 @@ def against_normal(points: Tensor) -> Figure:
     return figure
 
 
-def bars(panels: dict[str, Sequence[float]], label: str) -> Figure:
+def bars(panels: Mapping[str, Sequence[float]], label: str) -> Figure:
     """Numbers in falling order, one panel for each list of them."""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.0), squeeze=False)
@@ -91,7 +92,7 @@ def bars(panels: dict[str, Sequence[float]], label: str) -> Figure:
     return figure
 
 
-def compare(runs: dict[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
+def compare(runs: Mapping[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
     """A curve over epochs for each of several runs, and one number for each as a bar of the same colour."""
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(3, 2))

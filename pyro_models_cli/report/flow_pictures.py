@@ -2,9 +2,8 @@
 
 import torch
 from pyro import poutine
-from torch import Tensor
+from torch import Tensor, nn
 
-from inference import Pair
 from pyro_models import FlowModel, Quantized, great_circle
 from pyro_models_cli.report.pictures import device_of
 
@@ -18,26 +17,26 @@ def draw_at(model: FlowModel, temperature: float, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def base_points(pair: Pair, *data: Tensor) -> Tensor:
+def base_points(model: FlowModel, guide: nn.Module, *data: Tensor) -> Tensor:
     """The base-space points of images, dequantised by the guide: (B, D)."""
-    y = poutine.trace(pair.guide).get_trace(*data).nodes["y"]["value"]
-    return pair.model.intensities(*data[1:]).to_base(y)[0]
+    y = poutine.trace(guide).get_trace(*data).nodes["y"]["value"]
+    return model.intensities(*data[1:]).to_base(y)[0]
 
 
 @torch.no_grad()
-def with_other_labels(pair: Pair, x: Tensor, labels: Tensor) -> Tensor:
+def with_other_labels(model: FlowModel, guide: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
     """The images that the base-space points of x become under each class: (classes, B, C, H, W)."""
-    epsilon = base_points(pair, x, labels)
+    epsilon = base_points(model, guide, x, labels)
     images = []
-    for label in range(pair.model.num_classes):
-        flow = pair.model.intensities(torch.full_like(labels, label))
-        images.append(Quantized(flow.from_base(epsilon), pair.model.levels, len(flow.event_shape)).mean)
+    for label in range(model.num_classes):
+        flow = model.intensities(torch.full_like(labels, label))
+        images.append(Quantized(flow.from_base(epsilon), model.levels, len(flow.event_shape)).mean)
     return torch.stack(images)
 
 
 @torch.no_grad()
-def between(pair: Pair, a: Tensor, b: Tensor, steps: int) -> Tensor:
+def between(model: FlowModel, guide: nn.Module, a: Tensor, b: Tensor, steps: int) -> Tensor:
     """Images on the great circle between the base-space points of a's images and b's: (steps, B, C, H, W)."""
-    path = great_circle(base_points(pair, a), base_points(pair, b), steps)
-    flow = pair.model.intensities()
-    return Quantized(flow.from_base(path), pair.model.levels, len(flow.event_shape)).mean
+    path = great_circle(base_points(model, guide, a), base_points(model, guide, b), steps)
+    flow = model.intensities()
+    return Quantized(flow.from_base(path), model.levels, len(flow.event_shape)).mean

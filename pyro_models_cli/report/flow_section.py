@@ -7,7 +7,7 @@ from inference import Images, Pair, Run
 from pyro_models import Flow, FlowModel
 from pyro_models_cli.report.figures import against_normal, curves, image_grid
 from pyro_models_cli.report.flow_pictures import base_points, between, draw_at, with_other_labels
-from pyro_models_cli.report.pictures import draw, each_class, to_unit
+from pyro_models_cli.report.pictures import device_of, draw, to_unit
 from pyro_models_cli.report.sections import (
     SAMPLES,
     STEPS,
@@ -39,11 +39,11 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
             "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
         ),
         *bounds(run, pair),
-        *(_by_label if model.num_classes else _random)(model, pair, test),
+        *(_by_label if model.num_classes else _random)(model, pair.guide, test),
     ]
     given = " given the label" if model.num_classes else ""
     if isinstance(model.flow, Flow):  # not any module that returns a distribution
-        blocks += _base_space(model, pair, test)
+        blocks += _base_space(model, pair.guide, test)
     return Section(
         f"RealNVP on {name}{given}",
         f"A flow {_form(model.flow)} over {dims(test)} intensities{given}, with the "
@@ -63,7 +63,7 @@ def _form(flow: nn.Module) -> str:
     return f"of {len(flow.transforms)} transforms" if isinstance(flow, Flow) else f"({type(flow).__name__})"
 
 
-def _base_space(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+def _base_space(model: FlowModel, guide: nn.Module, test: Images) -> list[Figure]:
     return [
         Figure(
             "realnvp_temperatures",
@@ -73,7 +73,7 @@ def _base_space(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
         ),
         Figure(
             "realnvp_base",
-            against_normal(base_points(pair, *test.arguments(slice(BASE_IMAGES)))),
+            against_normal(base_points(model, guide, *test.arguments(slice(BASE_IMAGES)))),
             f"The first {min(BASE_IMAGES, len(test)):,} test images in the base space, where a perfect flow would make "
             "them standard normal. Left: all coordinates together; right: the standard deviation of each coordinate "
             "over these images, in order.",
@@ -81,7 +81,7 @@ def _base_space(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
     ]
 
 
-def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
+def _random(model: FlowModel, guide: nn.Module, test: Images) -> list[Figure]:
     samples = Figure(
         "realnvp_samples",
         image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
@@ -90,7 +90,7 @@ def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
     if not isinstance(model.flow, Flow):
         return [samples]
     x = test.observe(slice(10))
-    path = between(pair, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    path = between(model, guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
     return [
         samples,
         Figure(
@@ -101,8 +101,8 @@ def _random(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
     ]
 
 
-def _by_label(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
-    labels = each_class(model, STEPS)
+def _by_label(model: FlowModel, guide: nn.Module, test: Images) -> list[Figure]:
+    labels = torch.arange(model.num_classes, device=device_of(model)).repeat_interleave(STEPS)
     figures = [
         Figure(
             "realnvp_samples",
@@ -112,7 +112,7 @@ def _by_label(model: FlowModel, pair: Pair, test: Images) -> list[Figure]:
     ]
     if isinstance(model.flow, Flow):
         x, given = test.arguments(slice(5))
-        rows = torch.cat([x[None], with_other_labels(pair, x, given)]).transpose(0, 1)
+        rows = torch.cat([x[None], with_other_labels(model, guide, x, given)]).transpose(0, 1)
         figures.append(
             Figure(
                 "realnvp_other_labels",

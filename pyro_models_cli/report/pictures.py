@@ -1,12 +1,14 @@
 """Images made with a trained model: (N, C, H, W), on the model's own scale."""
 
+from typing import Any, cast
+
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 
-def to_unit(model: nn.Module, images: Tensor) -> Tensor:
+def to_unit(model: Any, images: Tensor) -> Tensor:
     """Images of the model as intensities from 0 to 1."""
     return images / (model.levels - 1)
 
@@ -15,7 +17,12 @@ def to_unit(model: nn.Module, images: Tensor) -> Tensor:
 def draw(model: nn.Module, count: int, labels: Tensor | None = None) -> Tensor:
     """p(x | latent), see :func:`shown`, for latents drawn from the model, given the labels if there are any."""
     data = (None,) if labels is None else (None, labels)
-    return shown(poutine.trace(model).get_trace(*data, batch=count).nodes["x"]["fn"])
+    return shown(distribution_at(poutine.trace(model).get_trace(*data, batch=count), "x"))
+
+
+def distribution_at(trace: poutine.Trace, site: str) -> TorchDistribution:
+    """The distribution at a sample site."""
+    return cast(TorchDistribution, trace.nodes[site]["fn"])
 
 
 def shown(images: TorchDistribution) -> Tensor:

@@ -30,9 +30,9 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
     name, how = test.name.split()[0], test.binarisation
     data = test.arguments(slice(SAMPLES))
     grey = test.pixels[:SAMPLES] / (test.levels - 1)
-    seen = to_unit(model, torch.cat([data[0], reconstruct(pair, *data)]))
-    path = between(pair, *test.arguments(slice(10)), steps=STEPS).transpose(0, 1)
-    moved, dims = traverse(pair, *test.arguments(slice(1000)), num_dims=6, steps=STEPS)
+    seen = to_unit(model, torch.cat([data[0], reconstruct(model, pair.guide, *data)]))
+    path = between(model, pair.guide, *test.arguments(slice(10)), steps=STEPS).transpose(0, 1)
+    moved, dims = traverse(model, pair.guide, *test.arguments(slice(1000)), num_dims=6, steps=STEPS)
     labels = each_class(model, STEPS)
     given = " given the label" if model.num_classes else ""
     shown, how_pixels = "pixel probabilities" if model.levels == 2 else "mean intensities", "independent given the code"
