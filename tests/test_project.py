@@ -167,26 +167,43 @@ def test_tables_are_made_from_the_results():
         assert page.read_text() == content, "run python tools/readme_table.py"
 
 
-def test_files_that_the_readme_names_exist():
-    readme = (ROOT / "README.md").read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", readme) for link in link if link]
-    scripts = re.findall(r"scripts/[\w/]+\.(?:py|yaml)", readme)
-    for name in [link for link in links if "://" not in link] + scripts:
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page):
+    text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+    links = [link for found in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", text) for link in found if link]
+    for name in links:
+        assert "://" in name or (folder / name).exists(), name
+    for name in re.findall(r"(?:scripts|tools|benchmarks)/[\w/]+\.(?:py|yaml)", text):
         assert (ROOT / name).exists(), name
+
+
+def test_the_readme_is_short_and_begins_with_code_that_runs():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 150
+    assert lines.index("```python") < 40
 
 
 def test_minimal_svi_fits_on_a_page():
     assert len(Path(ROOT / "scripts" / "minimal_svi.py").read_text().splitlines()) <= 80
 
 
-def test_python_in_the_readme_runs():
-    readme = (ROOT / "README.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
-    assert len(blocks) == 3
+def test_python_in_the_readme_and_the_page_on_parts_runs():
+    first, laplace = blocks_of("README.md")
     names: dict = {}
-    exec(blocks[0], names)
+    exec(first.replace("epochs=20", "epochs=1"), names)
+    assert names["log_w"].shape[0] == 50
+    exec(laplace, names)
     assert names["Laplace"](3, 0.7)().event_shape == (3,)
-    exec(blocks[1].replace("epochs=20", "epochs=1"), names)
+
+    pair, loop = blocks_of("docs/parts.md")
+    exec(pair.replace("epochs=20", "epochs=1"), names)
     before = [p.clone() for p in names["model"].parameters()]
-    exec(blocks[2].replace("guide))", 'guide), backend="eager")'), names)
+    exec(loop.replace("guide))", 'guide), backend="eager")'), names)
     assert all((a != b).any() for a, b in zip(before, names["model"].parameters(), strict=True))
+
+
+def blocks_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)

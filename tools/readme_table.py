@@ -1,4 +1,4 @@
-"""Write the tables of results into README.md and docs/scaling.md from results/*.json."""
+"""Write the tables of results into README.md and docs/ from results/*.json."""
 
 import argparse
 import json
@@ -17,18 +17,53 @@ ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
 COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
 
 
+def headline(results: Path) -> str:
+    """The figures that a newcomer looks for."""
+    source, vae, zoo = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist", "vae_zoo_mnist"))
+    best = min(zoo, key=lambda row: row["nll_5000"]["value"])
+    rows = [
+        ("VAE, negative ELBO", f"{_with_error(vae['negative_elbo'], 2)} nats", f"{source['negative_elbo']:.2f}"),
+        (
+            "VAE, negative IWAE, m = 150",
+            f"{_with_error(vae['negative_iwae']['150'], 2)} nats",
+            f"{source['negative_iwae']['150']:.2f}",
+        ),
+        (
+            f"best VAE (`{best['prior']}`, `{best['guide']}`, `{best['objective']}`), negative log-likelihood",
+            f"{_over_images(best['nll_5000'], 2)} nats",
+            "",
+        ),
+    ]
+    rows += [
+        (
+            f"RealNVP, {_part(flow['pair']['model']['init_args']['flow'])}",
+            f"{_over_images(flow['bits_per_dim']['8'])} bits/dim",
+            "",
+        )
+        for flow in _flows(results)
+    ]
+    return _markdown(
+        f"MNIST, {vae['num_test_images']:,} test images ({vae['machine']}):",
+        ("", "this project", "source report"),
+        rows,
+    )
+
+
 def table(results: Path) -> str:
     """The results as Markdown."""
-    source, vae = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist"))
-    zoo, collapse = (_read(results / f"{name}.json") for name in ("vae_zoo_mnist", "collapse_digits"))
-    flows = [_read(file) for file in results.glob("realnvp_*_mnist.json")]
-    flows.sort(key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
-    bench = _read(results / "bench.json")
+    source, vae, zoo = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist", "vae_zoo_mnist"))
+    flows, bench = _flows(results), _read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in record["command"].split(" && ")]
-    tables = [vae_table(vae, source), zoo_table(zoo), collapse_table(collapse), flow_table(flows), bench_table(bench)]
+    tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
     return "\n\n".join(
         [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, bench["command"], "```"])]
     )
+
+
+def _flows(results: Path) -> list[dict[str, Any]]:
+    """Records of all flows, the best last."""
+    flows = [_read(file) for file in results.glob("realnvp_*_mnist.json")]
+    return sorted(flows, key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
 
 
 def _markdown(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -73,8 +108,8 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
 
 def collapse_table(study: list[dict[str, Any]]) -> str:
     caption = (
-        f"Posterior collapse on the {study[0]['dataset']}, nats per image: beyond its threshold a weight of the "
-        "divergence makes it a stable optimum to ignore the code; weighted is the negative ELBO with that weight:"
+        f"Posterior collapse on the {study[0]['dataset']}, nats per image: above the threshold of the weight of the "
+        "divergence, ignoring the code is a stable optimum; weighted is the negative ELBO with that weight:"
     )
     header = ("", "threshold", "weight", "active", "KL", "weighted", "negative ELBO", "NLL")
     rows = [
@@ -110,8 +145,8 @@ def flow_table(flows: list[dict[str, Any]]) -> str:
 
 def bench_table(bench: dict[str, Any]) -> str:
     caption = (
-        "Time of this project as a share of another program's on the same work, side by side in one run: medians, and "
-        f"the quartiles of the repeats' ratios ({bench['machine']}):"
+        "Time of this project as a share of another program's on the same work, both timed side by side: medians, and "
+        f"the quartiles of the ratios over repeats ({bench['machine']}):"
     )
     header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
     rows = [
@@ -170,8 +205,8 @@ def _with_error(entry: dict[str, Any], digits: int) -> str:
     return f"{entry['value']:.{digits}f} ± {entry['standard_error']:.{digits}f}"
 
 
-def _over_images(entry: dict[str, Any]) -> str:
-    return f"{entry['value']:.3f} ± {entry['standard_error_over_images']:.3f}"
+def _over_images(entry: dict[str, Any], digits: int = 3) -> str:
+    return f"{entry['value']:.{digits}f} ± {entry['standard_error_over_images']:.{digits}f}"
 
 
 def with_table(page: str, text: str) -> str:
@@ -184,7 +219,12 @@ def with_table(page: str, text: str) -> str:
 def pages() -> dict[Path, str]:
     """The pages that hold results, as they should be."""
     results = ROOT / "results"
-    texts = {"README.md": table(results), "docs/scaling.md": scaling_table(_read(results / "bench.json"))}
+    texts = {
+        "README.md": headline(results),
+        "docs/results.md": table(results),
+        "docs/collapse.md": collapse_table(_read(results / "collapse_digits.json")),
+        "docs/scaling.md": scaling_table(_read(results / "bench.json")),
+    }
     return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
 
 
