@@ -9,7 +9,7 @@ from pyro.infer import Trace_ELBO
 from timing import Group, Program, side_by_side
 from torch import Tensor, nn
 
-from inference import CompiledObjective, Objective
+from inference import CompiledELBO, ELBOWithTerms
 from pyro_models import (
     MLP,
     FlowModel,
@@ -110,10 +110,10 @@ def compare(name: str, repeats: int) -> Group:
 def own(name: str, repeats: int) -> Group:
     """A step as ``fit`` takes it, without and with compilation."""
     x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
-    objective = Objective(Trace_ELBO(), model, UniformDequantizer(256))
+    objective = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
     with pyro.validation_enabled(False):
         objective.train()(x)  # initialises itself by the data
-    modules = {THIS: objective, f"{THIS}, compiled": CompiledObjective(objective).train()}
+    modules = {THIS: objective, f"{THIS}, compiled": CompiledELBO(objective).train()}
     times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, repeats)
     return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from inference import describe_environment
+from inference.system.environment import describe_environment
 
 MODULES = ("vae_step", "epoch", "bounds", "flows", "startup", "scaling")
 

@@ -30,7 +30,8 @@ STEPS = {"as measured": 1, "100 times as fast": 100}
 def worker() -> None:
     from vae_peers import HIDDEN, LATENT
 
-    from inference import Images, Settings, fit, join_processes
+    from inference import Images, Settings, fit
+    from inference.system.processes import join_processes
     from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
     rank, size = join_processes(cpu=True)

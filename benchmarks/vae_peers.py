@@ -15,7 +15,7 @@ from pyro.infer.elbo import ELBO
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from inference import CompiledObjective, Objective
+from inference import CompiledELBO, ELBOWithTerms
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 PIXELS, HIDDEN, LATENT, LR = 784, 300, 10, 1e-3
@@ -103,8 +103,8 @@ def this_project(batches: Tensor, compile: bool = False) -> Program:
     shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
     model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
     guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
-    objective: nn.Module = Objective(Trace_ELBO(), model, guide)
-    step = (CompiledObjective(objective) if compile else objective).train()  # type: ignore[arg-type]
+    objective: nn.Module = ELBOWithTerms(Trace_ELBO(), model, guide)
+    step = (CompiledELBO(objective) if compile else objective).train()  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(step.parameters(), LR, weight_decay=0.0, fused=True)
 
     def run() -> None:

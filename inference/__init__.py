@@ -1,55 +1,49 @@
 """Fitting and measuring any pair of Pyro programs, a model and its guide."""
 
-from inference.compilation.compiled import CompiledObjective
-from inference.compilation.graph import CompiledGraph
+import warnings
+from importlib import import_module
+from typing import Any
+
+from inference.compilation.compiled import CompiledELBO
 from inference.compilation.weigher import Weigher
-from inference.data.datasets import DATASETS, DataError, is_there, load_dataset
-from inference.data.images import BINARISATIONS, Images, binarise
-from inference.data.torchvision_ops import import_torchvision
+from inference.data.datasets import DataError, load_dataset
+from inference.data.images import Images, binarise
 from inference.evaluation.bounds import Estimate, negative_bounds
 from inference.evaluation.collapse import collapse_threshold
-from inference.evaluation.diagnostics import Diagnosis, diagnose, effective_sample_size, pareto_k
+from inference.evaluation.diagnostics import Diagnosis, diagnose, effective_sample_share, pareto_k
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
-from inference.objectives.with_terms import Objective
+from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.importance import bits_per_dim, iwae_bound, log_weights
-from inference.programs.terms import Terms, draw_traces, elbo_terms
-from inference.runs.build import build, import_object
+from inference.runs.build import build
 from inference.runs.checkpoint import CheckpointError
 from inference.runs.loading import Pair, load
-from inference.runs.reading import RunError, read_mapping
+from inference.runs.reading import RunError
 from inference.runs.run import Run
 from inference.system.arguments import check_arguments
-from inference.system.environment import describe_environment
-from inference.system.files import write_whole
 from inference.system.interrupts import Interrupted
-from inference.system.processes import join_processes, of_every_process
-from inference.system.randomness import epoch_order, set_seed
-from inference.training.fit import fit, measure
+from inference.system.randomness import set_seed
+from inference.training.fit import fit
 from inference.training.settings import Settings
 from inference.training.trial import check_pair
 
 __all__ = [
-    "BINARISATIONS",
-    "DATASETS",
     "STL",
     "BetaELBO",
     "CheckpointError",
-    "CompiledGraph",
-    "CompiledObjective",
+    "CompiledELBO",
     "DReG",
     "DataError",
     "Diagnosis",
+    "ELBOWithTerms",
     "Estimate",
     "ImageELBO",
     "Images",
     "Interrupted",
-    "Objective",
     "Pair",
     "RenyiELBO",
     "Run",
     "RunError",
     "Settings",
-    "Terms",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
     "Weigher",
@@ -58,28 +52,50 @@ __all__ = [
     "build",
     "check_pair",
     "collapse_threshold",
-    "describe_environment",
     "diagnose",
-    "draw_traces",
-    "effective_sample_size",
-    "elbo_terms",
-    "epoch_order",
+    "effective_sample_share",
     "fit",
-    "import_object",
-    "import_torchvision",
-    "is_there",
     "iwae_bound",
-    "join_processes",
     "load",
     "load_dataset",
     "log_weights",
-    "measure",
     "negative_bounds",
-    "of_every_process",
     "pareto_k",
-    "read_mapping",
     "set_seed",
-    "write_whole",
 ]
 
 check_arguments(globals(), __all__)
+
+# names that users may still import from here: where each one lives now
+_DEPRECATED = {
+    "BINARISATIONS": "inference.data.images.BINARISATIONS",
+    "CompiledGraph": "inference.compilation.graph.CompiledGraph",
+    "CompiledObjective": "inference.CompiledELBO",
+    "DATASETS": "inference.data.datasets.DATASETS",
+    "Objective": "inference.ELBOWithTerms",
+    "Terms": "inference.programs.terms.Terms",
+    "describe_environment": "inference.system.environment.describe_environment",
+    "draw_traces": "inference.programs.terms.draw_traces",
+    "effective_sample_size": "inference.effective_sample_share",
+    "elbo_terms": "inference.programs.terms.elbo_terms",
+    "epoch_order": "inference.system.randomness.epoch_order",
+    "import_object": "inference.runs.build.import_object",
+    "import_torchvision": "inference.data.torchvision_ops.import_torchvision",
+    "is_there": "inference.data.datasets.is_there",
+    "join_processes": "inference.system.processes.join_processes",
+    "measure": "inference.training.fit.measure",
+    "of_every_process": "inference.system.processes.of_every_process",
+    "read_mapping": "inference.runs.reading.read_mapping",
+    "write_whole": "inference.system.files.write_whole",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DEPRECATED:
+        raise AttributeError(f"module 'inference' has no attribute {name!r}")
+    module, _, new_name = _DEPRECATED[name].rpartition(".")
+    warnings.warn(f"inference.{name} is deprecated: use {new_name} from {module}", DeprecationWarning, stacklevel=2)
+    namespace = {new_name: getattr(import_module(module), new_name)}
+    if module != __name__:  # these have their arguments checked already
+        check_arguments(namespace, [new_name])
+    return namespace[new_name]

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference import RunError, read_mapping
+from inference import RunError
 from inference.runs.build import check_may_import
 from inference.runs.parts import find_part
+from inference.runs.reading import read_mapping
 
 TYPED_ALONE = {"help", "config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
 _PLAIN = str | int | float | None  # and bool, which is an int

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inference import Run, read_mapping, write_whole
+from inference import Run
+from inference.runs.reading import read_mapping
+from inference.system.files import write_whole
 from pyro_models_cli.commands import diagnose, evaluate, train_vae
 from pyro_models_cli.trained import images_of
 from pyro_models_cli.training import build_and_try

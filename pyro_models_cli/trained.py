@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from inference import Images, Pair, Run, RunError, binarise, is_there, load, load_dataset
+from inference import Images, Pair, Run, RunError, binarise, load, load_dataset
+from inference.data.datasets import is_there
 from inference.runs.reading import check_kinds
 from inference.system.devices import find_device
 from inference.system.files import try_writing

@@ -10,20 +10,9 @@ from jsonargparse import Namespace
 from pyro.infer import ELBO
 from torch import nn
 
-from inference import (
-    DATASETS,
-    CheckpointError,
-    Images,
-    Run,
-    RunError,
-    Settings,
-    build,
-    check_pair,
-    fit,
-    join_processes,
-    of_every_process,
-    set_seed,
-)
+from inference import CheckpointError, Images, Run, RunError, Settings, build, check_pair, fit, set_seed
+from inference.data.datasets import DATASETS
+from inference.system.processes import join_processes, of_every_process
 from pyro_models_cli.parser import Choice, Parser, config_of, defaults_of, with_defaults
 from pyro_models_cli.trained import images_of
 

@@ -8,7 +8,8 @@ from pyro.infer import SVI, Predictive, Trace_ELBO
 from pyro.optim import Adam
 from torch import nn
 
-from inference import Images, binarise, epoch_order, iwae_bound, load_dataset, log_weights, set_seed
+from inference import Images, binarise, iwae_bound, load_dataset, log_weights, set_seed
+from inference.system.randomness import epoch_order
 from pyro_models import (
     VAE,
     FlowModel,

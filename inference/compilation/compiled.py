@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from inference.compilation.graph import BufferChangedError, CompiledGraph, Named, cause_of, form_of
-from inference.objectives.with_terms import Objective
+from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.param_store import ParameterSites
 from inference.programs.terms import Terms
 
 
-class CompiledObjective(nn.Module):
-    r"""An :class:`Objective` whose loss and gradient come from one graph, recorded once and compiled.
+class CompiledELBO(nn.Module):
+    r"""An :class:`ELBOWithTerms` whose loss and gradient come from one graph, recorded once and compiled.
 
     .. math:: (\theta, x) \mapsto \big(L_\theta(x),\ \mathrm{terms},\ \nabla_\theta L_\theta(x)\big)
 
@@ -37,13 +37,13 @@ class CompiledObjective(nn.Module):
     to find out how many plates they have.
 
     Args:
-        objective: what to compile.
+        eager: what to compile.
         backend: of ``torch.compile``.
     """
 
-    def __init__(self, objective: Objective, backend: str = "inductor") -> None:
+    def __init__(self, eager: ELBOWithTerms, backend: str = "inductor") -> None:
         super().__init__()
-        self.objective = objective
+        self.eager = eager
         self.backend = backend
         self.enabled = True
         self._graph: CompiledGraph | None = None
@@ -51,38 +51,36 @@ class CompiledObjective(nn.Module):
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
-            return self.objective(*data)
+            return self.eager(*data)
         if self._guesses_plates():
-            return self.objective(*data)
+            return self.eager(*data)
         inputs = (self._annealed(data[0]), *data)
         if self._graph is None and self._attempts:
             self._attempts -= 1
             self._graph = self._recorded(inputs)
         graph = self._graph
         if graph is None or graph.form != form_of(inputs):
-            return self.objective(*data)
+            return self.eager(*data)
         if graph.module_changed():
             self._graph = None
             warnings.warn("training goes on without compilation: model or guide were changed", stacklevel=2)
-            return self.objective(*data)
+            return self.eager(*data)
         loss, kl, reconstruction = _Step.apply(graph, inputs, *graph.parameters.values())
         return loss, Terms(kl, reconstruction)
 
     def _guesses_plates(self) -> bool:
         """Whether this call is one in which the estimator finds the plates of the programs by running them."""
-        elbo = self.objective.elbo
+        elbo = self.eager.elbo
         asks = getattr(elbo, "vectorize_particles", False) or isinstance(elbo, TraceEnum_ELBO)
         return asks and math.isinf(elbo.max_plate_nesting)
 
     def _annealed(self, x: Tensor) -> Tensor:
-        elbo: Any = self.objective.elbo
+        elbo: Any = self.eager.elbo
         number = elbo.annealed() if hasattr(elbo, "annealed") else getattr(elbo, "progress", 1.0)
         return torch.tensor(float(number), dtype=x.dtype if x.is_floating_point() else None, device=x.device)
 
     def _recorded(self, inputs: tuple[Tensor, ...]) -> CompiledGraph | None:
-        record = partial(
-            CompiledGraph, self.objective, loss_and_gradients(self.objective), *inputs, backend=self.backend
-        )
+        record = partial(CompiledGraph, self.eager, loss_and_gradients(self.eager), *inputs, backend=self.backend)
         try:
             try:
                 return record()
@@ -96,15 +94,15 @@ class CompiledObjective(nn.Module):
             return None
 
 
-def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tensor, Tensor, list[Tensor | None]]]:
-    """The objective as a function of parameters, buffers, the annealed number and data: loss, terms, gradients."""
-    needed = {name: parameter.requires_grad for name, parameter in objective.named_parameters()}
+def loss_and_gradients(eager: ELBOWithTerms) -> Callable[..., tuple[Tensor, Tensor, Tensor, list[Tensor | None]]]:
+    """The module as a function of parameters, buffers, the annealed number and data: loss, terms, gradients."""
+    needed = {name: parameter.requires_grad for name, parameter in eager.named_parameters()}
 
     @torch.enable_grad()
     def step(parameters: Named, buffers: Named, annealed: Tensor, *data: Tensor) -> Any:
         leaves = {name: value.detach().requires_grad_(needed[name]) for name, value in parameters.items()}
-        with _annealed_by(objective, annealed), ParameterSites() as sites:
-            loss, terms = functional_call(objective, {**leaves, **buffers}, data)
+        with _annealed_by(eager, annealed), ParameterSites() as sites:
+            loss, terms = functional_call(eager, {**leaves, **buffers}, data)
         sites.check_held_by(leaves.values())
         trained = [leaf for leaf in leaves.values() if leaf.requires_grad]
         found = iter(torch.autograd.grad(loss, trained, allow_unused=True))
@@ -115,9 +113,9 @@ def loss_and_gradients(objective: Objective) -> Callable[..., tuple[Tensor, Tens
 
 
 @contextmanager
-def _annealed_by(objective: Objective, number: Tensor) -> Iterator[None]:
+def _annealed_by(eager: ELBOWithTerms, number: Tensor) -> Iterator[None]:
     """Within, what the objective takes from how far the run is is this tensor."""
-    elbo: Any = objective.elbo
+    elbo: Any = eager.elbo
     before = dict(vars(elbo))
     if hasattr(elbo, "annealed"):
         elbo.annealed = lambda: number
@@ -146,7 +144,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, of_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # held by no one else, they need no copy
         if torch.is_grad_enabled():
-            raise RuntimeError("the gradient of a compiled step has no gradient itself: use the objective in its place")
+            raise RuntimeError("the gradient of a compiled step has no gradient itself: use its module `eager` instead")
         if gradients is None:
             raise RuntimeError("the gradient of a compiled step can be taken once: call the step again for another")
         if of_loss.device.type == "cpu":

@@ -1,6 +1,7 @@
 """What a trained pair has learned: which coordinates of its latents are used, and how good its guide is."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -79,7 +80,7 @@ class Diagnosis:
         gap: between the two: the guide loses that, or more.
         num_samples: importance samples of each image.
         num_weighted: images behind the weights.
-        effective_sample_size: the share of the samples that count, a mean over images.
+        effective_sample_share: the share of the samples that count, a mean over images.
         pareto_k: of each image's weights, the median over images.
         pareto_k_threshold: min(1 - 1 / log10(num_samples), 0.7); weights of a larger k are not to be
             trusted (Vehtari et al., 2024, section 3.2.4), which a large gap makes likely.
@@ -94,15 +95,22 @@ class Diagnosis:
     gap: float
     num_samples: int
     num_weighted: int
-    effective_sample_size: float
+    effective_sample_share: float
     pareto_k: float
     pareto_k_threshold: float = 0.7
     share_above_threshold: float = math.nan
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, of which JSON can hold each: None for a number that is infinite or not defined."""
-        plain = asdict(self)
+        plain = asdict(self) | {"effective_sample_size": self.effective_sample_share}  # its key before
         return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in plain.items()}
+
+    @property
+    def effective_sample_size(self) -> float:
+        """``effective_sample_share`` under its old name."""
+        message = "Diagnosis.effective_sample_size is deprecated: it is a share, now effective_sample_share"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.effective_sample_share
 
     def verdict(self) -> list[str]:
         """In words: is a latent collapsed, and is the guide good enough."""
@@ -111,7 +119,7 @@ class Diagnosis:
             *(latent.verdict() for latent in self.latents),
             f"the guide loses at least {self.gap:.2f} nats an image; its weights can be trusted for {trusted} of "
             f"{self.num_weighted} images at {self.num_samples} samples (Pareto k up to {self.pareto_k_threshold:.2f}; "
-            f"the median is {self.pareto_k:.2f}; effective sample size {100 * self.effective_sample_size:.1f} %)",
+            f"the median is {self.pareto_k:.2f}; effective sample size {100 * self.effective_sample_share:.1f} %)",
         ]
 
 
@@ -177,14 +185,14 @@ def diagnose(
         gap=iwae - elbo,
         num_samples=num_samples,
         num_weighted=len(x),
-        effective_sample_size=float(effective_sample_size(log_w).mean()),
+        effective_sample_share=float(effective_sample_share(log_w).mean()),
         pareto_k=float(k.median()),
         pareto_k_threshold=threshold,
         share_above_threshold=float(((k > threshold) & ~_equal(log_w)).double().mean()),
     )
 
 
-def effective_sample_size(log_w: Tensor) -> Tensor:
+def effective_sample_share(log_w: Tensor) -> Tensor:
     r"""The effective sample size of (num_samples, B) weights as a share of num_samples, (B,).
 
     .. math:: \frac{(\sum_s w_s)^2}{S \sum_s w_s^2}, \qquad \text{from } 1 / S \text{ to } 1

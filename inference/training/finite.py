@@ -10,7 +10,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from inference.objectives.with_terms import Objective
+from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms, site_log_prob
 from inference.system.switches import validating
 
@@ -30,7 +30,7 @@ class Watch:
     """Looks at the steps of an epoch, some at a time, and keeps the terms of those that were finite.
 
     Args:
-        objective: what is minimised, without compilation.
+        eager: the loss, without compilation.
         epoch: for messages.
         terms: of the steps that this epoch has taken before.
         skip: whether steps that are not finite are passed over; otherwise they raise.
@@ -40,14 +40,14 @@ class Watch:
 
     def __init__(
         self,
-        objective: Objective,
+        eager: ELBOWithTerms,
         epoch: str,
         terms: list[Terms],
         skip: bool,
         every: int,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.objective = objective
+        self.eager = eager
         self.epoch = epoch
         self.terms = terms
         self.skip = skip
@@ -80,7 +80,7 @@ class Watch:
                 self.skipped += 1
             else:
                 with self.autocast():
-                    where = where_it_broke(self.objective, step.data, step.draws)
+                    where = where_it_broke(self.eager, step.data, step.draws)
                 raise FloatingPointError(
                     f"the loss is {float(step.loss):.5g} at step {step.number + 1} of {self.epoch}: {where}; "
                     "try a lower lr, or clip_norm 10"
@@ -100,18 +100,18 @@ class Watch:
         return self.terms
 
 
-def where_it_broke(objective: Objective, data: Data, draws: Tensor) -> str:
+def where_it_broke(eager: ELBOWithTerms, data: Data, draws: Tensor) -> str:
     """The first site, or else the first parameter, at which a loss or its gradient stops being finite.
 
     Args:
-        objective: what is minimised.
+        eager: the loss, without compilation.
         data: the batch.
         draws: state of the random number generator before the step, by which it is repeated.
     """
     sites: list[str] = []
     model, guide = _Sites("model", sites), _Sites("guide", sites)
-    repeated = Objective(objective.elbo, model(objective.model), guide(objective.guide))
-    parameters = dict(objective.named_parameters())
+    repeated = ELBOWithTerms(eager.elbo, model(eager.model), guide(eager.guide))
+    parameters = dict(eager.named_parameters())
     with torch.random.fork_rng(), validating(False), torch.enable_grad():
         torch.set_rng_state(draws)
         loss, _ = repeated(*data)

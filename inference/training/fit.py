@@ -139,7 +139,7 @@ def _fit(
         restore_generators(begun.generators, device)
         steps.module.train()
         watch = Watch(
-            steps.objective,
+            steps.eager,
             f"epoch {history.epoch + 1}",
             begun.terms,
             skip=settings.on_nonfinite == "skip",

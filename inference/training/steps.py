@@ -5,8 +5,8 @@ from pyro.infer import ELBO
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from inference.compilation.compiled import CompiledObjective
-from inference.objectives.with_terms import Objective
+from inference.compilation.compiled import CompiledELBO
+from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms
 from inference.system.processes import others_awaited, rank_and_size
 from inference.training.settings import Settings
@@ -45,8 +45,8 @@ class Steps:
         self.device = device
         self.num_steps = num_steps
         self.compiles = settings.compiles(num_steps)  # full batches run as one graph
-        self.objective = Objective(elbo, model, guide)
-        self.module = CompiledObjective(self.objective).to(device)
+        self.eager = ELBOWithTerms(elbo, model, guide)
+        self.module = CompiledELBO(self.eager).to(device)
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
@@ -77,8 +77,8 @@ class Steps:
         progress = step / self.num_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr_at(progress)
-        if hasattr(self.objective.elbo, "progress"):
-            self.objective.elbo.progress = progress
+        if hasattr(self.eager.elbo, "progress"):
+            self.eager.elbo.progress = progress
         # in the very first step what initialises itself by the data does so
         self.module.enabled = self.compiles and full and step > 0
         self.optimizer.zero_grad(set_to_none=True)

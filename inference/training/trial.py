@@ -8,7 +8,7 @@ from pyro.infer import ELBO
 from torch import Tensor, nn
 
 from inference.data.images import Images
-from inference.objectives.with_terms import Objective
+from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.checks import check_levels, check_takes_labels
 from inference.programs.evaluation_mode import evaluating
 from inference.programs.misfits import CheckedSites, told, why_not
@@ -46,7 +46,7 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             data = [part.to(device) for part in images.arguments(_telling(images))]
             _check_shown(model, guide, *data)
             with ParameterSites() as sites, CheckedSites(len(data[0])):
-                loss, _ = Objective(objective, model, guide)(*data)
+                loss, _ = ELBOWithTerms(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
         raise ValueError(
             (why_not(model, guide, *data) if data else None)

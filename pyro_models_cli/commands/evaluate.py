@@ -8,7 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inference import Estimate, Run, bits_per_dim, describe_environment, join_processes, negative_bounds, write_whole
+from inference import Estimate, Run, bits_per_dim, negative_bounds
+from inference.system.environment import describe_environment
+from inference.system.files import write_whole
+from inference.system.processes import join_processes
 from pyro_models_cli.parser import Parser
 from pyro_models_cli.trained import add_run_options, checked_result, images_of, is_writable, load_pair, write_all
 

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from inference import Run, RunError, load, set_seed, write_whole
+from inference import Run, RunError, load, set_seed
 from inference.system.devices import find_device
-from inference.system.files import try_writing
+from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.parser import Parser
 from pyro_models_cli.trained import add_reading_options, check_config, images_of

@@ -6,7 +6,8 @@ from typing import Any
 from jsonargparse import Namespace
 from torch import nn
 
-from inference import BINARISATIONS, Images, build
+from inference import Images, build
+from inference.data.images import BINARISATIONS
 from pyro_models_cli.parser import Choice, Parser, describe
 from pyro_models_cli.training import OBJECTIVE, add_training_options, labels_known, load_images, train_pair
 

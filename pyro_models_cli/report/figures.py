@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
-from inference import import_torchvision, write_whole
+from inference.data.torchvision_ops import import_torchvision
+from inference.system.files import write_whole
 
 matplotlib.rcdefaults()  # not what a matplotlibrc in the current folder says, such as to run LaTeX
 

@@ -6,7 +6,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference import draw_traces
+from inference.programs.terms import draw_traces
 from pyro_models import VAE, straight
 from pyro_models_cli.report.pictures import distribution_at, shown
 

@@ -9,19 +9,9 @@ import torch
 from linear_gaussian import ExactGuide, LinearGaussian, WideGuide
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
-from inference import (
-    Images,
-    Objective,
-    bits_per_dim,
-    draw_traces,
-    elbo_terms,
-    iwae_bound,
-    log_weights,
-    measure,
-    negative_bounds,
-    set_seed,
-)
-from inference.programs.terms import Terms, divergences_by_dimension, mean_terms
+from inference import ELBOWithTerms, Images, bits_per_dim, iwae_bound, log_weights, negative_bounds, set_seed
+from inference.programs.terms import Terms, divergences_by_dimension, draw_traces, elbo_terms, mean_terms
+from inference.training.fit import measure
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -204,10 +194,12 @@ def test_closed_form_divergence_equals_monte_carlo():
 
 def test_objective_reports_the_terms_of_its_own_loss():
     x = torch.rand(5, 1, 3, 3).round()
-    loss, terms = Objective(TraceMeanField_ELBO(), *small_vae())(x)
+    loss, terms = ELBOWithTerms(TraceMeanField_ELBO(), *small_vae())(x)
     torch.testing.assert_close(terms.negative_elbo.mean(), loss.detach())
     assert not terms.kl.requires_grad
-    loss, terms = Objective(Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1), *small_vae())(x)
+    loss, terms = ELBOWithTerms(
+        Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1), *small_vae()
+    )(x)
     assert terms.reconstruction.shape == (3, 5)
     assert loss.requires_grad
 

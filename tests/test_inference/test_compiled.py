@@ -15,10 +15,10 @@ from torch.nn.functional import mse_loss
 from inference import (
     STL,
     BetaELBO,
-    CompiledObjective,
+    CompiledELBO,
     DReG,
+    ELBOWithTerms,
     Images,
-    Objective,
     RenyiELBO,
     Settings,
     Trace_ELBO,
@@ -76,10 +76,10 @@ class OfImages(nn.Module):
         return self.program(x.flatten(1))
 
 
-def make(elbo=None, dropout: float = 0.0, backend: str = "eager", **options) -> CompiledObjective:
+def make(elbo=None, dropout: float = 0.0, backend: str = "eager", **options) -> CompiledELBO:
     torch.manual_seed(5)
     model, guide = Prior(**options), randomise(Guide(dropout))
-    return CompiledObjective(Objective(elbo or Trace_ELBO(), model, guide), backend).train()
+    return CompiledELBO(ELBOWithTerms(elbo or Trace_ELBO(), model, guide), backend).train()
 
 
 def step(module: nn.Module, *data: torch.Tensor, seed: int = 1, factor: float = 1.0):
@@ -99,25 +99,25 @@ def step(module: nn.Module, *data: torch.Tensor, seed: int = 1, factor: float = 
 )
 def test_a_graph_draws_what_the_objective_draws(float64, elbo):
     module, x = make(elbo()), torch.randn(7, 3)
-    ours, theirs = step(module, x), step(module.objective, x)
+    ours, theirs = step(module, x), step(module.eager, x)
     assert module._graph is not None
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(step(module, x, seed=2), step(module.objective, x, seed=2))
+    torch.testing.assert_close(step(module, x, seed=2), step(module.eager, x, seed=2))
     assert step(module, x, seed=2)[0] != ours[0]
 
 
 def test_parameters_and_buffers_are_inputs():
     module, x = make(), torch.randn(7, 3)
-    model = module.objective.model
+    model = module.eager.model
     for count in (1, 2, 3):
         step(module, x)
         assert float(model.seen) == count
-    assert dict(module.named_parameters()).keys() == {f"objective.{n}" for n, _ in module.objective.named_parameters()}
+    assert dict(module.named_parameters()).keys() == {f"eager.{n}" for n, _ in module.eager.named_parameters()}
     with torch.no_grad():
         model.net.weight.mul_(2)
         model.net.bias.mul_(3)
-    torch.testing.assert_close(step(module, x), step(module.objective, x))
-    gradients = dict(zip(dict(module.objective.named_parameters()), step(module, x)[2], strict=True))
+    torch.testing.assert_close(step(module, x), step(module.eager, x))
+    gradients = dict(zip(dict(module.eager.named_parameters()), step(module, x)[2], strict=True))
     assert gradients["model.net.bias"] is None
     assert gradients["model.unused"] is None
 
@@ -132,7 +132,7 @@ def test_a_scaled_loss_has_scaled_gradients():
 
 def test_progress_is_an_input():
     module, x = make(BetaELBO(warm_up=0.5)), torch.randn(7, 3)
-    elbo, losses = module.objective.elbo, []
+    elbo, losses = module.eager.elbo, []
     for progress in (0.0, 0.25, 0.8):
         elbo.progress = progress
         loss, (kl, reconstruction), _ = step(module, x)
@@ -146,7 +146,7 @@ def test_a_compiled_step_has_the_eager_weight_at_the_borders_of_cycles():
     module, x, steps, cycles = make(BetaELBO(2.0, 0.5, cycles=139)), torch.randn(7, 3), 12_510, 139
     for border in range(0, steps, steps // cycles):
         for step_ in {max(0, border - 1), border, border + 1}:
-            module.objective.elbo.progress = step_ / steps
+            module.eager.elbo.progress = step_ / steps
             set_seed(step_)
             loss, (kl, reconstruction) = module(x)
             weight = 2 * min(1.0, 2 * (step_ * cycles % steps) / steps)
@@ -174,7 +174,7 @@ def test_a_first_call_that_guesses_the_plates_is_the_eager_one(float64):
     module, twin = (make(Trace_ELBO(num_particles=3, vectorize_particles=True)) for _ in range(2))
     x = torch.randn(7, 3)
     for seed in range(4):
-        torch.testing.assert_close(step(module, x, seed=seed), step(twin.objective, x, seed=seed))
+        torch.testing.assert_close(step(module, x, seed=seed), step(twin.eager, x, seed=seed))
         assert (module._graph is None) == (seed == 0)
 
 
@@ -197,24 +197,24 @@ def test_what_cannot_be_compiled_runs_after_one_warning(options, cause):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "training runs without")
         torch.testing.assert_close(step(module, x), first)
-    torch.testing.assert_close(step(module.objective, x), first)
+    torch.testing.assert_close(step(module.eager, x), first)
     assert pyro.util.torch_isnan(torch.tensor(torch.nan))
     assert not pyro.get_param_store().keys()
 
 
 def test_noise_of_the_guide_is_drawn_anew_at_every_step():
     module, x = make(dropout=0.5), torch.randn(7, 3)
-    torch.testing.assert_close(step(module, x), step(module.objective, x))
+    torch.testing.assert_close(step(module, x), step(module.eager, x))
     assert mse_loss(step(module, x, seed=2)[1][0], step(module, x, seed=3)[1][0]) > 0
 
 
 @needs_compiler
 def test_compiled_code_has_the_objectives_distribution():
     module, x = make(RenyiELBO(), backend="inductor"), torch.randn(7, 3)
-    torch.testing.assert_close(step(module, x), step(module.objective, x))
+    torch.testing.assert_close(step(module, x), step(module.eager, x))
     losses = [
         torch.stack([step(m, x, seed=seed)[0].detach() for seed in range(first, first + 200)])
-        for m, first in ((module, 0), (module.objective, 1000))
+        for m, first in ((module, 0), (module.eager, 1000))
     ]
     assert len(losses[0].unique()) == 200
     error = sum(sample.var() / len(sample) for sample in losses).sqrt()
@@ -240,7 +240,7 @@ def test_a_fit_is_the_same_with_and_without():
 
 def test_a_short_last_batch_is_not_what_is_compiled(monkeypatch):
     recorded = []
-    monkeypatch.setattr(CompiledObjective, "_recorded", lambda self, data: recorded.append(len(data[1])))
+    monkeypatch.setattr(CompiledELBO, "_recorded", lambda self, data: recorded.append(len(data[1])))
     pixels = torch.randint(0, 2, (12, 1, 1, 3)).byte()
     images = Images("test", pixels, torch.zeros(12).long(), 2, "static")
     fit(OfImages(Prior()), OfImages(Guide()), images, images, Settings(epochs=2, batch_size=8, compile="on"))

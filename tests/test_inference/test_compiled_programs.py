@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference import STL, CompiledObjective, DReG, Objective, RenyiELBO, Trace_ELBO, set_seed
+from inference import STL, CompiledELBO, DReG, ELBOWithTerms, RenyiELBO, Trace_ELBO, set_seed
 from pyro_models import VAE
 from pyro_models.flows import Flow
 from pyro_models.transforms import MaskedCoupling, alternating
@@ -125,20 +125,20 @@ class Keeps(Guide):
         return self.net(x)
 
 
-def make(guide: type[nn.Module], elbo=Trace_ELBO) -> CompiledObjective:
+def make(guide: type[nn.Module], elbo=Trace_ELBO) -> CompiledELBO:
     torch.manual_seed(0)
-    return CompiledObjective(Objective(elbo(), Model(), guide()), backend="eager").train()
+    return CompiledELBO(ELBOWithTerms(elbo(), Model(), guide()), backend="eager").train()
 
 
-def step(module: CompiledObjective, x: torch.Tensor, seed: int):
+def step(module: CompiledELBO, x: torch.Tensor, seed: int):
     """Loss, terms, gradients and buffers of a step, which moves the parameters a little."""
     set_seed(seed)
     module.zero_grad()
     with pyro.validation_enabled(False):
         loss, terms = module(x)
     loss.backward()
-    gradients = {name: p.grad for name, p in module.objective.named_parameters()}
-    found = copy.deepcopy((loss.detach(), tuple(terms), gradients, dict(module.objective.named_buffers())))
+    gradients = {name: p.grad for name, p in module.eager.named_parameters()}
+    found = copy.deepcopy((loss.detach(), tuple(terms), gradients, dict(module.eager.named_buffers())))
     with torch.no_grad():
         for p in module.parameters():
             if p.grad is not None:
@@ -146,7 +146,7 @@ def step(module: CompiledObjective, x: torch.Tensor, seed: int):
     return found
 
 
-def assert_twins(compiled: CompiledObjective, plain: CompiledObjective, between=lambda module, index: None):
+def assert_twins(compiled: CompiledELBO, plain: CompiledELBO, between=lambda module, index: None):
     plain.enabled = False
     for index in range(5):
         torch.manual_seed(index)
@@ -186,7 +186,7 @@ def test_both_passes_of_a_held_guide_see_the_same_buffers(guide, elbo):
         set_seed(1)
         loss, terms = module(x)
         loss.backward()
-        found.append((loss.detach(), tuple(terms), dict(module.objective.guide.named_buffers())))
+        found.append((loss.detach(), tuple(terms), dict(module.eager.guide.named_buffers())))
     torch.testing.assert_close(*found)
 
 
@@ -203,8 +203,8 @@ def test_terms_that_run_a_network_again_do_not_move_its_buffers(compiles):
     module = make(Guide)
     module.enabled = compiles
     flow = Flow([MaskedCoupling(alternating(2), Normalised())], 2)
-    module.objective.model = VAE(flow, nn.Sequential(nn.Linear(2, 6), nn.Unflatten(-1, (1, 2, 3))))
-    module.objective.guide = OfImages(Guide(6))
+    module.eager.model = VAE(flow, nn.Sequential(nn.Linear(2, 6), nn.Unflatten(-1, (1, 2, 3))))
+    module.eager.guide = OfImages(Guide(6))
     norm = flow.transforms[0].conditioner.norm
     for step_ in range(1, 4):
         step(module.train(), torch.rand(7, 1, 2, 3).round(), step_)
@@ -222,28 +222,28 @@ def test_programs_that_no_graph_can_follow_run_without(guide):
 
 def freeze(module, index):
     if index == 3:
-        module.objective.guide.net[0].requires_grad_(False)
+        module.eager.guide.net[0].requires_grad_(False)
 
 
 def unfreeze(module, index):
-    module.objective.guide.net[0].requires_grad_(index >= 3)
+    module.eager.guide.net[0].requires_grad_(index >= 3)
 
 
 def replace(module, index):
     if index == 3:
         torch.manual_seed(9)
-        module.objective.model.net[2] = nn.Linear(6, 5)
+        module.eager.model.net[2] = nn.Linear(6, 5)
 
 
 def assign(module, index):
     if index == 3:
-        state = {name: 2 * value for name, value in module.objective.state_dict().items()}
-        module.objective.load_state_dict(state, assign=True)
+        state = {name: 2 * value for name, value in module.eager.state_dict().items()}
+        module.eager.load_state_dict(state, assign=True)
 
 
 def evaluate(module, index):
     if index == 3:
-        module.objective.guide.eval()
+        module.eager.guide.eval()
 
 
 @pytest.mark.parametrize("change", [freeze, unfreeze, replace, assign, evaluate])
@@ -254,7 +254,7 @@ def test_a_changed_module_is_noticed(change):
 
 
 def load(module, index):
-    module.objective.load_state_dict({name: 1.1 * value for name, value in module.objective.state_dict().items()})
+    module.eager.load_state_dict({name: 1.1 * value for name, value in module.eager.state_dict().items()})
 
 
 def test_weights_that_are_loaded_are_used():

@@ -10,9 +10,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from inference import DataError, Images, binarise, epoch_order, import_torchvision, load_dataset, set_seed
+from inference import DataError, Images, binarise, load_dataset, set_seed
 from inference.data import datasets
-from inference.system.randomness import seed_from
+from inference.data.torchvision_ops import import_torchvision
+from inference.system.randomness import epoch_order, seed_from
 
 
 def grey(count: int = 50, levels: int = 256) -> Images:

@@ -13,17 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import inference.system.randomness
-from inference import (
-    Images,
-    Settings,
-    build,
-    diagnose,
-    fit,
-    join_processes,
-    negative_bounds,
-)
+from inference import Images, Settings, build, diagnose, fit, negative_bounds
 from inference.system.devices import find_device
-from inference.system.processes import ProcessError, others_awaited
+from inference.system.processes import ProcessError, join_processes, others_awaited
 from inference.system.randomness import generator_states, restore_generators
 from pyro_models import ActNorm
 from pyro_models.distributions.mixture import NormalMixture
@@ -200,7 +192,7 @@ def test_evaluation_and_diagnosis_ask_the_device_for_no_doubles(without_doubles,
     bounds = negative_bounds(*programs, images, ms=[1, 2], repeats=2)
     assert {m: bound.value for m, bound in bounds.items()} == {1: -1.0, 2: -1.0}  # what the stand-in hands over
     diagnosis = diagnose(*programs, images, num_images=10, num_weighted=5, num_samples=20)
-    assert diagnosis.effective_sample_size == pytest.approx(1)
+    assert diagnosis.effective_sample_share == pytest.approx(1)
 
 
 def test_training_asks_the_device_for_no_doubles(without_doubles):

@@ -10,7 +10,7 @@ import torch
 from linear_gaussian import ExactGuide, LinearGaussian
 from torch import Tensor, nn
 
-from inference import Images, diagnose, effective_sample_size, pareto_k
+from inference import Images, diagnose, effective_sample_share, pareto_k
 from inference.evaluation.diagnostics import Latent, _equal, _latent, _ranges
 from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
@@ -231,7 +231,7 @@ def test_weights_of_an_exact_guide_are_trusted_though_they_have_no_tail():
 
     diagnosis = diagnose(Flat(), Exact(), images(), 10, 5, 50)
     assert diagnosis.share_above_threshold == 0
-    assert diagnosis.effective_sample_size == pytest.approx(1)
+    assert diagnosis.effective_sample_share == pytest.approx(1)
     assert "can be trusted for 5 of 5 images" in diagnosis.verdict()[-1]
     assert json.loads(json.dumps(diagnosis.as_dict(), allow_nan=False))["share_above_threshold"] == 0
 
@@ -291,19 +291,19 @@ def test_noise_of_a_lower_latent_is_no_activity_of_the_upper_one():
 
 
 def test_effective_sample_size_of_equal_and_of_lone_weights():
-    assert effective_sample_size(torch.full((50, 3), -700.0)).tolist() == pytest.approx([1.0] * 3)
+    assert effective_sample_share(torch.full((50, 3), -700.0)).tolist() == pytest.approx([1.0] * 3)
     lone = torch.full((50, 1), -1000.0)
     lone[7] = 0.0
-    assert float(effective_sample_size(lone)) == pytest.approx(1 / 50)
+    assert float(effective_sample_share(lone)) == pytest.approx(1 / 50)
     two = torch.tensor([[0.0], [0.0], [-1000.0], [-1000.0]])
-    assert float(effective_sample_size(two)) == pytest.approx(0.5)
+    assert float(effective_sample_share(two)) == pytest.approx(0.5)
 
 
 def test_effective_sample_size_is_the_squared_sum_over_the_sum_of_squares():
     """Of weights 1 to 4 it is 100 / 30 of 4; their entropy, or their largest share, would give another number."""
     w = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     log_w = w.log()[:, None] + torch.tensor([0.0, -700.0, 900.0])  # whatever the evidence
-    assert effective_sample_size(log_w).tolist() == pytest.approx([10**2 / (4 * 30)] * 3)
+    assert effective_sample_share(log_w).tolist() == pytest.approx([10**2 / (4 * 30)] * 3)
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
@@ -344,7 +344,7 @@ def test_gap_is_the_difference_of_the_bounds():
     diagnosis = run([1.0, 1.0], [0.3, 0.3])
     assert diagnosis.gap == pytest.approx(diagnosis.negative_elbo - diagnosis.negative_iwae)
     assert diagnosis.gap > 0
-    assert 0 < diagnosis.effective_sample_size < 1
+    assert 0 < diagnosis.effective_sample_share < 1
 
 
 def test_ranges():

@@ -15,20 +15,8 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import Adam
 from safetensors.torch import save_file
 
-from inference import (
-    CheckpointError,
-    Images,
-    Interrupted,
-    Run,
-    RunError,
-    Settings,
-    build,
-    epoch_order,
-    fit,
-    load,
-    set_seed,
-)
-from inference.system.randomness import generator_states, restore_generators
+from inference import CheckpointError, Images, Interrupted, Run, RunError, Settings, build, fit, load, set_seed
+from inference.system.randomness import epoch_order, generator_states, restore_generators
 from inference.training.schedules import SCHEDULES
 
 SHAPE = [1, 4, 4]

@@ -16,8 +16,8 @@ from inference import (
     STL,
     BetaELBO,
     DReG,
+    ELBOWithTerms,
     Images,
-    Objective,
     RenyiELBO,
     Settings,
     Trace_ELBO,
@@ -228,7 +228,7 @@ def test_a_full_rank_guide_reaches_the_evidence_and_a_mean_field_one_does_not():
 def test_beta_is_a_weight_on_the_divergence(pair):
     x = images()
     set_seed(2)
-    loss, terms = Objective(BetaELBO(0.3), *pair)(x)
+    loss, terms = ELBOWithTerms(BetaELBO(0.3), *pair)(x)
     torch.testing.assert_close(loss, (terms.reconstruction + 0.3 * terms.kl).mean())
 
 
@@ -277,7 +277,7 @@ def test_free_bits_are_charged_by_coordinate(pair):
     by_dimension = (0.5 * (scale**2 + loc**2 - 1) - scale.log()).mean(0)
     for budget in (0.0, float(by_dimension.mean()), 5.0):
         set_seed(4)
-        loss, terms = Objective(BetaELBO(free_bits=budget), model, guide)(x)
+        loss, terms = ELBOWithTerms(BetaELBO(free_bits=budget), model, guide)(x)
         charged = by_dimension.clamp(min=budget).sum()
         torch.testing.assert_close(loss, terms.reconstruction.mean() + charged)
     set_seed(4)

@@ -10,6 +10,7 @@ from torch import nn
 import inference
 from inference import Images, Settings, Trace_ELBO, Weigher, build
 from inference.programs.support import check_observed
+from inference.training.fit import measure
 from pyro_models import (
     VAE,
     AutoregressiveBernoulli,
@@ -104,7 +105,7 @@ def grey(count: int = 20) -> Images:
     "function",
     [
         lambda pair: inference.fit(*pair, grey(), grey(), Settings(epochs=1, device="cpu")),
-        lambda pair: inference.measure(*pair, grey(), 10),
+        lambda pair: measure(*pair, grey(), 10),
         lambda pair: inference.negative_bounds(*pair, grey(), [2], 1),
         lambda pair: inference.diagnose(*pair, grey(), 20, 20, 20),
         lambda pair: inference.check_pair(*pair, grey(), Trace_ELBO()),

@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 import inference
 from inference import Images, Run, Settings, Weigher, build
+from inference.training.fit import measure
 from pyro_models import AutoregressivePixels, BernoulliPixels, MLPDecoder, ZukoPrior
 
 SHAPE = (1, 4, 4)
@@ -77,7 +78,7 @@ def load(tmp_path):
 
 FUNCTIONS = {
     "fit": lambda p: lambda: inference.fit(*programs(p), IMAGES, IMAGES, Settings(**SETTINGS)),
-    "measure": lambda p: lambda: inference.measure(*programs(p), IMAGES, 10),
+    "measure": lambda p: lambda: measure(*programs(p), IMAGES, 10),
     "log_weights": lambda p: lambda: inference.log_weights(*programs(p), IMAGES.observe(), 5),
     "Weigher": lambda p: lambda: Weigher(*programs(p), pairs=10**9, backend="eager")(5, IMAGES.observe()),
     "negative_bounds": lambda p: lambda: inference.negative_bounds(*programs(p), IMAGES, [1, 5], 2),

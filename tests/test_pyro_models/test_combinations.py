@@ -11,8 +11,8 @@ from inference import (
     STL,
     BetaELBO,
     DReG,
+    ELBOWithTerms,
     Images,
-    Objective,
     RenyiELBO,
     Settings,
     Trace_ELBO,
@@ -99,7 +99,7 @@ def images(count: int = 6) -> Images:
 @pytest.mark.parametrize(("prior", "guide", "objective"), ALL, ids=[", ".join(names) for names in ALL])
 def test_loss_is_finite_and_every_parameter_gets_a_gradient(prior, guide, objective):
     model, guide = make_pair(prior, guide)
-    module = Objective(OBJECTIVES[objective](), model, guide)
+    module = ELBOWithTerms(OBJECTIVES[objective](), model, guide)
     loss, terms = module(data())
     assert loss.shape == ()
     assert torch.isfinite(loss)
@@ -138,7 +138,7 @@ def test_two_steps_of_training_saving_and_the_order_of_bounds(prior, guide, tmp_
 
 @pytest.mark.parametrize("objective", ["stl", "dreg"])
 def test_a_density_that_is_drawn_anew_cannot_be_held(objective):
-    module = Objective(OBJECTIVES[objective](), *make_pair("normal", "semi-amortised"))
+    module = ELBOWithTerms(OBJECTIVES[objective](), *make_pair("normal", "semi-amortised"))
     with pytest.raises(ValueError, match="drawn anew"):
         module(data())
 
@@ -203,7 +203,7 @@ def test_the_mean_field_objective_holds_where_both_draw_from_the_top():
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "mean-field elbo"])
 def test_two_layers(two_layers, objective):
-    module = Objective(OBJECTIVES[objective](), *two_layers)
+    module = ELBOWithTerms(OBJECTIVES[objective](), *two_layers)
     loss, _ = module(data())
     loss.backward()
     for name, parameter in module.named_parameters():

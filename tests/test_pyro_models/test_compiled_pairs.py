@@ -10,7 +10,7 @@ import torch
 from conftest import randomise
 from test_combinations import GUIDES, NOT_HELD, OBJECTIVES, PAIRS, SHAPE, make_pair
 
-from inference import CompiledObjective, Images, Objective, Settings, Trace_ELBO, fit, set_seed
+from inference import CompiledELBO, ELBOWithTerms, Images, Settings, Trace_ELBO, fit, set_seed
 from pyro_models import (
     VAE,
     ActNorm,
@@ -52,8 +52,8 @@ CASES = [
 ]
 
 
-def assert_alike(objective: Objective, *data: torch.Tensor) -> None:
-    compiled = CompiledObjective(objective, backend="eager").train()
+def assert_alike(objective: ELBOWithTerms, *data: torch.Tensor) -> None:
+    compiled = CompiledELBO(objective, backend="eager").train()
     results = []
     with pyro.validation_enabled(False):
         objective(*data)  # what initialises itself by data does so here
@@ -69,7 +69,7 @@ def assert_alike(objective: Objective, *data: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("prior", "guide", "objective"), CASES, ids=[", ".join(names) for names in CASES])
 def test_priors_and_guides(float64, prior, guide, objective):
-    assert_alike(Objective(OBJECTIVES[objective](), *make_pair(prior, guide)), torch.rand(6, *SHAPE).round())
+    assert_alike(ELBOWithTerms(OBJECTIVES[objective](), *make_pair(prior, guide)), torch.rand(6, *SHAPE).round())
 
 
 def test_the_cases_cover_every_guide_and_objective():
@@ -82,7 +82,7 @@ def test_the_cases_cover_every_guide_and_objective():
 def test_flows(float64, flow, dequantizer):
     shape, make = FLOWS[flow]
     model, guide = FlowModel(make(shape), 4), DEQUANTIZERS[dequantizer](shape)
-    pair = Objective(Trace_ELBO(), randomise(model, 0.1), randomise(guide, 0.1))
+    pair = ELBOWithTerms(Trace_ELBO(), randomise(model, 0.1), randomise(guide, 0.1))
     assert_alike(pair, torch.randint(0, 4, (5, *shape)).double())
 
 
@@ -90,15 +90,17 @@ def test_two_levels_convolutions_labels_and_pixels_in_order(float64):
     shape = (1, 4, 4)
     two = TwoLevelVAE(StandardNormal(2), MLPDecoder(5, shape, [8]), 3, 2, hidden=[8], skip=True)
     guide = TopDownGuide(MLPEncoder(shape, [8]), 3, 2)
-    assert_alike(Objective(Trace_ELBO(), randomise(two), randomise(guide)), torch.rand(6, *shape).round())
+    assert_alike(ELBOWithTerms(Trace_ELBO(), randomise(two), randomise(guide)), torch.rand(6, *shape).round())
     given = VAE(StandardNormal(2), ConvDecoder(2, shape, 2, context=3), AutoregressivePixels(shape), num_classes=3)
     of_labels = MeanFieldGuide(ConvEncoder(shape, 2, context=3), 2, num_classes=3)
     labels = torch.arange(6) % 3
-    assert_alike(Objective(Trace_ELBO(), randomise(given), randomise(of_labels)), torch.rand(6, *shape).round(), labels)
+    assert_alike(
+        ELBOWithTerms(Trace_ELBO(), randomise(given), randomise(of_labels)), torch.rand(6, *shape).round(), labels
+    )
 
 
 def test_what_initialises_itself_by_data_does_so_before_it_is_compiled(monkeypatch):
-    monkeypatch.setattr("inference.training.steps.CompiledObjective", partial(CompiledObjective, backend="eager"))
+    monkeypatch.setattr("inference.training.steps.CompiledELBO", partial(CompiledELBO, backend="eager"))
     pixels = torch.randint(0, 4, (12, 1, 4, 4)).byte()
     images, rows = Images("test", pixels, torch.zeros(12).long(), 4), {}
     for how in ("on", "off"):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as negative_log_bernoulli
 
-from inference import STL, BetaELBO, CompiledObjective, DReG, Objective, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from inference import STL, BetaELBO, CompiledELBO, DReG, ELBOWithTerms, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.programs.importance import in_particles
 from inference.programs.terms import sample_sites
 from pyro_models import (
@@ -306,10 +306,10 @@ def test_the_mean_gradient_of_dreg_is_that_of_the_importance_weighted_bound(name
 )
 def test_compiled_path_derivatives_of_flows_are_the_eager_ones(name, objective):
     case = CASES[name]()
-    compiled = CompiledObjective(Objective(objective, case.model, case.guide), backend="eager").train()
+    compiled = CompiledELBO(ELBOWithTerms(objective, case.model, case.guide), backend="eager").train()
     x, found = case.x.expand(6, *case.x.shape), []
     with pyro.validation_enabled(False):
-        for module in (compiled, compiled.objective):
+        for module in (compiled, compiled.eager):
             torch.manual_seed(1)
             found.append(gradients(module(x)[0], case))
     assert (compiled._graph is None) == (name == "iaf")

@@ -586,7 +586,7 @@ def test_a_run_in_the_way_is_kept(runs, script):
 
 
 def test_no_network_says_what_to_do(script, tmp_path, monkeypatch):
-    from inference import import_torchvision
+    from inference.data.torchvision_ops import import_torchvision
 
     import_torchvision()
     from torchvision.datasets import MNIST

@@ -16,7 +16,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inference import import_object
+from inference.runs.build import import_object
 
 EXAMPLES = int(os.environ.get("PYRO_MODELS_EXAMPLES", "10"))
 SCRIPTS = ROOT / "scripts"

@@ -14,19 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "test_inference"))
 from ais import annealed_log_evidence
 from linear_gaussian import ExactGuide, LinearGaussian, WideGuide
 
-from inference import (
-    Images,
-    Settings,
-    binarise,
-    draw_traces,
-    fit,
-    iwae_bound,
-    load_dataset,
-    log_weights,
-    negative_bounds,
-    set_seed,
-)
+from inference import Images, Settings, binarise, fit, iwae_bound, load_dataset, log_weights, negative_bounds, set_seed
 from inference.programs.importance import in_particles, log_joint
+from inference.programs.terms import draw_traces
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 DATA_SETS, DRAWS, RANKS = 3000, 400, 20

@@ -27,11 +27,11 @@ from inference import (
     Settings,
     build,
     fit,
-    import_torchvision,
     load,
     load_dataset,
     set_seed,
 )
+from inference.data.torchvision_ops import import_torchvision
 from inference.system.files import write_whole
 
 PAIR = described_vae([1, 2, 2], [3], "StandardNormal")

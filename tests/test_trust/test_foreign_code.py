@@ -14,8 +14,9 @@ import yaml
 from conftest import ROOT, described_vae
 
 import pyro_models_cli.commands.train_vae as train_vae
-from inference import Run, RunError, build, load, read_mapping
+from inference import Run, RunError, build, load
 from inference.runs.parts import Role, find_part, fits, is_plain, parts
+from inference.runs.reading import read_mapping
 from pyro_models_cli.rows import active_of, read_rows
 
 COUNT = int(os.environ.get("PYRO_MODELS_FUZZ", "250"))

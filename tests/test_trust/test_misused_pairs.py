@@ -14,8 +14,8 @@ from inference import (
     STL,
     BetaELBO,
     DReG,
+    ELBOWithTerms,
     Images,
-    Objective,
     RenyiELBO,
     Settings,
     diagnose,
@@ -149,7 +149,7 @@ def test_terms_of_an_enumerated_latent_weigh_its_values_by_the_guide():
     with torch.no_grad():
         guide.layer.bias.copy_(torch.tensor([9.0, -9.0]))  # the first pattern, nearly always
     x = torch.ones(2000, 1, 2, 2)
-    loss, terms = Objective(TraceEnum_ELBO(max_plate_nesting=1), model, guide)(x)
+    loss, terms = ELBOWithTerms(TraceEnum_ELBO(max_plate_nesting=1), model, guide)(x)
     assert terms.negative_elbo.shape == (2000,)
     assert terms.negative_elbo.mean().item() == pytest.approx(loss.item(), abs=0.05)
 

@@ -13,7 +13,7 @@ vae = m.VAE(m.StandardNormal(2), m.MLPDecoder(2, (1, 2, 2), [3], context=2), num
 guide = m.MeanFieldGuide(m.MLPEncoder((1, 2, 2), [3], context=2), 2, num_classes=2)
 x, labels = torch.ones(3, 1, 2, 2), torch.tensor([0, 1, 1])
 calls = {
-    "a text for a tensor": lambda: inference.effective_sample_size("a"),
+    "a text for a tensor": lambda: inference.effective_sample_share("a"),
     "a text for a number": lambda: inference.Settings(epochs="3"),
     "a number out of range": lambda: inference.Settings(epochs=0),
     "a fraction for a whole number": lambda: m.UniformDequantizer(2.5),
