@@ -1,12 +1,13 @@
 """Pyro's ELBO module that also reports the two terms of the bound."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.elbo import ELBOModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference.programs.buffers import Buffers
 from inference.programs.param_store import param_store_as_it_was
@@ -38,13 +39,13 @@ class ELBOWithTerms(ELBOModule):
             raise TypeError(f"{name} hides the programs that it compiles: take {name[3:]}, and Settings(compile='on')")
         if not hasattr(elbo, "differentiable_loss"):
             raise TypeError(f"{name} has no differentiable_loss: take one of inference.objectives, such as Trace_ELBO")
-        super().__init__(model, guide, elbo)  # type: ignore[arg-type]  (callables do: they have no parameters)
+        super().__init__(cast(nn.Module, model), cast(nn.Module, guide), elbo)  # a callable has no parameters
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
         buffers = Buffers(self)
         with param_store_as_it_was():
-            loss = self.elbo.differentiable_loss(model, guide, *data) / len(data[0])
+            loss = cast(Any, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
         check_sites(model.trace, guide.trace)
         with torch.no_grad(), buffers.as_noted():
             traces = model.trace, guide.trace
