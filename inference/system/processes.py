@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -47,8 +48,13 @@ def join_processes(device: str = "auto", *, cpu: bool = False) -> tuple[int, int
 
 
 def leave_processes() -> None:
-    """Leave the group of processes, if there is one."""
+    """Leave the group of processes, if there is one.
+
+    gloo's threads free the tensors of the last sums, for which they need Python's lock.  Before 2.8, torch waits for
+    them while it holds that lock, for ever (pytorch/pytorch#154976): a short sleep releases it.
+    """
     if distributed.is_available() and distributed.is_initialized():
+        time.sleep(0.1)
         distributed.destroy_process_group()
 
 

@@ -4,6 +4,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from inference.system.processes import leave_processes
 from pyro_models import ActNorm
 
 
@@ -14,7 +15,7 @@ def initialise(rank: int, world_size: int, folder: str) -> None:
     norm = ActNorm(3)
     norm.inv(batch()[rank::world_size])
     torch.save(norm.state_dict(), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    leave_processes()
 
 
 def batch() -> torch.Tensor:
