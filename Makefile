@@ -12,7 +12,7 @@ $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: TORCH=cpu tak
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
-	@echo "make test         ruff, mypy and pytest"
+	@echo "make test         lint (ruff, mypy, import-linter) and pytest"
 	@echo "make test-oldest  the core's tests and the demo with the oldest version of every dependency, in .venv-oldest"
 	@echo "make test-newest  the same with the newest versions, in .venv-newest"
 	@echo "make demo         train, evaluate and report on scikit-learn's digits"
@@ -51,6 +51,7 @@ lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	.venv/bin/lint-imports --no-logo
 
 test: lint
 	$(RUN) -m pytest
@@ -72,4 +73,4 @@ mutate: install
 	$(RUN) tools/mutate.py
 
 clean:
-	rm -rf .venv .venv-oldest .venv-newest demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest demo report *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

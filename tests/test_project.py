@@ -138,15 +138,6 @@ def test_gigabytes_of_cuda_are_told_where_there_is_no_gpu(make, machine, gpu, to
     assert all("make install TORCH=cpu" in line for line in lines)
 
 
-@pytest.mark.parametrize(("package", "other"), [("inference", "pyro_models"), ("pyro_models", "inference")])
-def test_packages_do_not_import_one_another(package, other):
-    for file in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert other not in {name.split(".")[0] for name in names}, file
-
-
 def test_what_is_imported_is_required():
     required = {name for name, _ in map(parse, PROJECT["dependencies"])}
     modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml", "docstring_parser": "docstring-parser"}
