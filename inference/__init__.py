@@ -2,6 +2,7 @@
 
 import warnings
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from inference.compilation.compiled import CompiledELBO
@@ -63,6 +64,11 @@ __all__ = [
     "pareto_k",
     "set_seed",
 ]
+
+try:
+    __version__ = version("pyro-models")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0+unknown"
 
 check_arguments(globals(), __all__)
 

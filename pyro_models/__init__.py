@@ -1,5 +1,7 @@
 """Deep generative models as pairs of Pyro programs: a model and its guide."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 from pyro_models._arguments import check_arguments
 from pyro_models.distributions import (
     AutoregressiveBernoulli,
@@ -111,5 +113,10 @@ __all__ = [
     "multiscale_realnvp",
     "straight",
 ]
+
+try:
+    __version__ = version("pyro-models")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0+unknown"
 
 check_arguments(globals(), __all__)

@@ -1,57 +1,52 @@
-"""Arguments of another type than is annotated, told where they are given.
+"""Runtime type checks for the public functions and constructors.
 
-The same as in the other package: neither imports the other.
+The other package has the same file: neither imports the other, and beartype's import hook will not do.  It also
+checks what functions return, where Pyro's own ``Independent`` is no ``TorchDistribution``, and nothing under
+``python -O``.
 """
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from typing import Any
 
-from beartype import BeartypeConf, beartype
-from beartype.door import is_bearable
-from beartype.roar import BeartypeDecorHintPep585DeprecationWarning
 
-_CONF = BeartypeConf(violation_param_type=TypeError, is_pep484_tower=True, is_color=False)
+@functools.cache
+def _beartype() -> tuple[Callable[..., bool], Callable[..., None]]:
+    from beartype import BeartypeConf  # slow to import, so only once something is called
+    from beartype.door import die_if_unbearable, is_bearable
+
+    conf = BeartypeConf(violation_door_type=TypeError, is_pep484_tower=True, is_color=False)
+    return functools.partial(is_bearable, conf=conf), functools.partial(die_if_unbearable, conf=conf)
 
 
 def _checked(function: Callable) -> Callable:
-    """The function with its arguments checked, under ``python -O`` too, where beartype's decorator does nothing.
-
-    What it returns is not: to look into a list beartype draws from Python's random numbers, which are the caller's.
-    """
-    hints = function.__annotations__
-    function.__annotations__ = {name: hint for name, hint in hints.items() if name != "return"}
-    decorated = beartype(conf=_CONF)(function)
-    function.__annotations__ = decorated.__annotations__ = hints
-    return decorated if decorated is not function else _checked_one_by_one(function)
-
-
-def _checked_one_by_one(function: Callable) -> Callable:
-    signature = inspect.signature(function)
-    hints = {p.name: p.annotation for p in signature.parameters.values() if p.annotation is not p.empty}
-    many = {p.name for p in signature.parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    if "arguments_checked" in vars(function):
+        return function
+    parameters = list(inspect.signature(function).parameters.values())
+    hints = {p.name: p.annotation for p in parameters if not isinstance(p.annotation, str) and p.annotation != p.empty}
+    places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    called = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        for name, given in signature.bind(*args, **kwargs).arguments.items():
-            values = [given] if name not in many else list(given.values() if isinstance(given, dict) else given)
-            hint = hints.get(name, object)
-            if not isinstance(hint, str) and not all(is_bearable(value, hint, conf=_CONF) for value in values):
-                raise TypeError(f"{function.__qualname__}() takes {name} of type {hint}; got {given!r}")
+        fits, complain = _beartype()
+        for name, value in chain(zip(chain(places, *map(repeat, rest)), args, strict=False), kwargs.items()):
+            if name in hints and not fits(value, hints[name]):
+                complain(value, hints[name], exception_prefix=f"Argument {name} of {called}(): ")
         return function(*args, **kwargs)
 
+    vars(checked)["arguments_checked"] = True
     return checked
 
 
 def check_arguments(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Have a package's public functions and constructors raise TypeError for arguments of another type."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BeartypeDecorHintPep585DeprecationWarning)  # of annotations in torch
-        for name in names:
-            found = namespace[name]
-            if inspect.isfunction(found):
-                namespace[name] = _checked(found)
-            elif inspect.isclass(found) and inspect.isfunction(vars(found).get("__init__")):
-                setattr(found, "__init__", _checked(found.__init__))  # noqa: B010  (for mypy)
+    """Make a package's public functions and constructors raise TypeError for arguments of the wrong type."""
+    for name in names:
+        found = namespace[name]
+        if inspect.isfunction(found):
+            namespace[name] = _checked(found)
+        elif inspect.isclass(found) and inspect.isfunction(vars(found).get("__init__")):
+            setattr(found, "__init__", _checked(found.__init__))  # noqa: B010  (for mypy)

@@ -1,4 +1,4 @@
-"""``python -O`` drops assertions, and with them what beartype's decorator does; the checks of arguments stay."""
+"""``python -O`` drops assertions; the checks of arguments stay."""
 
 import os
 import subprocess
