@@ -77,5 +77,6 @@ class DiscretizedLogistic(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """The level of the location: the median, which is what a picture shows."""
-        return (self.loc.detach() * self.levels - 0.5).clamp(0, self.levels - 1)
+        r"""E[x], as :math:`\sum_{k \ge 1} P(x \ge k)`."""
+        at_least = (((self.loc - k / self.levels) / self.scale).sigmoid() for k in range(1, self.levels))
+        return sum(at_least, start=torch.zeros_like(self.loc))

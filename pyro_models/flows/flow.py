@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.utils import _sum_rightmost as sum_rightmost
 
-from pyro_models.transforms.bijector import forward_and_log_det, given, inverse_and_log_det, modules_of
+from pyro_models.transforms.bijector import condition, forward_and_log_det, inverse_and_log_det, modules_of
 
 
 class FlowDistribution(dist.TransformedDistribution):
@@ -140,4 +140,4 @@ class Flow(nn.Module):
         base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)
         if context is None:
             return FlowDistribution(base, self.transforms)
-        return FlowDistribution(base.expand(context.shape[:-1]), [given(t, context) for t in self.transforms])
+        return FlowDistribution(base.expand(context.shape[:-1]), [condition(t, context) for t in self.transforms])

@@ -5,8 +5,8 @@ import pyro.distributions as dist
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_models.checks import checked_tensor
 from pyro_models.labels import one_hot
-from pyro_models.returned import returned_tensor
 from pyro_models.sizes import check_at_least, features_of
 
 
@@ -43,7 +43,7 @@ class AmortizedGuide(PyroModule):
         """What the encoder makes of images, and of their labels if there are any, in the images' precision."""
         context = one_hot(labels, self.num_classes)
         found = self.encoder(x) if context is None else self.encoder(x, context)
-        return returned_tensor(found, self.encoder, size=self.head.in_features).to(x.dtype)
+        return checked_tensor(found, self.encoder, size=self.head.in_features).to(x.dtype)
 
     def numbers(self, features: Tensor) -> Tensor:
         """What the head makes of features, in their precision, whatever autocast is on."""

@@ -84,7 +84,7 @@ class FlowDequantizer(PyroModule):
         context = self.features(2 * x / (self.levels - 1) - 1)
         base = dist.Normal(self.base_loc, self.base_scale).to_event(1).expand(x.shape[:-3])
         reshape = ReshapeTransform(self.base_loc.shape, torch.Size(self.image_shape))
-        couplings = [cast(MaskedCoupling, coupling).given(context) for coupling in self.couplings]
+        couplings = [cast(MaskedCoupling, coupling).condition(context) for coupling in self.couplings]
         return FlowDistribution(base, [reshape, *couplings, Squash(0.0)])
 
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:

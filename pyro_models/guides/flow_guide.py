@@ -77,7 +77,7 @@ class FlowGuide(_BentNormal):
         )
 
     def transforms(self, features: Tensor) -> list[Transform]:
-        return [coupling.given(features) for coupling in self.couplings]  # type: ignore[operator]
+        return [coupling.condition(features) for coupling in self.couplings]  # type: ignore[operator]
 
 
 class IAFGuide(_BentNormal):

@@ -1,6 +1,7 @@
 """A likelihood whose pixels see those before them."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import pyro.distributions as dist
@@ -55,9 +56,14 @@ class AutoregressivePixels(nn.Module):
         seen = (distance > 0) & (distance <= (size if sight is None else sight))
         self.net = import_zuko().nn.MaskedMLP(seen, hidden, nn.ELU)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """h(x), (\\*, C, H, W)."""
+    def logit_shift(self, x: Tensor) -> Tensor:
+        """h(x), what the pixels before each one add to its logit, (\\*, C, H, W)."""
         return self.net((2 * x - 1).flatten(-3)).unflatten(-1, self.image_shape).to(x.dtype)
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Deprecated: the old name of :meth:`logit_shift`."""
+        warnings.warn("AutoregressivePixels.logits is deprecated: use logit_shift", DeprecationWarning, stacklevel=2)
+        return self.logit_shift(x)
+
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        return AutoregressiveBernoulli(raw, self.logits)
+        return AutoregressiveBernoulli(raw, self.logit_shift)

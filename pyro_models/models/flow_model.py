@@ -7,10 +7,9 @@ from pyro.distributions import TransformedDistribution
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_models.checks import check_images, checked_distribution
 from pyro_models.distributions import Quantized
 from pyro_models.labels import one_hot
-from pyro_models.pixels import check_shown
-from pyro_models.returned import returned_distribution
 
 
 class FlowModel(PyroModule):
@@ -53,12 +52,12 @@ class FlowModel(PyroModule):
         """p(y), or p(y given the labels): the flow's distribution, with options that the flow may take."""
         context = one_hot(labels, self.num_classes)
         found = self.flow(**options) if context is None else self.flow(context, **options)
-        return returned_distribution(found, self.flow)
+        return checked_distribution(found, self.flow)
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
-        check_shown(x, self.levels)
+        check_images(x, self.levels)
         with pyro.plate("data", batch if given is None else len(given)):
             flow = self.intensities(labels)
             y = pyro.sample("y", flow)

@@ -8,10 +8,10 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from pyro_models.checks import check_images
 from pyro_models.distributions import Quantized
 from pyro_models.flows import FlowDistribution
 from pyro_models.models.flow_model import FlowModel
-from pyro_models.pixels import check_shown
 from pyro_models.transforms import Squash
 
 
@@ -62,7 +62,7 @@ class Inpainting(PyroModule):
         """Whole images: x where it is known, and drawn pixels elsewhere."""
         if x.shape[1:] != self.known.shape:
             raise ValueError(f"images must be {tuple(self.known.shape)}, as the known pixels; got {tuple(x.shape[1:])}")
-        check_shown(x[:, self.known], self.model.levels)
+        check_images(x[:, self.known], self.model.levels)
         flow = self.model.intensities(labels)
         if not isinstance(flow, FlowDistribution) or not isinstance(flow.transforms[-1], Squash):
             raise TypeError("only a flow whose last transform is a Squash can be inpainted")

@@ -7,9 +7,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_models.checks import check_images
 from pyro_models.models.vae import VAE
 from pyro_models.networks import MLP, scale_of
-from pyro_models.pixels import check_shown
 
 
 class TwoLevelVAE(VAE):
@@ -58,7 +58,7 @@ class TwoLevelVAE(VAE):
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         given = x if x is not None else labels
-        check_shown(x, getattr(self.likelihood, "levels", None))
+        check_images(x, getattr(self.likelihood, "levels", None))
         with pyro.plate("data", batch if given is None else len(given)):
             z2 = pyro.sample("z2", self.code(labels))
             loc, raw = self.down(z2)

@@ -5,10 +5,9 @@ import pyro.distributions as dist
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_models.checks import check_images, checked_distribution, checked_tensor
 from pyro_models.labels import one_hot
 from pyro_models.likelihoods import BernoulliPixels
-from pyro_models.pixels import check_shown
-from pyro_models.returned import returned_distribution, returned_tensor
 
 
 class VAE(PyroModule):
@@ -63,13 +62,13 @@ class VAE(PyroModule):
         """p(z), or p(z given the labels) of a prior that sees them."""
         context = one_hot(labels, self.num_classes)
         found = self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
-        return returned_distribution(found, self.prior)
+        return checked_distribution(found, self.prior)
 
     def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         """p(x | z), of batch shape z.shape[:-1]; what the decoder makes is in the code's precision."""
         context = one_hot(labels, self.num_classes)
-        raw = returned_tensor(self.decoder(z) if context is None else self.decoder(z, context), self.decoder)
-        return returned_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
+        raw = checked_tensor(self.decoder(z) if context is None else self.decoder(z, context), self.decoder)
+        return checked_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x, z), of shape z.shape[:-1], in nats."""
@@ -78,7 +77,7 @@ class VAE(PyroModule):
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
-        check_shown(x, getattr(self.likelihood, "levels", None))
+        check_images(x, getattr(self.likelihood, "levels", None))
         with pyro.plate("data", batch if given is None else len(given)):
             z = pyro.sample("z", self.code(labels))
             return pyro.sample("x", self.image(z, labels), obs=x)

@@ -1,5 +1,6 @@
 """A transform whose value and log-determinant come from one pass."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,9 +37,16 @@ class Bijector(TransformModule):
     def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def given(self, context: Tensor) -> Transform:
-        """This transform given a context: itself, where it has no network, else with a network that sees both."""
+    def condition(self, context: Tensor) -> Transform:
+        """This transform with its network conditioned on a context; itself if it has no network."""
+        if type(self).given is not Bijector.given:  # a subclass written before ``given`` became ``condition``
+            return self.given(context)
         return self
+
+    def given(self, context: Tensor) -> Transform:
+        """Deprecated: the old name of :meth:`condition`."""
+        warnings.warn("Bijector.given is deprecated: use condition", DeprecationWarning, stacklevel=2)
+        return self.condition(context)
 
     def _call(self, x: Tensor) -> Tensor:
         return self.forward_and_log_det(x)[0]
@@ -51,12 +59,12 @@ class Bijector(TransformModule):
         return self.forward_and_log_det(x)[1]
 
 
-class Given(Bijector):
-    """A transform whose network sees a context, with that context fixed.
+class ConditionedBijector(Bijector):
+    """A transform conditioned on a fixed context.
 
     Args:
-        transform: whose ``forward_and_log_det`` and ``inverse_and_log_det`` take a context.
-        context: what the network sees beside its input.
+        transform: one whose ``forward_and_log_det`` and ``inverse_and_log_det`` take a context.
+        context: what the network sees besides its input.
     """
 
     def __init__(self, transform: Any, context: Tensor) -> None:
@@ -73,11 +81,11 @@ class Given(Bijector):
         return self.transform.inverse_and_log_det(y, self.context)
 
 
-def given(transform: Transform, context: Tensor) -> Transform:
-    """The transform given a context, as its ``given`` says; any other than a :class:`Bijector` is itself."""
+def condition(transform: Transform, context: Tensor) -> Transform:
+    """The transform conditioned on a context; unchanged unless it, or its inverse, is a :class:`Bijector`."""
     if isinstance(transform, Bijector):
-        return transform.given(context)
-    return transform.inv.given(context).inv if isinstance(transform.inv, Bijector) else transform
+        return transform.condition(context)
+    return transform.inv.condition(context).inv if isinstance(transform.inv, Bijector) else transform
 
 
 def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:

@@ -7,7 +7,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Transform
 
-from pyro_models.transforms.bijector import Bijector, forward_and_log_det, given, inverse_and_log_det, modules_of
+from pyro_models.transforms.bijector import Bijector, condition, forward_and_log_det, inverse_and_log_det, modules_of
 
 
 class ChannelPart(Bijector):
@@ -44,9 +44,9 @@ class ChannelPart(Bijector):
         self.registered = modules_of(transforms)
         self.channels = channels
 
-    def given(self, context: Tensor) -> "ChannelPart":
-        """The same with each transform of the chain given the context."""
-        return ChannelPart([given(transform, context) for transform in self.transforms], self.channels)
+    def condition(self, context: Tensor) -> "ChannelPart":
+        """The same with each transform of the chain conditioned on the context."""
+        return ChannelPart([condition(transform, context) for transform in self.transforms], self.channels)
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         part, rest = self._split(x)

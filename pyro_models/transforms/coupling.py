@@ -8,7 +8,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 
 from pyro_models.sizes import checked_shape
-from pyro_models.transforms.bijector import Bijector, Given
+from pyro_models.transforms.bijector import Bijector, ConditionedBijector
 
 
 class AffineCoupling(Bijector):
@@ -56,9 +56,9 @@ class AffineCoupling(Bijector):
         self.swap = swap
         self.domain = self.codomain = constraints.independent(constraints.real, -dim)
 
-    def given(self, context: Tensor) -> Given:
+    def condition(self, context: Tensor) -> ConditionedBijector:
         """The coupling whose conditioner is called with (x_a, context)."""
-        return Given(self, context)
+        return ConditionedBijector(self, context)
 
     def log_scale_and_shift(self, x_a: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
@@ -129,9 +129,9 @@ class MaskedCoupling(Bijector):
         self.bound = bound
         self.domain = self.codomain = constraints.independent(constraints.real, mask.dim())
 
-    def given(self, context: Tensor) -> Given:
+    def condition(self, context: Tensor) -> ConditionedBijector:
         """The coupling whose conditioner is called with (masked x, context)."""
-        return Given(self, context)
+        return ConditionedBijector(self, context)
 
     def log_scale_and_shift(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s and t given what the mask keeps of x, zero where the mask is one."""

@@ -228,7 +228,7 @@ def test_with_a_skip_connection_the_image_depends_on_both_codes_and_the_lower_co
     x = data()
     model_trace, guide_trace = draw_traces(model, guide, x)
     upper, lower = (guide_trace.nodes[name]["value"] for name in ("z2", "z1"))
-    raw = model_trace.nodes["x"]["fn"].raw
+    raw = model_trace.nodes["x"]["fn"].logits
     assert torch.autograd.grad(lower.sum(), upper, retain_graph=True)[0].abs().min() > 0
     held = torch.autograd.grad(raw.sum(), [lower, upper], retain_graph=True)
     through = torch.autograd.grad(lower, upper, held[0], retain_graph=True)[0]

@@ -96,12 +96,12 @@ def test_a_memory_of_a_draw_serves_only_that_draw():
 def test_a_context_reaches_the_network():
     coupling = randomise(AffineCoupling(MLP(2 + 3, (2, 2), [8])))
     x, context = torch.randn(7, 5, 4), torch.randn(5, 3)
-    given = coupling.given(context)
-    y, log_det = given.forward_and_log_det(x)
-    torch.testing.assert_close(given.inverse_and_log_det(y)[0], x)
-    other, _ = coupling.given(context + 1).forward_and_log_det(x)
+    conditioned = coupling.condition(context)
+    y, log_det = conditioned.forward_and_log_det(x)
+    torch.testing.assert_close(conditioned.inverse_and_log_det(y)[0], x)
+    other, _ = coupling.condition(context + 1).forward_and_log_det(x)
     assert not torch.allclose(y, other)
-    torch.testing.assert_close(coupling.given(context[2]).forward_and_log_det(x[:, 2])[1], log_det[:, 2])
+    torch.testing.assert_close(coupling.condition(context[2]).forward_and_log_det(x[:, 2])[1], log_det[:, 2])
 
 
 @pytest.mark.parametrize(

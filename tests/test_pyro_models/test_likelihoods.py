@@ -11,6 +11,7 @@ from inference import iwae_bound, log_weights
 from pyro_models import (
     VAE,
     AutoregressivePixels,
+    BernoulliImage,
     BernoulliPixels,
     CategoricalPixels,
     ClassNormal,
@@ -79,7 +80,7 @@ def test_pixels_see_those_before_them_and_draws_follow_the_density(options):
     probabilities = p.log_prob(images).exp()
     torch.testing.assert_close(probabilities.sum(), torch.ones(()))
 
-    seen = torch.autograd.functional.jacobian(likelihood.logits, images[37]).reshape(6, 6) != 0
+    seen = torch.autograd.functional.jacobian(likelihood.logit_shift, images[37]).reshape(6, 6) != 0
     distance = torch.arange(6)[:, None] - torch.arange(6)
     assert torch.equal(seen, (distance > 0) & (distance <= options.get("sight", 6)))
 
@@ -194,3 +195,13 @@ def test_noise_and_dropout_are_of_training_alone():
 def test_bad_arguments_are_told(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_old_names_work_with_a_warning():
+    logits = torch.randn(2, *SHAPE)
+    with pytest.warns(DeprecationWarning, match="use logits"):
+        assert BernoulliImage(logits).raw is logits
+    likelihood = AutoregressivePixels(SHAPE)
+    x = torch.rand(2, *SHAPE).round()
+    with pytest.warns(DeprecationWarning, match="use logit_shift"):
+        assert torch.equal(likelihood.logits(x), likelihood.logit_shift(x))

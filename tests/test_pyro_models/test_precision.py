@@ -131,4 +131,4 @@ def test_networks_of_others_do_not_round_densities():
         z = q.rsample()
         assert z.dtype == q.log_prob(z).dtype == torch.float32
         image = model.image(z)
-        assert image.raw.dtype == image.log_prob(x).dtype == torch.float32
+        assert image.logits.dtype == image.log_prob(x).dtype == torch.float32

@@ -23,7 +23,7 @@ from pyro_models import (
     Squeeze,
     checkerboard,
 )
-from pyro_models.transforms.bijector import inverse_and_log_det
+from pyro_models.transforms.bijector import condition, inverse_and_log_det
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -286,3 +286,14 @@ def test_actnorm_gradients_flow_from_the_first_batch_on():
 def test_a_coupling_with_scale_and_shift_starts_without_scaling():
     s, _ = resnet(1)(torch.randn(4, 1, 2, 2))
     assert torch.equal(s, torch.zeros_like(s))
+
+
+def test_a_transform_is_conditioned_under_the_old_name_too():
+    class Older(Flip):
+        def given(self, context):
+            return Squash()
+
+    assert isinstance(condition(Older(), torch.zeros(1)), Squash)
+    flip = Flip()
+    with pytest.warns(DeprecationWarning, match="use condition"):
+        assert flip.given(torch.zeros(1)) is flip

@@ -226,7 +226,7 @@ CASES: dict[str, Case] = {
     "LogisticPixels": Case(models.LogisticPixels, lambda: {"levels": 4}, lambda m: m(torch.randn(3, 1, 4, 4, 2))),
     "AutoregressivePixels": Case(models.AutoregressivePixels, lambda: {"image_shape": SHAPE}),
     # distributions
-    "BernoulliImage": Case(models.BernoulliImage, lambda: {"raw": torch.randn(3, *SHAPE)}, fixed={"validate_args"}),
+    "BernoulliImage": Case(models.BernoulliImage, lambda: {"logits": torch.randn(3, *SHAPE)}, fixed={"validate_args"}),
     "NormalMixture": Case(
         models.NormalMixture,
         lambda: {"logits": torch.randn(3), "loc": torch.randn(3, 2), "scale": torch.ones(3, 2)},
