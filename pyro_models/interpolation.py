@@ -10,14 +10,14 @@ def straight(a: Tensor, b: Tensor, steps: int) -> Tensor:
     r"""(1 - t) a + t b at ``steps`` values of t from 0 to 1; shape (steps, \*a.shape).
 
     Raises:
-        ValueError: if the points differ in shape, or there is no step.
+        ValueError: if the points differ in shape, or ``steps`` is below 1.
     """
     _check(a, b, steps)
     return torch.stack([a + t * (b - a) for t in torch.linspace(0, 1, steps).tolist()])
 
 
 def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    r"""The path that turns from a to b and changes its length evenly; shape (steps, \*a.shape).
+    r"""The path that rotates from a to b while its length changes linearly; shape (steps, \*a.shape).
 
     .. math::
         \big((1 - t) \|a\| + t \|b\|\big)
@@ -48,4 +48,4 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
 def _check(a: Tensor, b: Tensor, steps: int) -> None:
     check_at_least(1, steps=steps)
     if a.shape != b.shape or not a.dim():
-        raise ValueError(f"two points of one shape are wanted; got shapes {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"the two points must have the same shape; got {tuple(a.shape)} and {tuple(b.shape)}")

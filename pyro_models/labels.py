@@ -1,4 +1,4 @@
-"""Labels as what a network sees."""
+"""One-hot labels."""
 
 import torch
 from pyro.infer.util import is_validation_enabled
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def one_hot(labels: Tensor | None, num_classes: int) -> Tensor | None:
-    """Labels (B,) as vectors (B, num_classes) of the default floating type; None for none.
+    """Labels (B,) as one-hot vectors (B, num_classes) of the default floating type; None stays None.
 
     Raises:
-        ValueError: if labels are missing where there are classes, given where there are none, or
-            not whole numbers from 0 to num_classes - 1 (as far as Pyro's validation is on).
+        ValueError: if labels are missing although there are classes, given although there are none, or
+            not whole numbers from 0 to num_classes - 1 (that range only if Pyro's validation is on).
     """
     if num_classes < 0:
-        raise ValueError(f"num_classes must be at least 0, which is none; got {num_classes}")
+        raise ValueError(f"num_classes must be at least 0 (0 for none); got {num_classes}")
     if (labels is None) != (num_classes == 0):
         expected = f"labels from 0 to {num_classes - 1}" if num_classes else "no labels"
         raise ValueError(f"this model takes {expected}; got {'none' if labels is None else 'some'}")

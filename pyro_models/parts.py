@@ -1,7 +1,7 @@
-"""Every part of a pair that a file or a command line may name, by the role it plays.
+"""The parts of a pair that a file or a command line may name, by role.
 
-A part of your own goes by its import path and needs no entry here; files may name such a part only
-where its package is allowed.
+Your own part goes by its import path and needs no entry here; a file may name it only if its
+package is allowed.
 """
 
 from pyro_models.flows import flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp

@@ -1,4 +1,4 @@
-"""Sizes that must make sense before anything is built of them."""
+"""Checks of sizes, before anything is built."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 def check_at_least(low: int, **numbers: int | None) -> None:
-    """Make sure that numbers, given by name, are at least ``low``; None is no number.
+    """Check that numbers, given by name, are at least ``low``; None always passes.
 
     Raises:
-        ValueError: if one is below.
+        ValueError: if one is smaller.
     """
     below = {name: number for name, number in numbers.items() if number is not None and number < low}
     if below:
@@ -21,7 +21,7 @@ def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """(C, H, W) as a tuple.
 
     Raises:
-        ValueError: if it is not three whole numbers of at least 1.
+        ValueError: unless it is three whole numbers of at least 1.
     """
     if len(image_shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in image_shape):
         raise ValueError(f"image_shape must be (C, H, W), whole numbers of at least 1; got {image_shape!r}")
@@ -30,13 +30,13 @@ def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def features_of(encoder: nn.Module) -> int:
-    """The size of what an encoder gives.
+    """The number of features an encoder returns, its ``out_features``.
 
     Raises:
-        TypeError: if it does not say.
+        TypeError: if the encoder has no such attribute.
     """
     size = getattr(encoder, "out_features", None)
     if not isinstance(size, int):
         name = type(encoder).__name__
-        raise TypeError(f"an encoder must have out_features, the size of what it gives; {name} has none")
+        raise TypeError(f"an encoder must have out_features, the number of features it returns; {name} has none")
     return size

@@ -7,10 +7,7 @@ from torch.distributions import Distribution
 
 
 def import_zuko() -> ModuleType:
-    """The zuko package, imported when a part needs it, and without what its import does to everyone else.
-
-    It switches the validation of all distributions off, for the whole process.
-    """
+    """Import zuko without its side effect: it turns off validation of all distributions in the process."""
     validates = Distribution._validate_args
     try:
         return importlib.import_module("zuko")

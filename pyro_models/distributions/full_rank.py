@@ -8,10 +8,10 @@ Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 class FullRankNormal(dist.MultivariateNormal):
-    """A ``MultivariateNormal`` whose draws and densities have the precision of its parameters under autocast too.
+    """A ``MultivariateNormal`` whose draws and densities keep the precision of its parameters under autocast.
 
-    Its products of matrices would be rounded to eight bits: in a narrow direction of the distribution
-    such a draw lies many standard deviations out.
+    Otherwise matrix products would be rounded to eight bits, and in a narrow direction of the
+    distribution a draw could lie many standard deviations out.
     """
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:

@@ -17,8 +17,9 @@ class NormalMixture(dist.MixtureSameFamily):
         d_k^2 = \Big| \frac{z - m_k}{s_k} \Big|^2
         = z^2 \cdot s_k^{-2} - 2 z \cdot m_k s_k^{-2} + \Big| \frac{m_k}{s_k} \Big|^2
 
-    the distances by matrix products, which hold no (\*, K, D) numbers.  They are in double precision,
-    for their terms cancel; Apple's GPUs have none, and there each distance is one sum of squares.
+    The distances are computed by matrix products, without a (\*, K, D) tensor, and in double
+    precision, because their terms cancel.  Apple's GPUs have no doubles; there each distance is a sum
+    of squares.
 
     Shapes: logits are (K,), loc and scale (K, D), ``event_shape`` is (D,).
 
@@ -28,7 +29,7 @@ class NormalMixture(dist.MixtureSameFamily):
         scale: s, positive.
 
     Raises:
-        ValueError: if a shape is another.
+        ValueError: if the shapes do not fit.
     """
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
@@ -55,7 +56,7 @@ class NormalMixture(dist.MixtureSameFamily):
 
 
 def mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The mixture of the components along their one batch dimension, in the quickest form there is."""
+    """A mixture of the components along their batch dimension, as the faster :class:`NormalMixture` if possible."""
     if isinstance(components, dist.Independent) and isinstance(components.base_dist, dist.Normal):
         return NormalMixture(logits, components.base_dist.loc, components.base_dist.scale)
     return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)

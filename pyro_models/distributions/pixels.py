@@ -1,4 +1,4 @@
-"""Distributions of one integer pixel."""
+"""Distributions of a single integer pixel."""
 
 import pyro.distributions as dist
 import torch
@@ -10,7 +10,7 @@ Shape = torch.Size | list[int] | tuple[int, ...]
 
 
 class PixelCategorical(dist.Categorical):
-    """A categorical distribution over levels, with their mean."""
+    """A categorical distribution over grey levels that knows its mean."""
 
     @property
     def mean(self) -> Tensor:
@@ -24,12 +24,12 @@ class DiscretizedLogistic(dist.TorchDistribution):
         P(x) = \sigma\Big(\frac{(x + 1) / \mathrm{levels} - \mathrm{loc}}{\mathrm{scale}}\Big)
              - \sigma\Big(\frac{x / \mathrm{levels} - \mathrm{loc}}{\mathrm{scale}}\Big)
 
-    with the first and the last cell reaching to infinity, so that the probabilities sum to one.
+    where the first and the last cell reach to infinity, so that the probabilities sum to one.
 
     Shapes: loc, scale and x are (\*).
 
     Args:
-        loc: location, in units of the full intensity.
+        loc: location, as a fraction of the full intensity.
         scale: of the logistic distribution, in the same units.
         levels: number of levels.
 

@@ -27,15 +27,15 @@ def _whole(x: Tensor, levels: int) -> Tensor:
 
 
 def check_pixels(x: Tensor, levels: int) -> None:
-    """Make sure that all pixels are whole numbers from 0 to levels - 1.
+    """Check that all pixels are whole numbers from 0 to levels - 1.
 
     Raises:
-        ValueError: if one is not.
+        ValueError: if not.
     """
     bad = x[~_whole(x, levels)]
     if len(bad):
         raise ValueError(
-            f"pixels must be whole numbers from 0 to {levels - 1}, as of images with {levels} levels; "
+            f"pixels must be whole numbers from 0 to {levels - 1}, for images with {levels} levels; "
             f"{len(bad)} of {x.numel()} are not, such as {bad[0].item():g}{': binarise them' if levels == 2 else ''}"
         )
 
@@ -45,15 +45,15 @@ class Quantized(dist.TorchDistribution):
 
     .. math:: \log p(x \mid y) = 0 \text{ if } x \le \mathrm{levels} \cdot y \le x + 1, \text{ else } -\infty
 
-    So it is at an x of other numbers than the levels, which validation refuses.
+    It is also -∞ at any x that is not made of levels, which validation rejects.
 
-    The cells are closed and widened by the rounding error of y's dtype, so that an intensity drawn
-    inside a cell is never lost to arithmetic.
+    The cells are closed and widened by the rounding error of y's dtype, so that rounding never moves
+    an intensity out of the cell it was drawn in.
 
     Shapes: y is (\*, event); x is (\*, event), whole numbers from 0 to levels - 1 as floats.
 
     Args:
-        y: intensities; those outside [0, 1] are sampled as the nearest level.
+        y: intensities; those outside [0, 1] give the nearest level.
         levels: number of grey levels.
         event_dim: number of dimensions of one image.
     """
@@ -94,14 +94,14 @@ class Quantized(dist.TorchDistribution):
 
 
 class UniformCell(dist.TorchDistribution):
-    r"""Intensities spread evenly over the cell of each integer pixel: y = (x + u) / levels.
+    r"""Intensities uniform on the cell of each integer pixel: y = (x + u) / levels.
 
     .. math:: \log q(y \mid x) = D \log \mathrm{levels}
 
-    for every y in the cell, exactly.  Draws keep clear of the cell's edges by the rounding error,
+    exactly, for every y in the cell.  Draws stay away from the cell's edges by the rounding error,
     so that floor(levels · y) is x again.
 
-    Shapes: x is (\*, event), y likewise; the log-density is (\*), in nats.
+    Shapes: x and y are (\*, event); the log-density is (\*), in nats.
 
     Args:
         x: whole numbers from 0 to levels - 1, as floats.
@@ -109,7 +109,7 @@ class UniformCell(dist.TorchDistribution):
         event_dim: number of dimensions of one image.
 
     Raises:
-        ValueError: if x holds other numbers, unless validation is off.
+        ValueError: if x holds other values, unless validation is off.
     """
 
     arg_constraints = {"x": constraints.nonnegative_integer}

@@ -1,4 +1,4 @@
-"""What flows over flattened images share."""
+"""Shared by the flows over flattened images."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def half_size(image_shape: Sequence[int]) -> int:
 
 
 def flat_flow(transforms: Sequence[Transform], image_shape: Sequence[int], alpha: float, context: int) -> Flow:
-    """Transforms of vectors, then the image's shape, then intensities from 0 to 1."""
+    """A flow that transforms vectors, reshapes them to images and squashes these to intensities from 0 to 1."""
     size = math.prod(image_shape)
     return Flow(
         [*transforms, ReshapeTransform(torch.Size([size]), torch.Size(image_shape)), Squash(alpha)],

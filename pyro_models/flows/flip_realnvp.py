@@ -37,10 +37,10 @@ def flip_realnvp(
         hidden: widths of the hidden layers of each coupling's network.
         activation: name of a class in ``torch.nn``.
         dropout: probability with which a hidden unit is set to zero in training.
-        separate: two networks, one for s and one for t, in place of one with two heads.
+        separate: use two networks, one for s and one for t, instead of one with two heads.
         bound: largest absolute log scale of one coupling; ``None`` for no bound.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
-        context: size of the context that the networks see, such as the number of classes; 0 for none.
+        context: size of an additional input of the networks, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if D is odd, or ``pairs`` or a width is below 1.

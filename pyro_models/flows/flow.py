@@ -20,10 +20,10 @@ class FlowDistribution(dist.TransformedDistribution):
                   = \log p_0(\epsilon) - \log |\det J_f(\epsilon)|, \qquad y = f(\epsilon)
 
     Values and shapes are those of the parent class, which computes inverse and log-determinant in
-    two passes.  The density of the value that was drawn last is known from its noise, without
-    inverting anything: exact where an inverse would lose digits, and free where this is a guide.
-    Its gradient is that along the draw; for the gradient with respect to a value, or after a
-    change of the parameters, ask a new distribution.
+    two passes.  The density of the last draw is computed from its noise, without inverting anything:
+    this is exact where an inverse would lose digits, and costs a guide nothing.  Its gradient is the
+    one along the draw; for the gradient with respect to a value, or after the parameters have
+    changed, make a new distribution.
     """
 
     _drawn: tuple[Tensor, int, bool, Tensor] | None = None
@@ -32,7 +32,7 @@ class FlowDistribution(dist.TransformedDistribution):
         epsilon = self.base_dist.rsample(torch.Size(sample_shape))
         value, log_det = self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)
         log_prob = self.base_dist.log_prob(epsilon) - log_det
-        if not value.is_inference():  # such a tensor keeps no account of changes
+        if not value.is_inference():  # such a tensor has no version counter
             self._drawn = value, value._version, torch.is_grad_enabled(), log_prob
         return value
 
@@ -44,7 +44,7 @@ class FlowDistribution(dist.TransformedDistribution):
         r"""log p(value) in nats; (\*) for a value of shape (\*, event_shape)."""
         if self._drawn is not None:
             drawn, version, had_grad, log_prob = self._drawn
-            changed = value.is_leaf and value.requires_grad  # made an input of its own since it was drawn
+            changed = value.is_leaf and value.requires_grad  # made a leaf since it was drawn
             if (
                 value is drawn
                 and not changed
@@ -62,7 +62,7 @@ class FlowDistribution(dist.TransformedDistribution):
         return self._chain(value, self.event_shape, self.transforms[::-1], inverse_and_log_det)
 
     def from_base(self, epsilon: Tensor) -> Tensor:
-        """The value that noise of shape (*, base event) becomes, (*, event_shape)."""
+        """The value that noise of shape (*, base event) is mapped to, (*, event_shape)."""
         return self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)[0]
 
     def _chain(
@@ -82,20 +82,20 @@ class FlowDistribution(dist.TransformedDistribution):
 class Flow(nn.Module):
     r"""A normalising flow: ``forward()`` is the distribution of :math:`f_n(\ldots f_1(\epsilon))`.
 
-    :math:`\epsilon \sim N(0, I)` in D dimensions.  A flow over images is thus used like a prior
-    over codes.  A conditional flow, such as one of images of a given class, has networks that see
-    a context c beside their input: ``forward(c)`` is the distribution given c.
+    :math:`\epsilon \sim N(0, I)` in D dimensions.  A flow over images is thus used just like a prior
+    over codes.  In a conditional flow, such as one of images of a given class, the networks also see
+    a context c: ``forward(c)`` is the distribution conditioned on c.
 
-    Shapes: the distribution's ``event_shape`` is what the transforms make of (D,); c is (B, K), and
-    the ``batch_shape`` is then (B,).
+    Shapes: the distribution's ``event_shape`` is the shape to which the transforms map (D,); with a
+    context c of shape (B, K) the ``batch_shape`` is (B,).
 
     Args:
-        transforms: from the base to the data, in order; those that are modules are registered.
+        transforms: from the base to the data, in order; modules among them are registered.
         size: D, the size of the base.
         context: K, the size of the context; 0 for none.
 
     Raises:
-        ValueError: if there is no transform, the first takes no vectors, D is below 1, or a context is
+        ValueError: if there is no transform, the first one does not take vectors, D is below 1, or a context is
             missing, unexpected or of another size.
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015).
@@ -111,7 +111,7 @@ class Flow(nn.Module):
         if size < 1:
             raise ValueError(f"the size of the base must be at least 1; got {size}")
         if context < 0:
-            raise ValueError(f"the size of the context must be at least 0, which is none; got {context}")
+            raise ValueError(f"the size of the context must be at least 0 (0 for none); got {context}")
         dimensions = transforms[0].domain.event_dim
         if dimensions > 1:
             raise ValueError(
@@ -125,16 +125,16 @@ class Flow(nn.Module):
         self.register_buffer("base_scale", torch.ones(size), persistent=False)
 
     def forward(self, context: Tensor | None = None, temperature: float = 1.0) -> FlowDistribution:
-        """The distribution, given the context of a conditional flow.
+        """The distribution, conditioned on the context of a conditional flow.
 
         Args:
             context: c.
-            temperature: standard deviation of the base; below 1 draws keep to what is likely
+            temperature: standard deviation of the base; below 1, draws stay in likely regions
                 (Kingma and Dhariwal, "Glow", 2018, section 6).
         """
         size = 0 if context is None else context.shape[-1]
         if size != self.context:
-            raise ValueError(f"this flow sees a context of size {self.context}; got one of size {size}")
+            raise ValueError(f"this flow takes a context of size {self.context}; got one of size {size}")
         if not 0 < temperature < math.inf:
             raise ValueError(f"temperature must be a positive number; got {temperature}")
         base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)

@@ -1,4 +1,4 @@
-"""RealNVP with convolutional couplings, at one scale below the image's and at several."""
+"""RealNVP with convolutional couplings: with one squeeze, and multi-scale."""
 
 import math
 from collections.abc import Sequence
@@ -35,27 +35,28 @@ def image_realnvp(
     alpha: float = 1e-6,
     context: int = 0,
 ) -> Flow:
-    r"""RealNVP over [0, 1]^(C x H x W), read here from the data to the base:
+    r"""RealNVP over [0, 1]^(C x H x W), with checkerboard and channel-wise couplings.
 
-    ``outer`` checkerboard couplings of alternating masks; squeeze; ``squeezed`` channel-wise
-    couplings of alternating halves; unsqueeze; ``inner`` checkerboard couplings; with an
-    :class:`~pyro_models.transforms.ActNorm` between each two of a group.  The log scale of a
-    coupling is a tanh(network) + c with learned scalars; see
-    :class:`~pyro_models.networks.ScaleAndShift`.  All variables pass through all couplings: no part
-    of them is factored out on the way (see :func:`multiscale_realnvp`), and ActNorm stands where the
-    paper has batch normalisation.
+    Read from the data to the base: ``outer`` checkerboard couplings with alternating masks; squeeze;
+    ``squeezed`` channel-wise couplings of alternating halves; unsqueeze; ``inner`` checkerboard
+    couplings; with an
+    :class:`~pyro_models.transforms.ActNorm` between any two couplings of a group.  The log scale of
+    a coupling is a tanh(network) + c with learned scalars; see
+    :class:`~pyro_models.networks.ScaleAndShift`.  All variables pass through all couplings: none are
+    factored out on the way (for that see :func:`multiscale_realnvp`), and ActNorm replaces the
+    paper's batch normalisation.
 
     Shapes: the distribution's ``event_shape`` is ``image_shape``.
 
     Args:
         image_shape: (C, H, W), with H and W even.
-        channels: of the hidden layers of each coupling's network.
+        channels: number of channels in the hidden layers of each coupling's network.
         blocks: number of residual blocks in each network.
         outer: number of checkerboard couplings nearest to the data.
         squeezed: number of channel-wise couplings.
         inner: number of checkerboard couplings nearest to the base.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
-        context: size of the context that the networks see, such as the number of classes; 0 for none.
+        context: size of an additional input of the networks, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if a side is odd or a number below 1.
@@ -97,12 +98,12 @@ def multiscale_realnvp(
     Args:
         image_shape: (C, H, W), with H and W multiples of 2^(scales - 1).
         scales: number of scales.
-        channels: of the hidden layers of the networks at the first scale; doubled at each further one.
+        channels: number of channels in the networks' hidden layers at the first scale; doubled at each further one.
         blocks: number of residual blocks in each network.
         couplings: number of couplings in each group.
         last: number of couplings at the last scale.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
-        context: size of the context that the networks see, such as the number of classes; 0 for none.
+        context: size of an additional input of the networks, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if a side cannot be halved often enough or a number is below 1.
@@ -132,7 +133,7 @@ def multiscale_realnvp(
 
 @dataclass(frozen=True)
 class _Networks:
-    """The networks of a group of couplings: all of one width and depth, seeing the same context."""
+    """Makes the networks of a group of couplings, all of the same width, depth and context."""
 
     channels: int
     blocks: int
@@ -160,7 +161,7 @@ def _channelwise(shape: Shape, number: int, networks: _Networks) -> list[Transfo
 
 
 def _with_norms(couplings: Sequence[Bijector], channels: int) -> list[Transform]:
-    """The couplings with an ActNorm between each two."""
+    """The couplings with an ActNorm between neighbours."""
     mixed: list[Transform] = [part for coupling in couplings for part in (coupling, ActNorm(channels))]
     return mixed[:-1]
 
@@ -171,7 +172,7 @@ def _squeezed(shape: Shape) -> Shape:
 
 
 def _flow(to_base: list[Transform], image_shape: Shape, alpha: float, context: int) -> Flow:
-    """The flow of transforms listed from the data to the base, each of them the way from base to data."""
+    """The flow of these transforms, listed from data to base although each one maps from base to data."""
     size = math.prod(image_shape)
     reshape = ReshapeTransform(torch.Size([size]), torch.Size(image_shape))
     return Flow([reshape, *reversed(to_base), Squash(alpha)], size, context)

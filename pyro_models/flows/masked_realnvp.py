@@ -1,4 +1,4 @@
-"""RealNVP on flattened images: couplings that take turns with the two halves."""
+"""RealNVP on flattened images: couplings that alternate between the two halves."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ def masked_realnvp(
     alpha: float = 1e-6,
     context: int = 0,
 ) -> Flow:
-    r"""RealNVP over [0, 1]^D: a fixed mask of half the pixels, its complement, and so on by turns.
+    r"""RealNVP over [0, 1]^D, alternating between a fixed mask of half the pixels and its complement.
 
     .. math:: y = \mathrm{Squash}(f_n \circ \cdots \circ f_1(\epsilon)), \qquad \epsilon \sim N(0, I_D)
 
-    Odd layers transform the second half given the first, even ones the first given the second,
-    each by two separate perceptrons: :math:`s = \tanh(\mathrm{MLP}(x_a))`, :math:`t = \mathrm{MLP}(x_a)`.
+    Odd layers transform the second half given the first, even layers the first given the second,
+    each with two separate perceptrons: :math:`s = \tanh(\mathrm{MLP}(x_a))`, :math:`t = \mathrm{MLP}(x_a)`.
 
     Shapes: the distribution's ``event_shape`` is ``image_shape``; D is its product.
 
@@ -31,10 +31,10 @@ def masked_realnvp(
         hidden: widths of the hidden layers of each perceptron.
         activation: name of a class in ``torch.nn``.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
-        context: size of the context that the networks see, such as the number of classes; 0 for none.
+        context: size of an additional input of the networks, such as the number of classes; 0 for none.
 
     Raises:
-        ValueError: if D is odd or there are fewer than 2 layers (one would leave half as it is).
+        ValueError: if D is odd or there are fewer than 2 layers (one would leave half the pixels unchanged).
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.2 to 3.5.

@@ -1,4 +1,4 @@
-"""What guides of a code share: an encoder, a head, a site and a plate."""
+"""Base class of the guides of a VAE: an encoder, a head, a site and a plate."""
 
 import pyro
 import pyro.distributions as dist
@@ -11,20 +11,20 @@ from pyro_models.sizes import check_at_least, features_of
 
 
 class AmortizedGuide(PyroModule):
-    r"""q(z | x): a distribution over codes whose parameters networks make from the image.
+    r"""q(z | x): a distribution over codes whose parameters a network computes from the image.
 
-    A subclass says how many numbers its distribution takes and writes :meth:`posterior`; the
-    numbers are an affine map of the encoder's features.
+    A subclass sets the number of parameters of its distribution and implements :meth:`posterior`;
+    the parameters are an affine map of the encoder's features.
 
     Site ``z``, inside the plate ``data``.
 
     Shapes: x is (B, C, H, W), labels (B,), z (B, latent_dim).
 
     Args:
-        encoder: module from images, and a context if there are classes, to (B, ``out_features``).
+        encoder: module that maps images, and a context if there are classes, to (B, ``out_features``).
         latent_dim: size of the code.
         num_parameters: of the distribution.
-        num_classes: of the labels that the encoder sees as one-hot vectors; 0 for none.
+        num_classes: number of classes; the encoder sees labels as one-hot vectors; 0 for none.
 
     Raises:
         ValueError: if ``latent_dim`` is below 1.
@@ -40,13 +40,13 @@ class AmortizedGuide(PyroModule):
         self.head = nn.Linear(features_of(encoder), num_parameters)
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """What the encoder makes of images, and of their labels if there are any, in the images' precision."""
+        """The encoder's output for images, and their labels if there are classes, in the images' precision."""
         context = one_hot(labels, self.num_classes)
         found = self.encoder(x) if context is None else self.encoder(x, context)
         return checked_tensor(found, self.encoder, size=self.head.in_features).to(x.dtype)
 
     def numbers(self, features: Tensor) -> Tensor:
-        """What the head makes of features, in their precision, whatever autocast is on."""
+        """The head's output, in the precision of the features even under autocast."""
         return self.head(features).to(features.dtype)
 
     def posterior(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:

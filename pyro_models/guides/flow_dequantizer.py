@@ -18,25 +18,25 @@ from pyro_models.transforms import MaskedCoupling, Squash, checkerboard
 
 
 class FlowDequantizer(PyroModule):
-    r"""q(y | x): y = (x + u) / levels, u from a flow on the unit cube that sees the image.
+    r"""q(y | x): y = (x + u) / levels, with u from a flow on the unit cube conditioned on the image.
 
     .. math::
         u = \sigma(f(\epsilon;\ h(x))), \qquad
         \log q(y \mid x) = \log q(u \mid x) + D \log \mathrm{levels}
 
-    The noise that fits an image's surroundings costs fewer bits than uniform noise.  The flow is a
-    few checkerboard couplings whose networks see features h(x) of the image; it starts close to
+    Noise that fits the neighbouring pixels costs fewer bits than uniform noise.  The flow consists of
+    a few checkerboard couplings whose networks see features h(x) of the image; it starts close to
     uniform noise.
 
     Site ``y``, inside the plate ``data``.
 
-    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, C, H, W); labels make no difference.
+    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, C, H, W); labels are ignored.
 
     Args:
         image_shape: (C, H, W).
         levels: number of grey levels of a pixel.
         couplings: number of checkerboard couplings.
-        channels: of the networks' hidden layers, and of the features.
+        channels: number of channels of the networks' hidden layers and of the features.
         blocks: number of residual blocks in each network.
 
     Raises:
@@ -75,7 +75,7 @@ class FlowDequantizer(PyroModule):
             for i in range(couplings)
         )
         size = math.prod(image_shape)
-        # the logistic density whose sigmoid is uniform, as nearly as a normal can be
+        # the normal closest to a logistic, whose sigmoid would be uniform
         self.register_buffer("base_loc", torch.zeros(size), persistent=False)
         self.register_buffer("base_scale", torch.full((size,), 1.702), persistent=False)
 
@@ -88,7 +88,7 @@ class FlowDequantizer(PyroModule):
         return FlowDistribution(base, [reshape, *couplings, Squash(0.0)])
 
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
-        cell = UniformCell(x, self.levels, 3)  # refuses what are no pixels
+        cell = UniformCell(x, self.levels, 3)  # rejects anything but pixels
         with pyro.plate("data", len(x)):
             noise = self.noise(x)
             to_cell = AffineTransform(cell.x / self.levels, 1 / self.levels, event_dim=3)

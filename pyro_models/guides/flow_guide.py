@@ -1,4 +1,4 @@
-"""Amortised guides that bend a normal distribution by a flow."""
+"""Amortised guides that transform a normal distribution by a flow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from pyro_models.sizes import check_at_least, features_of
 from pyro_models.transforms import Flip, MaskedCoupling, alternating
 
 
-class _BentNormal(AmortizedGuide):
-    """A mean-field normal distribution, then transforms that see the encoder's features."""
+class _TransformedNormal(AmortizedGuide):
+    """A mean-field normal distribution and transforms conditioned on the encoder's features."""
 
     def __init__(self, encoder: nn.Module, latent_dim: int, num_classes: int) -> None:
         super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
-        check_at_least(2, latent_dim=latent_dim)  # a coordinate is bent given others
+        check_at_least(2, latent_dim=latent_dim)  # a coordinate is transformed given others
 
     def transforms(self, features: Tensor) -> list[Transform]:
         raise NotImplementedError
@@ -33,22 +33,22 @@ class _BentNormal(AmortizedGuide):
         return FlowDistribution(dist.Normal(loc, scale_of(raw)).to_event(1), self.transforms(features))
 
 
-class FlowGuide(_BentNormal):
-    r"""q(z | x): RealNVP couplings, conditioned on the image, of a mean-field normal distribution.
+class FlowGuide(_TransformedNormal):
+    r"""q(z | x): a mean-field normal distribution transformed by RealNVP couplings, all conditioned on the image.
 
     .. math::
         z = f_n(\ldots f_1(z_0; h(x)) \ldots; h(x)), \quad z_0 \sim N(\mathrm{loc}(x), \mathrm{diag}\,
         \mathrm{scale}(x)^2), \qquad
         \log q(z \mid x) = \log q_0(z_0 \mid x) - \sum_i \log |\det J_{f_i}|
 
-    It starts as :class:`MeanFieldGuide`.  Its density is cheap for any z, not only for its own draws.
+    It starts as a :class:`MeanFieldGuide`.  Its density is cheap for any z, not only for its own draws.
 
     Site and shapes as for :class:`AmortizedGuide`.
 
     Args:
         encoder: as for :class:`AmortizedGuide`.
         latent_dim: size of the code, at least 2.
-        couplings: number of couplings, whose masks alternate.
+        couplings: number of couplings, with alternating masks.
         hidden: widths of the hidden layers of each coupling's network.
         num_classes: as for :class:`AmortizedGuide`.
 
@@ -80,15 +80,15 @@ class FlowGuide(_BentNormal):
         return [coupling.condition(features) for coupling in self.couplings]  # type: ignore[operator]
 
 
-class IAFGuide(_BentNormal):
+class IAFGuide(_TransformedNormal):
     r"""q(z | x): inverse autoregressive flow.
 
     .. math::
         z_{k} = \sigma_k \odot z_{k-1} + (1 - \sigma_k) \odot m_k, \qquad
         (m_k, \sigma_k) = \mathrm{AutoregressiveNN}_k(z_{k-1}; h(x))
 
-    with the coordinates reversed between layers.  Drawing and the density of a draw take one pass;
-    the density of another z takes one pass for each coordinate.
+    with the coordinates reversed between layers.  Drawing z and its density takes one pass; the
+    density of any other z takes one pass per coordinate.
 
     Site and shapes as for :class:`AmortizedGuide`.
 
@@ -96,7 +96,7 @@ class IAFGuide(_BentNormal):
         encoder: as for :class:`AmortizedGuide`.
         latent_dim: size of the code, at least 2.
         layers: number of autoregressive transforms.
-        hidden: widths of the hidden layers of each.
+        hidden: widths of the hidden layers of each transform.
         num_classes: as for :class:`AmortizedGuide`.
 
     Source: Kingma et al., "Improving variational inference with inverse autoregressive flow"

@@ -10,7 +10,7 @@ from pyro_models.networks import scale_of
 
 
 class FullRankGuide(AmortizedGuide):
-    r"""q(z | x) = N(z; loc(x), L(x) L(x)^T), L lower triangular with a positive diagonal.
+    r"""q(z | x) = N(z; loc(x), L(x) L(x)^T), with L lower triangular and its diagonal positive.
 
     .. math::
         z = \mathrm{loc}(x) + L(x)\, \epsilon, \qquad

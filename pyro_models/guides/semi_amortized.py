@@ -1,4 +1,4 @@
-"""A guide that improves what its encoder says by a few gradient steps on each image."""
+"""A guide that refines the encoder's output by a few gradient steps on each image."""
 
 from typing import Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ class HasLogJoint(Protocol):
 
 
 class SemiAmortizedGuide(AmortizedGuide):
-    r"""q(z | x) = N(z; loc_K, diag scale_K^2): gradient ascent on the ELBO from the encoder's start.
+    r"""q(z | x) = N(z; loc_K, diag scale_K^2): gradient ascent on the ELBO, starting from the encoder's output.
 
     .. math::
         \lambda_0 = \mathrm{encoder}(x), \qquad
@@ -25,18 +25,18 @@ class SemiAmortizedGuide(AmortizedGuide):
             + \mathrm{lr}\, \nabla_{\lambda} \big(\log p(x, z_\lambda) - \log q_\lambda(z_\lambda)\big),
         \qquad \lambda = (\mathrm{loc}, \mathrm{raw}), \quad \mathrm{scale} = \sqrt{\mathrm{softplus}(\mathrm{raw})}
 
-    with one draw z = loc + scale ε in each step, and steps no longer than 1 in each image's
-    norm.  The encoder's gradient passes straight through the steps, as if they added a constant;
-    the original differentiates through them.
+    with one draw z = loc + scale ε in each step, and each image's gradient clipped to norm 1.  The
+    gradient of the encoder passes straight through the steps, as if they added a constant; the
+    original differentiates through them.
 
     Site and shapes as for :class:`AmortizedGuide`.
 
     Args:
         encoder: as for :class:`AmortizedGuide`.
         latent_dim: size of the code.
-        model: whose ``log_joint(x, z, labels)`` is log p(x, z), (B,).
+        model: its ``log_joint(x, z, labels)`` returns log p(x, z), (B,).
         steps: number of gradient steps.
-        lr: their size.
+        lr: step size.
         num_classes: as for :class:`AmortizedGuide`.
 
     Source: Kim, Wiseman, Miller, Sontag and Rush, "Semi-amortized variational autoencoders" (2018).
@@ -56,7 +56,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         super().__init__(encoder, latent_dim, 2 * latent_dim, num_classes)
         if steps < 0 or not lr > 0:
             raise ValueError(f"steps must be at least 0 and lr positive; got {steps} and {lr}")
-        self._model = (model,)  # in a tuple: not a part of the guide, whose weights are its own
+        self._model = (model,)  # in a tuple, so that its weights are not registered as the guide's
         self.steps = steps
         self.lr = lr
 
@@ -66,7 +66,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         return dist.Normal(loc, scale_of(raw)).to_event(1)
 
     def _refinement(self, start: Tensor, x: Tensor, labels: Tensor | None) -> Tensor:
-        """What the gradient steps add to the encoder's parameters, as a constant."""
+        """What the gradient steps add to the encoder's output, detached."""
         parameters = start
         with torch.enable_grad(), poutine.block():
             for _ in range(self.steps):

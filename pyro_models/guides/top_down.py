@@ -1,4 +1,4 @@
-"""The guide of a model with two layers that draws them in the model's order."""
+"""A guide of a two-level model that draws the codes in the model's order."""
 
 from collections.abc import Sequence
 
@@ -18,18 +18,17 @@ class TopDownGuide(MeanFieldGuide):
         z_2 \sim N(\mathrm{loc}(h), \mathrm{diag}\,\mathrm{scale}(h)^2), \qquad
         z_1 \sim N(\mathrm{loc}(h, z_2), \mathrm{diag}\,\mathrm{scale}(h, z_2)^2), \qquad h = \mathrm{encoder}(x)
 
-    The posterior of the code nearest to the prior does not pass through the other one, so that the
-    upper layer is less prone to collapse than with :class:`TwoLevelGuide`, and a
-    :class:`~pyro_models.priors.VampPrior` can be made of it.
+    The posterior of z2 does not depend on z1, which makes the upper level less prone to collapse than
+    with :class:`TwoLevelGuide` and lets a :class:`~pyro_models.priors.VampPrior` mix it.
 
     Sites ``z2`` and ``z1``, inside the plate ``data``.
 
-    Shapes: z2 is (B, top_dim), z1 (B, latent_dim); ``posterior(x)`` is that of z2.
+    Shapes: z2 is (B, top_dim), z1 (B, latent_dim); ``posterior(x)`` is the one of z2.
 
     Args:
         encoder: as for :class:`AmortizedGuide`.
-        latent_dim: size of z1, nearest to the image.
-        top_dim: size of z2; half of latent_dim if not given.
+        latent_dim: size of z1, the code next to the image.
+        top_dim: size of z2; by default half of latent_dim.
         hidden: widths of the hidden layers from features and z2 to z1.
         num_classes: as for :class:`AmortizedGuide`.
 

@@ -1,4 +1,4 @@
-"""The guide of a model with two layers of latent variables."""
+"""A guide of a two-level model that draws the codes from the image upwards."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ class TwoLevelGuide(MeanFieldGuide):
 
     Args:
         encoder: as for :class:`AmortizedGuide`.
-        latent_dim: size of z1, nearest to the image.
-        top_dim: size of z2; half of latent_dim if not given.
+        latent_dim: size of z1, the code next to the image.
+        top_dim: size of z2; by default half of latent_dim.
         hidden: widths of the hidden layers between z1 and z2.
         num_classes: as for :class:`AmortizedGuide`.
 

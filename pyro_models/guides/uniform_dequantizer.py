@@ -8,7 +8,7 @@ from pyro_models.distributions import UniformCell
 
 
 class UniformDequantizer(PyroModule):
-    r"""q(y | x): y = (x + u) / levels, u uniform on the unit cube.
+    r"""q(y | x): y = (x + u) / levels, with u uniform on the unit cube.
 
     .. math:: \log q(y \mid x) = D \log \mathrm{levels}
 
@@ -16,7 +16,7 @@ class UniformDequantizer(PyroModule):
 
     Site ``y``, inside the plate ``data``.
 
-    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, \*image_shape); labels make no difference.
+    Shapes: x, whole numbers from 0 to levels - 1, and y are (B, \*image_shape); labels are ignored.
 
     Args:
         levels: number of grey levels of a pixel.

@@ -1,4 +1,4 @@
-"""Likelihoods: modules from a decoder's output to the distribution of an image."""
+"""Likelihoods: modules that map a decoder's output to a distribution over images."""
 
 from pyro_models.likelihoods.autoregressive import AutoregressivePixels
 from pyro_models.likelihoods.pixels import BernoulliPixels, CategoricalPixels, LogisticPixels

@@ -1,4 +1,4 @@
-"""A likelihood whose pixels see those before them."""
+"""A likelihood in which each pixel depends on earlier ones."""
 
 import math
 import warnings
@@ -20,14 +20,14 @@ class AutoregressivePixels(nn.Module):
         \log p(x \mid z) = \sum_d \log \mathrm{Bernoulli}\big(x_d;\
         \sigma(\mathrm{raw}_d(z) + h_d(x_{d - \mathrm{sight}}, \ldots, x_{d-1}))\big)
 
-    Such a likelihood can model images without a code, and then the code is easily ignored: with
-    unlimited sight the bound on log p(x) is the same for any code that says nothing.
+    Such a likelihood can model images without a code, so that the code is easily ignored: with
+    unlimited sight an uninformative code costs nothing in the bound on log p(x).
 
     Args:
         image_shape: (C, H, W).
-        sight: number of pixels before its own that a pixel sees; all of them if not given.
-        hidden: widths of the hidden layers of h, at least as wide as the number of pixels; none
-            makes it affine.
+        sight: number of preceding pixels that a pixel depends on; by default all of them.
+        hidden: widths of the hidden layers of h, at least as wide as the number of pixels; with none
+            it is affine.
 
     Raises:
         ValueError: if a number is out of its range.

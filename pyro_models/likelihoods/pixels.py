@@ -1,8 +1,8 @@
-"""Distributions of an image whose pixels are independent given the code.
+"""Likelihoods whose pixels are independent given the code.
 
-A likelihood is a module with ``levels``, the number of values of a pixel, and ``per_pixel``, how
-many numbers it takes for each.  Its ``forward`` maps these numbers, (\\*, C, H, W) or with more than
-one (\\*, C, H, W, P), to a distribution with ``event_shape`` (C, H, W).
+A likelihood is a module with ``levels``, the number of values of a pixel, and ``per_pixel``, the
+number of parameters it takes per pixel.  Its ``forward`` maps these parameters, (\\*, C, H, W) or, with
+several per pixel, (\\*, C, H, W, P), to a distribution with ``event_shape`` (C, H, W).
 """
 
 import pyro.distributions as dist
@@ -27,7 +27,7 @@ class BernoulliPixels(nn.Module):
 
 
 class CategoricalPixels(nn.Module):
-    r"""Integer pixels, each level with a logit of its own.
+    r"""Integer pixels, with a logit for each level.
 
     .. math:: \log p(x) = \sum_d \log \mathrm{softmax}(\mathrm{raw}_d)_{x_d}
 
@@ -50,10 +50,10 @@ class CategoricalPixels(nn.Module):
 
 
 class LogisticPixels(nn.Module):
-    r"""Integer pixels, from the probability that a logistic distribution gives to their cells.
+    r"""Integer pixels, with the probabilities that a logistic distribution assigns to their cells.
 
-    The location is the first number, in units of the full intensity around the middle of it, the
-    second the log of the scale; see :class:`~pyro_models.distributions.DiscretizedLogistic`.
+    The first parameter is the location, as a fraction of the full intensity measured from its middle,
+    the second the log scale; see :class:`~pyro_models.distributions.DiscretizedLogistic`.
 
     Args:
         levels: number of grey levels.
@@ -77,10 +77,10 @@ class LogisticPixels(nn.Module):
 
 
 def checked_raw(raw: Tensor, likelihood: nn.Module) -> Tensor:
-    """A decoder's numbers, if there are as many for each pixel as the likelihood takes.
+    """A decoder's output, which must hold as many numbers per pixel as the likelihood takes.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it does not.
     """
     count = likelihood.per_pixel
     if raw.dim() < 4 or raw.shape[-1] != count:

@@ -17,10 +17,10 @@ class FlowModel(PyroModule):
 
     .. math:: P(x) = \int_{[x,\, x+1) / \mathrm{levels}} p_{\mathrm{flow}}(y)\, dy
 
-    The integral is what an importance-weighted bound estimates, with a dequantiser as its guide.
+    An importance-weighted bound estimates this integral, with a dequantiser as the guide.
 
-    With ``num_classes``, the model is p(x, y given the label), of a conditional flow whose context
-    is the label as a one-hot vector.
+    With ``num_classes`` the model is p(x, y | label), with a conditional flow whose context is the
+    one-hot label.
 
     Sites ``y`` (latent) and ``x`` (image), inside the plate ``data``.
 
@@ -29,9 +29,9 @@ class FlowModel(PyroModule):
 
     Args:
         flow: module whose ``forward()`` returns a distribution over intensities, or ``forward(context)``
-            given a context (B, num_classes); such as a :class:`~pyro_models.flows.Flow`.
+            with a context (B, num_classes), such as a :class:`~pyro_models.flows.Flow`.
         levels: number of grey levels of a pixel, 256 for 8-bit images.
-        num_classes: of the labels that the flow is given; 0 for a model of images alone.
+        num_classes: number of classes of the labels; 0 for a model of images alone.
 
     Raises:
         ValueError: if ``levels`` is below 2, or labels are missing, unexpected or not below ``num_classes``.
@@ -49,13 +49,13 @@ class FlowModel(PyroModule):
         self.num_classes = num_classes
 
     def intensities(self, labels: Tensor | None = None, **options: Any) -> TransformedDistribution:
-        """p(y), or p(y given the labels): the flow's distribution, with options that the flow may take."""
+        """p(y), or p(y | labels): the flow's distribution; ``options`` are passed to the flow."""
         context = one_hot(labels, self.num_classes)
         found = self.flow(**options) if context is None else self.flow(context, **options)
         return checked_distribution(found, self.flow)
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
-        """Images (B, *image_shape): ``x`` itself where given, else ``batch`` draws, or one for each label."""
+        """Images (B, *image_shape): ``x`` if given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
         check_images(x, self.levels)
         with pyro.plate("data", batch if given is None else len(given)):

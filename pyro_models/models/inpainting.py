@@ -1,4 +1,4 @@
-"""A flow's images of which some pixels are seen."""
+"""Images of a flow, conditioned on some of their pixels."""
 
 import math
 
@@ -16,27 +16,27 @@ from pyro_models.transforms import Squash
 
 
 class Inpainting(PyroModule):
-    r"""p(epsilon, seen pixels): the base-space point of an image, given the pixels that are known.
+    r"""p(epsilon, known pixels): an image's point in the base space, and some of its pixels.
 
     .. math::
         \epsilon \sim N(0, I), \qquad v = f(\epsilon), \qquad
         \mathrm{Squash}^{-1}\Big(\frac{x_k + 1/2}{\mathrm{levels}}\Big) \sim N(v_k,\ \mathrm{noise}^2),
         \quad k \text{ known}
 
-    with v the flow's intensities before its last transform, :class:`~pyro_models.transforms.Squash`,
-    brings them between 0 and 1.  A flow is a distribution like others: this program puts one more
-    observation on it, and any of Pyro's algorithms infers the rest.  Exactly, the known pixels could
-    move within their cells alone, walls that a sampler cannot move between; noise on v stands in
-    for them.  There the darkest of 256 cells is wider than one unit, one in the middle 1/64.
+    where v is the flow's value before its last transform, :class:`~pyro_models.transforms.Squash`,
+    maps it into [0, 1].  A flow is a distribution like any other: this program adds an observation to
+    it, and any of Pyro's algorithms can infer the rest.  Exact conditioning would confine the known
+    pixels to their cells, walls that a sampler cannot move between; noise on v replaces them.  On
+    v's scale the darkest of 256 cells is wider than 1, one in the middle 1/64 wide.
 
     Sites ``epsilon`` (latent) and ``known`` (the known pixels), inside the plate ``data``.
 
     Shapes: x and the result are (B, \*image_shape), epsilon is (B, D).
 
     Args:
-        model: of whole images.
-        known: (\*image_shape), true where a pixel is seen.
-        noise: standard deviation of what is seen, on v's scale.
+        model: a model of whole images.
+        known: (\*image_shape), true where a pixel is known.
+        noise: standard deviation of the observation, on v's scale.
 
     Raises:
         TypeError: if the model is not a :class:`FlowModel`, or its flow does not end in a Squash.
@@ -59,9 +59,11 @@ class Inpainting(PyroModule):
         self.register_buffer("known", known.bool(), persistent=False)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Whole images: x where it is known, and drawn pixels elsewhere."""
+        """Whole images: x at the known pixels, draws elsewhere."""
         if x.shape[1:] != self.known.shape:
-            raise ValueError(f"images must be {tuple(self.known.shape)}, as the known pixels; got {tuple(x.shape[1:])}")
+            raise ValueError(
+                f"images must have the shape of known, {tuple(self.known.shape)}; got {tuple(x.shape[1:])}"
+            )
         check_images(x[:, self.known], self.model.levels)
         flow = self.model.intensities(labels)
         if not isinstance(flow, FlowDistribution) or not isinstance(flow.transforms[-1], Squash):

@@ -1,4 +1,4 @@
-"""A variational autoencoder with two layers of latent variables."""
+"""A variational autoencoder with two levels of latent variables."""
 
 from collections.abc import Sequence
 
@@ -25,14 +25,14 @@ class TwoLevelVAE(VAE):
 
     Args:
         prior: module whose ``forward()`` returns the distribution of z2.
-        decoder: module from z1 to what the likelihood takes; with ``skip``, from z1 and z2 as one
-            vector of size latent_dim + top_dim.
+        decoder: module from z1 to the parameters of the likelihood; with ``skip``, from z1 and z2
+            joined into one vector of size latent_dim + top_dim.
         latent_dim: size of z1.
-        top_dim: size of z2; half of latent_dim if not given.
+        top_dim: size of z2; by default half of latent_dim.
         likelihood: as for :class:`VAE`.
         hidden: widths of the hidden layers between z2 and z1.
         num_classes: as for :class:`VAE`.
-        skip: show z2 to the decoder too.
+        skip: also pass z2 to the decoder.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), figure 1 and
     appendix C; with the skip connection, Tomczak and Welling, "VAE with a VampPrior" (2018), section 4.
@@ -54,7 +54,7 @@ class TwoLevelVAE(VAE):
         self.down = MLP(top_dim or max(1, latent_dim // 2), (latent_dim, latent_dim), hidden, "Tanh")
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        raise TypeError("a TwoLevelVAE has two codes; log p(x, z) of one of them is not known")
+        raise TypeError("a TwoLevelVAE has two codes; log p(x, z) with only one of them has no closed form")
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
         given = x if x is not None else labels

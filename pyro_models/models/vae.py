@@ -11,12 +11,12 @@ from pyro_models.likelihoods import BernoulliPixels
 
 
 class VAE(PyroModule):
-    r"""p(x, z) = p(z) p(x | z), or both given a label.
+    r"""p(x, z) = p(z) p(x | z), with both factors conditioned on a label if there are classes.
 
     .. math:: z \sim \mathrm{prior}, \qquad x \sim \mathrm{likelihood}(\mathrm{decoder}(z))
 
-    Given labels, the decoder sees them as one-hot vectors, and so does a prior that takes a context
-    (one with an attribute ``context`` above 0).
+    The decoder sees labels as one-hot vectors, and so does a prior that takes a context (one whose
+    attribute ``context`` is above 0).
 
     Sites ``z`` (code) and ``x`` (image), inside the plate ``data``.
 
@@ -25,14 +25,14 @@ class VAE(PyroModule):
 
     Args:
         prior: module whose ``forward()`` returns the distribution of a code.
-        decoder: module from codes, and a context if there are classes, to what the likelihood takes.
-        likelihood: module from there to the distribution of an image; of binary pixels if not given.
-        num_classes: of the labels; 0 for a model of images alone.
+        decoder: module from codes, and a context if there are classes, to the parameters of the likelihood.
+        likelihood: module from these to a distribution over images; by default :class:`BernoulliPixels`.
+        num_classes: number of classes of the labels; 0 for a model of images alone.
 
     Raises:
-        ValueError: if labels are missing, unexpected or not below ``num_classes``, pixels are not of the
-            levels, or a part takes or returns something else.
-        TypeError: if a part returns something of another kind.
+        ValueError: if labels are missing, unexpected or not below ``num_classes``, a pixel is not one of
+            the levels, or a part takes or returns something of the wrong size.
+        TypeError: if a part returns something of the wrong type.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1; with labels,
     Sohn, Lee and Yan, "Learning structured output representation" (2015).
@@ -59,13 +59,13 @@ class VAE(PyroModule):
         return self.likelihood.levels  # type: ignore[return-value]
 
     def code(self, labels: Tensor | None = None) -> dist.TorchDistribution:
-        """p(z), or p(z given the labels) of a prior that sees them."""
+        """p(z), or p(z | labels) if the prior takes a context."""
         context = one_hot(labels, self.num_classes)
         found = self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
         return checked_distribution(found, self.prior)
 
     def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        """p(x | z), of batch shape z.shape[:-1]; what the decoder makes is in the code's precision."""
+        """p(x | z), of batch shape z.shape[:-1], with the decoder's output in the precision of the code."""
         context = one_hot(labels, self.num_classes)
         raw = checked_tensor(self.decoder(z) if context is None else self.decoder(z, context), self.decoder)
         return checked_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
@@ -75,7 +75,7 @@ class VAE(PyroModule):
         return self.code(labels).log_prob(z) + self.image(z, labels).log_prob(x)
 
     def forward(self, x: Tensor | None = None, labels: Tensor | None = None, *, batch: int = 1) -> Tensor:
-        """Images (B, C, H, W): ``x`` itself where given, else ``batch`` draws, or one for each label."""
+        """Images (B, C, H, W): ``x`` if given, else ``batch`` draws, or one for each label."""
         given = x if x is not None else labels
         check_images(x, getattr(self.likelihood, "levels", None))
         with pyro.plate("data", batch if given is None else len(given)):

@@ -1,18 +1,18 @@
-"""A convolutional network that also sees a context."""
+"""Convolutional networks with a context."""
 
 import torch
 from torch import Tensor, nn
 
 
 class WithContext(nn.Module):
-    r"""Join a context to the input of a network: ``network(cat([x, context]))``.
+    r"""Concatenate a context to the input of a network: ``network(cat([x, context]))``.
 
-    Shapes: x is (\*, C, H, W) and the context (B, K, H, W); leading dimensions of x that the context
-    lacks are filled by repeating it.
+    Shapes: x is (\*, C, H, W) and the context (B, K, H, W); the context is
+    broadcast over leading dimensions that it lacks.
 
     Args:
-        network: takes C + K channels.
-        everywhere: the context is one vector (B, K) for a whole image, repeated at every pixel.
+        network: a network that takes C + K channels.
+        everywhere: whether the context is one vector (B, K) per image, repeated at every pixel.
     """
 
     def __init__(self, network: nn.Module, everywhere: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Networks from codes to the parameters of an image's pixels."""
+"""Networks that map codes to the parameters of each pixel."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pyro_models.sizes import check_at_least, checked_shape
 
 
 class MLPDecoder(nn.Module):
-    r"""The parameters of every pixel, from a code, by fully connected layers.
+    r"""Map a code to the parameters of every pixel by fully connected layers.
 
     Shapes: z is (\*, latent_dim), a context (\*, K); the result is (\*, C, H, W), one number such as
     a Bernoulli's logit for each pixel, or (\*, C, H, W, P) for P numbers.
@@ -23,8 +23,8 @@ class MLPDecoder(nn.Module):
         hidden: widths of the hidden layers.
         activation: name of a class in ``torch.nn``.
         latent_dropout: probability with which a coordinate of the code is set to zero in training.
-        per_pixel: P, as many as the likelihood asks for.
-        context: size of what is seen beside the code, such as the number of classes; 0 for none.
+        per_pixel: P, the number that the likelihood takes.
+        context: size of an additional input, such as the number of classes; 0 for none.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -55,17 +55,17 @@ class MLPDecoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    r"""The parameters of every pixel, from a code, by residual convolutions.
+    r"""Map a code to the parameters of every pixel by residual convolutions.
 
-    A fully connected layer makes the smallest maps; each stage enlarges them to twice the sides,
-    cut to the size that is due, halves the channels and ends with residual blocks.
+    A fully connected layer makes the smallest maps; each stage doubles the sides, rounded to the
+    sizes that halving the image gives, halves the channels and ends with residual blocks.
 
     Shapes: as for :class:`MLPDecoder`.
 
     Args:
         latent_dim: size of the code.
         image_shape: (C, H, W).
-        channels: of the last stage.
+        channels: number of channels of the last stage.
         stages: number of stages.
         blocks: number of residual blocks in a stage.
         latent_dropout: as for :class:`MLPDecoder`.

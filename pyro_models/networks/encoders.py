@@ -1,4 +1,4 @@
-"""Networks from images to features, from which a guide makes the parameters of its distribution."""
+"""Networks that map images to features, from which a guide computes the parameters of its distribution."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pyro_models.sizes import check_at_least, checked_shape
 
 
 class MLPEncoder(nn.Module):
-    r"""Features of an image, by fully connected layers.
+    r"""Map an image to features by fully connected layers.
 
     .. math::
         h(x) = \mathrm{activation}(W_n \cdots \mathrm{activation}(W_1 \tilde x + b_1) \cdots + b_n), \qquad
@@ -22,10 +22,10 @@ class MLPEncoder(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        hidden: widths of the layers; none hands on the pixels themselves.
+        hidden: widths of the layers; with none, the features are the pixels.
         activation: name of a class in ``torch.nn``.
-        noise: standard deviation of normal noise that is added to the pixels in training.
-        context: size of what is seen beside the image, such as the number of classes; 0 for none.
+        noise: standard deviation of normal noise added to the pixels in training.
+        context: size of an additional input, such as the number of classes; 0 for none.
         levels: number of values of a pixel.
 
     Raises:
@@ -62,16 +62,16 @@ class MLPEncoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    r"""Features of an image, by residual convolutions.
+    r"""Map an image to features by residual convolutions.
 
-    A convolution, then stages of residual blocks, each of which ends by halving the sides (to the
-    next whole number) and doubling the channels; a fully connected layer makes the features.
+    A convolution, then stages of residual blocks, each of which ends by halving the sides (rounded
+    up) and doubling the channels; a fully connected layer computes the features.
 
     Shapes: as for :class:`MLPEncoder`.
 
     Args:
         image_shape: (C, H, W).
-        channels: of the first stage.
+        channels: number of channels of the first stage.
         stages: number of stages.
         blocks: number of residual blocks in a stage.
         features: ``out_features``.
@@ -121,7 +121,7 @@ class ConvEncoder(nn.Module):
 
 
 def join(x: Tensor, context: Tensor | None) -> Tensor:
-    """x (*, D) and a context (B, K) as one vector (*, D + K); x itself without a context."""
+    """x (*, D) and a context (B, K) joined to (*, D + K); x itself without a context."""
     if context is None:
         return x
     batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])

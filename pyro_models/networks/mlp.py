@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-# those of torch.nn that need no argument and act on each unit alone
+# activations of torch.nn that need no argument and act elementwise
 # fmt: off
 Activation = Literal[
     "ELU", "ReLU", "SiLU", "GELU", "Tanh", "LeakyReLU", "CELU", "SELU", "Mish", "PReLU", "ReLU6", "RReLU",
@@ -17,10 +17,10 @@ Activation = Literal[
 
 
 def activation_class(name: str) -> type[nn.Module]:
-    """The class of ``torch.nn`` of that name.
+    """The class of ``torch.nn`` with that name.
 
     Raises:
-        ValueError: if it is none of :data:`Activation`.
+        ValueError: if it is not one of :data:`Activation`.
     """
     if name not in get_args(Activation):
         raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(get_args(Activation))}")
@@ -33,19 +33,19 @@ class MLP(nn.Module):
     .. math::
         h_0 = x, \qquad h_i = \mathrm{activation}(W_i h_{i-1} + b_i), \qquad y_k = V_k h_n + c_k
 
-    Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.  Under
-    autocast y still has the precision of x: sums of densities need it.
+    Shapes: x is (\*, in_features); y is (\*, out_features), or one such tensor for each head.  Even
+    under autocast y has the precision of x, which sums of densities need.
 
-    With a context (\*, K) x is (\*, in_features - K), and the two are the input, side by side; leading
-    dimensions that the context lacks, such as particles, cost nothing.
+    With a context (\*, K), x is (\*, in_features - K) and the two are concatenated; the context is not
+    copied along leading dimensions that it lacks, such as particles.
 
     Args:
         in_features: size of the input.
         out_features: size of the output, or the sizes of the heads.
         hidden: widths of the hidden layers; none makes the map affine.
-        activation: one of :data:`Activation`, by its name in ``torch.nn``.
+        activation: one of :data:`Activation`, a name in ``torch.nn``.
         dropout: probability with which a hidden unit is set to zero in training.
-        zero_init: start with all outputs at zero (a coupling then starts as the identity).
+        zero_init: start with all outputs at zero, so that a coupling starts as the identity.
 
     Raises:
         ValueError: if a size is below 1, the activation unknown, or ``dropout`` outside [0, 1).
@@ -96,7 +96,7 @@ class MLP(nn.Module):
 
 
 class Parallel(nn.Module):
-    """Several networks on the same input, and the same context if there is one; their outputs as a tuple."""
+    """Several networks applied to the same input (and context, if any); returns a tuple of their outputs."""
 
     def __init__(self, *networks: nn.Module) -> None:
         super().__init__()

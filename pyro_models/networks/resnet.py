@@ -41,9 +41,9 @@ class ResNet(nn.Module):
     Shapes: x is (\*, in_channels, H, W), y is (\*, out_channels, H, W).
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        channels: of the hidden layers.
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        channels: number of channels of the hidden layers.
         blocks: number of residual blocks.
         zero_init: start with all outputs at zero.
 
@@ -82,13 +82,13 @@ class ResNet(nn.Module):
 
 
 class ScaleAndShift(nn.Module):
-    r"""A network's channels read as a coupling's (log scale, shift).
+    r"""Split a network's output into a coupling's (log scale, shift).
 
     .. math:: s = a \tanh(\mathrm{raw}) + c
 
-    with learned scalars a and c that start at zero, so that a coupling starts without scaling.
+    with learned scalars a and c that start at zero, so that the coupling starts without scaling.
 
-    Shapes: the network gives (\*, 2 C, H, W); s and t are (\*, C, H, W).
+    Shapes: the network returns (\*, 2 C, H, W); s and t are (\*, C, H, W).
     """
 
     def __init__(self, network: nn.Module) -> None:

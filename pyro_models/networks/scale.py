@@ -4,5 +4,5 @@ from torch import Tensor, nn
 
 
 def scale_of(raw: Tensor) -> Tensor:
-    r"""sqrt(softplus(raw) + 1e-8): its square grows linearly, and the floor keeps densities proper."""
+    r"""sqrt(softplus(raw) + 1e-8): the variance grows linearly, and the floor keeps densities finite."""
     return (nn.functional.softplus(raw) + 1e-8).sqrt()

@@ -1,4 +1,4 @@
-"""Priors over codes: modules of a ``latent_dim`` whose ``forward()`` returns a distribution."""
+"""Priors over codes: modules whose ``forward()`` returns a distribution over vectors of size ``latent_dim``."""
 
 from pyro_models.priors.class_normal import ClassNormal
 from pyro_models.priors.flow_prior import FlowPrior, ZukoPrior

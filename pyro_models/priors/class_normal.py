@@ -1,4 +1,4 @@
-"""A normal distribution for each class as prior."""
+"""A prior with one normal distribution per class."""
 
 import pyro.distributions as dist
 import torch
@@ -35,4 +35,4 @@ class ClassNormal(nn.Module):
 
     def forward(self, context: Tensor) -> dist.TorchDistribution:
         loc, log_scale = ((context[..., None] * table).sum(-2) for table in (self.loc, self.log_scale))
-        return dist.Normal(loc, log_scale.exp()).to_event(1)  # products of matrices would round under autocast
+        return dist.Normal(loc, log_scale.exp()).to_event(1)  # a matrix product would be rounded under autocast

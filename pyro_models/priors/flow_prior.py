@@ -15,7 +15,7 @@ from pyro_models.zuko_import import import_zuko
 
 
 class FlowPrior(Flow):
-    r"""p(z): RealNVP over the code, starting as the standard normal.
+    r"""p(z): RealNVP over the code, which starts as the standard normal.
 
     .. math:: z = f_n(\ldots f_1(\epsilon)), \qquad \epsilon \sim N(0, I)
 
@@ -23,11 +23,11 @@ class FlowPrior(Flow):
 
     Args:
         latent_dim: size of the code, at least 2.
-        couplings: number of couplings, whose masks alternate.
+        couplings: number of couplings, with alternating masks.
         hidden: widths of the hidden layers of each coupling's network.
-        context: size of what the networks see beside the code, such as the number of classes.
-        bound: of each coupling's log-scales, see :class:`~pyro_models.transforms.AffineCoupling`; a
-            small one keeps the density of codes that the guide draws far out from falling off steeply.
+        context: size of an additional input of the networks, such as the number of classes; 0 for none.
+        bound: bound on each coupling's log scale, see :class:`~pyro_models.transforms.AffineCoupling`;
+            with a small bound the density falls off less steeply for codes far from the origin.
 
     Raises:
         ValueError: if ``latent_dim`` is below 2, ``couplings`` below 1 or ``bound`` not positive.
@@ -53,7 +53,7 @@ class FlowPrior(Flow):
         super().__init__([MaskedCoupling(mask, network(), bound) for mask in masks], latent_dim, context)
 
 
-Kind = Literal["NSF", "MAF", "NICE", "RealNVP", "GF", "BPF", "SOSPF", "NAF", "UNAF"]  # those of a normal base
+Kind = Literal["NSF", "MAF", "NICE", "RealNVP", "GF", "BPF", "SOSPF", "NAF", "UNAF"]  # the flows with a normal base
 
 
 class ZukoPrior(nn.Module):
@@ -63,8 +63,8 @@ class ZukoPrior(nn.Module):
 
     Args:
         latent_dim: size of the code.
-        kind: name of a class in ``zuko.flows``, one whose base is the standard normal.
-        transforms: number of transforms in it.
+        kind: name of a class in ``zuko.flows`` whose base is the standard normal.
+        transforms: number of transforms in the flow.
         hidden: widths of the hidden layers of each transform's network.
 
     Raises:

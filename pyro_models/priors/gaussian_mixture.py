@@ -1,4 +1,4 @@
-"""A learned mixture of Gaussians as prior."""
+"""A prior that is a learned mixture of Gaussians."""
 
 import pyro.distributions as dist
 import torch
@@ -17,7 +17,7 @@ class GaussianMixture(nn.Module):
     Args:
         latent_dim: size of the code.
         num_components: number of Gaussians.
-        spread: standard deviation of the means' starting values.
+        spread: standard deviation of the initial means.
 
     Raises:
         ValueError: if ``latent_dim`` or ``num_components`` is below 1.

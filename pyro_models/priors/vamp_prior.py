@@ -17,17 +17,17 @@ class HasPosterior(Protocol):
 
 
 class VampPrior(nn.Module):
-    r"""p(z): the guide's posteriors of learned pseudo-inputs, mixed.
+    r"""p(z): a mixture of the guide's posteriors at learned pseudo-inputs.
 
     .. math::
         p(z) = \sum_k w_k\, q(z \mid u_k), \qquad u = (\mathrm{levels} - 1)\, \sigma(a), \quad w = \mathrm{softmax}(b)
 
-    Gradients reach the guide's own weights too.
+    Gradients also reach the guide's weights.
 
     Shapes: ``forward()`` returns a distribution with the guide's ``event_shape``.
 
     Args:
-        guide: whose ``posterior(x)`` is q(z | x), such as an :class:`~pyro_models.guides.AmortizedGuide`.
+        guide: its ``posterior(x)`` is q(z | x), as in an :class:`~pyro_models.guides.AmortizedGuide`.
         image_shape: (C, H, W).
         num_components: number of pseudo-inputs.
         levels: number of values of a pixel.
@@ -45,7 +45,7 @@ class VampPrior(nn.Module):
         super().__init__()
         check_at_least(1, num_components=num_components)
         check_at_least(2, levels=levels)
-        self._guide = (guide,)  # in a tuple: not a part of the prior, whose weights are its own
+        self._guide = (guide,)  # in a tuple, so that its weights are not registered as the prior's
         self.largest = levels - 1
         self.pseudo = nn.Parameter(torch.randn(num_components, *checked_shape(image_shape)) - 1)
         self.logits = nn.Parameter(torch.zeros(num_components))

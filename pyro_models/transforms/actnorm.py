@@ -1,4 +1,4 @@
-"""A scale and shift for each channel that start by normalising the data."""
+"""A scale and shift per channel, initialised to normalise the data."""
 
 import torch
 import torch.distributed
@@ -9,15 +9,15 @@ from pyro_models.transforms.bijector import Bijector
 
 
 class ActNorm(Bijector):
-    r"""One learned scale and shift a channel, set from the first batch that is seen in training.
+    r"""A learned scale and shift per channel, initialised from the first training batch.
 
     .. math::
         y = e^{s} \odot x + b, \qquad \log |\det J_f| = H W \sum_c s_c = -\log |\det J_{f^{-1}}|
 
     The first call of the inverse in training mode (from the data to the base) sets b and s to the
     mean and log standard deviation of each channel of y, so that x starts with mean 0 and variance
-    1.  That happens once: the flag that says so is saved with the weights, and with several
-    processes the statistics are those of all.
+    1.  This happens once: a flag saved with the weights records it.  With several processes the
+    statistics are taken over all of them.
 
     Shapes: x and y are (\*, C, H, W); log-determinants are (\*), in nats.
 

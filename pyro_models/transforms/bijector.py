@@ -1,4 +1,4 @@
-"""A transform whose value and log-determinant come from one pass."""
+"""Transforms that compute value and log-determinant in one pass."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from torch.distributions import Transform
 
 
 class Bijector(TransformModule):
-    r"""Base of this package's transforms: two methods define all the rest.
+    r"""Base class of this package's transforms: two methods define the rest.
 
-    A subclass sets ``domain`` and ``codomain`` and writes
+    A subclass sets ``domain`` and ``codomain`` and implements
 
     .. math::
         \texttt{forward\_and\_log\_det}(x) = (f(x),\ \log |\det J_f(x)|), \qquad
         \texttt{inverse\_and\_log\_det}(y) = (f^{-1}(y),\ \log |\det J_{f^{-1}}(y)|).
 
-    PyTorch's own protocol asks for the inverse and the log-determinant in two calls, which runs a
-    coupling's network twice; its remedy, a cache, goes stale when an optimiser steps.  Here the
-    pair is computed together and nothing is remembered (``cache_size=0``).
+    PyTorch's interface computes the inverse and the log-determinant in two calls, which runs a
+    coupling's network twice; its remedy, a cache, goes stale when the optimiser steps.  Here both are
+    computed together and nothing is cached (``cache_size=0``).
 
     Shapes: with ``event_dim`` dimensions in an event, log-determinants are x.shape[:-event_dim].
     """
@@ -89,7 +89,7 @@ def condition(transform: Transform, context: Tensor) -> Transform:
 
 
 def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:
-    """The transforms that are modules, or inverses of modules, each once, to be registered."""
+    """The transforms that are modules or inverses of modules, each once, to be registered."""
     found: list[nn.Module] = []
     for part in (part for transform in transforms for part in (transform, transform.inv)):
         if isinstance(part, nn.Module) and not any(part is module for module in found):
@@ -98,9 +98,9 @@ def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:
 
 
 def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The value and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one.
+    """The value and the log-determinant, in one pass for a :class:`Bijector` or its inverse.
 
-    Under autocast others, whose networks may give scales and sums in half precision, run without it.
+    Autocast is switched off for other transforms, whose scales and sums could have half precision.
     """
     if isinstance(transform, Bijector):
         return transform.forward_and_log_det(x)
@@ -112,5 +112,5 @@ def forward_and_log_det(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor
 
 
 def inverse_and_log_det(transform: Transform, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse and its log-determinant: in one pass for a :class:`Bijector` or the inverse of one."""
+    """The inverse and its log-determinant, in one pass for a :class:`Bijector` or its inverse."""
     return forward_and_log_det(transform.inv, y)

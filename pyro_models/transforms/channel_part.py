@@ -1,4 +1,4 @@
-"""Deeper transforms for some of the channels."""
+"""Transforms of some of the channels."""
 
 from collections.abc import Sequence
 
@@ -11,23 +11,23 @@ from pyro_models.transforms.bijector import Bijector, condition, forward_and_log
 
 
 class ChannelPart(Bijector):
-    r"""Apply a chain of transforms to the first channels and leave the others as they are.
+    r"""Apply a chain of transforms to the first channels and leave the others unchanged.
 
     .. math::
         y = (f_n(\ldots f_1(x_{1..k})),\ x_{k+1..C}), \qquad
         \log |\det J| = \sum_i \log |\det J_{f_i}|
 
-    Read from the data, the channels that are left go straight to the base, which is how a
-    multi-scale flow factors out variables and stays one transform of one base.
+    From data to base, the other channels go straight to the base.  This is how a multi-scale flow
+    factors out variables and is still one transform of one base.
 
-    Shapes: x and y are (\*, C, H, W), log-determinants (\*); the chain keeps the shape it is given.
+    Shapes: x and y are (\*, C, H, W), log-determinants (\*); the chain keeps the shape of its input.
 
     Args:
-        transforms: from the base to the data, of events (k, H, W); those that are modules are registered.
+        transforms: from the base to the data, of events (k, H, W); modules among them are registered.
         channels: k.
 
     Raises:
-        ValueError: if there is no channel to leave.
+        ValueError: if no channel is left unchanged.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     section 3.6, equations 14 to 16.

@@ -26,16 +26,16 @@ class AffineCoupling(Bijector):
         \log |\det J_{f^{-1}}(y)| = -\sum_j s(y_a)_j.
 
     Shapes: an event is (D,), or (C, H, W) with ``dim=-3`` to split the channels; log-determinants
-    have the shape that is left, in nats.
+    have the batch shape, in nats.
 
     Args:
-        conditioner: a module from :math:`x_a` to the pair (raw log scale, shift), each of
+        conditioner: a module that maps :math:`x_a` to the pair (raw log scale, shift), each of
             :math:`x_a`'s shape: :class:`~pyro_models.networks.MLP` with ``out_features=(D/2, D/2)``, or
             :class:`~pyro_models.networks.Parallel` of two separate networks.
-        bound: b in :math:`s = b \tanh(\mathrm{raw} / b)`, so that :math:`|s| < b` however far a
-            training step goes; ``None`` takes the raw log scale as it is.
-        dim: the dimension that is split, from the right; an event begins with it.
-        swap: transform the first half, given the second.
+        bound: b in :math:`s = b \tanh(\mathrm{raw} / b)`, so that :math:`|s| < b` however large a
+            training step is; ``None`` uses the raw log scale.
+        dim: the dimension to split, negative; it is the first dimension of an event.
+        swap: transform the first half given the second.
 
     Raises:
         ValueError: if the split dimension is odd, ``bound`` is not positive, or ``dim`` not negative.
@@ -93,7 +93,7 @@ class AffineCoupling(Bijector):
 
 
 class MaskedCoupling(Bijector):
-    r"""Affine coupling under any binary mask: what the mask keeps scales and shifts the rest.
+    r"""Affine coupling with any binary mask: the coordinates under the mask scale and shift the others.
 
     .. math::
         y = m \odot x + (1 - m) \odot (e^{s(m \odot x)} \odot x + t(m \odot x))
@@ -101,16 +101,16 @@ class MaskedCoupling(Bijector):
     .. math::
         \log |\det J_f(x)| = \sum_j (1 - m_j)\, s(m \odot x)_j = -\log |\det J_{f^{-1}}(y)|
 
-    Shapes: an event has the mask's shape; log-determinants have the shape that is left, in nats.
+    Shapes: an event has the mask's shape; log-determinants have the batch shape, in nats.
 
     Args:
         mask: ones where x passes unchanged, zeros where it is transformed.
-        conditioner: a module from masked events to the pair (raw log scale, shift), each of the
+        conditioner: a module that maps masked events to the pair (raw log scale, shift), each of the
             event's shape.
         bound: as for :class:`AffineCoupling`.
 
     Raises:
-        ValueError: if the mask is not of zeros and ones with some of each, or does not fit x.
+        ValueError: if the mask does not hold both zeros and ones and nothing else, or does not fit x.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     equation 9 and section 3.4.
@@ -134,7 +134,7 @@ class MaskedCoupling(Bijector):
         return ConditionedBijector(self, context)
 
     def log_scale_and_shift(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """s and t given what the mask keeps of x, zero where the mask is one."""
+        """s and t given the coordinates of x under the mask; zero where the mask is one."""
         if x.shape[-self.mask.dim() :] != self.mask.shape:
             raise ValueError(
                 f"the mask is {tuple(self.mask.shape)}, but x has events of shape {tuple(x.shape[-self.mask.dim() :])}"
@@ -155,7 +155,7 @@ class MaskedCoupling(Bijector):
 
 
 def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:
-    """The mask (C, H, W) that is one where row + column is even, or with ``odd`` where it is odd."""
+    """A mask (C, H, W) that is one where row + column is even, or odd with ``odd``."""
     channels, height, width = checked_shape(image_shape)
     if height * width < 2:
         raise ValueError(f"a checkerboard needs more than one pixel; got {height} x {width} (too many scales?)")
@@ -164,7 +164,7 @@ def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:
 
 
 def alternating(size: int, odd: bool = False) -> Tensor:
-    """The mask (size,) that is one at even places, or with ``odd`` at odd ones."""
+    """A mask (size,) that is one at even indices, or at odd ones with ``odd``."""
     if size < 2:
         raise ValueError(f"a mask needs at least 2 places; got {size}")
     return (torch.arange(size) % 2 == int(odd)).float()
@@ -174,17 +174,17 @@ def _pair(found: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(found, tuple | list) or len(found) != 2:
         kind = f"{len(found)} values" if isinstance(found, tuple | list) else f"one {type(found).__name__}"
         raise ValueError(
-            f"the conditioner must give log scales and shifts, a pair as MLP(size, (size, size)) does; it gave {kind}"
+            f"the conditioner must return log scales and shifts, a pair as from MLP(size, (size, size)); got {kind}"
         )
     return found[0], found[1]
 
 
 def _check_shapes(raw: Tensor, shift: Tensor, x: Tensor, dim: int) -> None:
-    """A conditioner of another size would broadcast, and count some log scales once for many."""
+    """Check sizes: the wrong ones could broadcast and count a log scale too often."""
     expected = x.shape[dim:]
     if raw.shape[dim:] != expected or shift.shape[dim:] != expected or raw.dim() < x.dim():
         raise ValueError(
-            f"the conditioner must give log scales and shifts of {tuple(expected)} each; "
+            f"the conditioner must return log scales and shifts of shape {tuple(expected)} each; "
             f"got {tuple(raw.shape)} and {tuple(shift.shape)} for {tuple(x.shape)}"
         )
 

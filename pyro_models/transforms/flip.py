@@ -1,4 +1,4 @@
-"""Reversal of a vector's order."""
+"""Reversal of a vector."""
 
 from pyro.distributions import constraints
 from torch import Tensor
@@ -9,9 +9,9 @@ from pyro_models.transforms.bijector import Bijector
 class Flip(Bijector):
     r"""Reverse the last dimension: :math:`y_i = x_{D+1-i}`, its own inverse.
 
-    A permutation, so :math:`\log |\det J| = 0`.  Placed after a coupling it exchanges the two
-    halves, so that the next coupling transforms what the last one left alone.  Unlike Pyro's
-    ``Permute`` it holds no index tensor, and so works on any device and for any D.
+    A permutation, so :math:`\log |\det J| = 0`.  After a coupling it exchanges the two halves, so
+    that the next coupling transforms what the last one left unchanged.  Unlike Pyro's ``Permute`` it
+    holds no index tensor, so it works on any device and for any D.
 
     Shapes: x and y are (\*, D); the log-determinant is (\*).
 

@@ -1,4 +1,4 @@
-"""From the real line to pixel intensities, keeping away from the sigmoid's ends."""
+"""A map from the real line to pixel intensities that stays away from the ends of the sigmoid."""
 
 import math
 
@@ -10,7 +10,7 @@ from pyro_models.transforms.bijector import Bijector
 
 
 class Squash(Bijector):
-    r"""Map the real line onto a little more than [0, 1], element by element.
+    r"""Map the real line onto slightly more than [0, 1], elementwise.
 
     .. math::
         y = \frac{\sigma(x) - \alpha}{1 - 2\alpha}, \qquad
@@ -20,9 +20,9 @@ class Squash(Bijector):
         \log |y'(x)| = \log \sigma(x) + \log \sigma(-x) - \log(1 - 2\alpha), \qquad
         \log |x'(y)| = -\log p - \log(1 - p) + \log(1 - 2\alpha)
 
-    The margin :math:`\alpha` keeps black and white pixels at a finite x.  It lets a density put
-    mass outside [0, 1]; a model of pixels counts that mass as lost, so its bits per dimension
-    stay honest and training moves the mass inside.
+    The margin :math:`\alpha` keeps x finite for black and white pixels.  It lets a density put mass
+    outside [0, 1]; a model of pixels counts that mass as lost, so its bits per dimension stay
+    correct, and training moves the mass inside.
 
     Shapes: x, y and the log-determinant (nats) are all (\*).
 
@@ -52,7 +52,7 @@ class Squash(Bijector):
         return (x.sigmoid() - self.alpha) / (1 - 2 * self.alpha), log_det
 
     def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        # log p and log(1 - p) apart: near y = 1 the digits of 1 - p would be lost in p
+        # log p and log(1 - p) separately: near y = 1, computing 1 - p from p would lose digits
         log_p = torch.log(self.alpha + (1 - 2 * self.alpha) * y)
         log_q = torch.log(self.alpha + (1 - 2 * self.alpha) * (1 - y))
         return log_p - log_q, math.log(1 - 2 * self.alpha) - log_p - log_q

@@ -17,7 +17,7 @@ class Squeeze(Bijector):
     Shapes: x is (\*, C, H, W) with H and W even, y is (\*, 4 C, H/2, W/2), log-determinants (\*).
 
     Raises:
-        ValueError: if a side is odd, or (inversely) the channels are no multiple of four.
+        ValueError: if a side is odd, or, for the inverse, the number of channels is not a multiple of four.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017), section 3.6.
     """

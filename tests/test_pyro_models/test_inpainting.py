@@ -109,5 +109,5 @@ def test_only_flows_that_end_in_a_squash_can_be_inpainted():
 
 
 def test_images_of_another_shape_are_told():
-    with pytest.raises(ValueError, match="images must be"):
+    with pytest.raises(ValueError, match="images must have the shape of known"):
         Inpainting(affine_model(), KNOWN)(torch.zeros(1, 1, 4, 4))

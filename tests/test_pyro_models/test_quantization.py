@@ -86,7 +86,7 @@ def test_uniform_pixels_cost_log2_of_the_levels():
     "make", [lambda: FlowModel(torch.nn.Identity(), 1), lambda: UniformDequantizer(0), lambda: UniformDequantizer(2.5)]
 )
 def test_fewer_than_two_levels_are_refused(make):
-    with pytest.raises((ValueError, TypeError), match="levels must be a whole number of at least 2|levels=2.5"):
+    with pytest.raises((ValueError, TypeError), match="levels must be a whole number of at least 2|Argument levels"):
         make()
 
 
