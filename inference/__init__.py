@@ -11,7 +11,9 @@ from inference.data.datasets import DataError, load_dataset
 from inference.data.images import Images, binarise
 from inference.evaluation.bounds import Estimate, negative_bounds
 from inference.evaluation.collapse import collapse_threshold
-from inference.evaluation.diagnostics import Diagnosis, diagnose, effective_sample_share, pareto_k
+from inference.evaluation.diagnosis import Diagnosis
+from inference.evaluation.diagnostics import diagnose
+from inference.evaluation.weights import effective_sample_share, pareto_k
 from inference.objectives import STL, BetaELBO, DReG, ImageELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.importance import bits_per_dim, iwae_bound, log_weights
@@ -89,7 +91,7 @@ _DEPRECATED = {
     "import_torchvision": "inference.data.torchvision_ops.import_torchvision",
     "is_there": "inference.data.datasets.is_there",
     "join_processes": "inference.system.processes.join_processes",
-    "measure": "inference.training.fit.measure",
+    "measure": "inference.training.measure.measure",
     "of_every_process": "inference.system.processes.of_every_process",
     "read_mapping": "inference.runs.reading.read_mapping",
     "write_whole": "inference.system.files.write_whole",

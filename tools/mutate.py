@@ -100,13 +100,13 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "test_pyro_models/test_likelihoods.py",
     ),
     "an effective sample size that is one over the largest share": (
-        "inference/evaluation/diagnostics.py",
+        "inference/evaluation/weights.py",
         "(2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp()",
         "(log_w.logsumexp(0) - log_w.amax(0)).exp()",
         "test_inference/test_diagnostics.py",
     ),
     "active units by ten times the threshold": (
-        "inference/evaluation/diagnostics.py",
+        "inference/evaluation/latents.py",
         "ACTIVE = 0.01\n",
         "ACTIVE = 0.1\n",
         "test_inference/test_diagnostics.py",
@@ -185,8 +185,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "random numbers that do not depend on the epoch": (
         "inference/training/fit.py",
-        "return settings.seed, history.epoch, rank, _STREAMS[stream]",
-        "return settings.seed, 0, rank, _STREAMS[stream]",
+        "return self.settings.seed, self.history.epoch, self.rank, _STREAMS[stream]",
+        "return self.settings.seed, 0, self.rank, _STREAMS[stream]",
         "test_inference/test_fit.py",
     ),
     "steps that are not finite taken after all": (
@@ -203,8 +203,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "an epoch that is taken up without its random numbers": (
         "inference/training/fit.py",
-        "restore_generators(begun.generators, device)",
-        "restore_generators({}, device)",
+        "restore_generators(partial.generators, self.device)",
+        "restore_generators({}, self.device)",
         "test_trust/test_kills.py",
     ),
     "a graph that leaves stand-ins in its module": (

@@ -3,34 +3,32 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO
-from torch import Tensor, nn
+from torch import nn
 
 from inference.data.images import Images
-from inference.programs.checks import check_levels
 from inference.programs.param_store import param_store_as_it_was
-from inference.programs.support import check_observed
-from inference.programs.terms import Terms, batches_joined, check_plates, draw_traces, elbo_terms
+from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
 from inference.runs.tensorboard import TensorBoard
 from inference.system.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.system.processes import join_processes, rank_and_size, share_of
-from inference.system.progress import Bar
 from inference.system.randomness import epoch_order, generator_states, restore_generators, set_seed
 from inference.system.switches import switches_as_they_were, validating
-from inference.training.finite import Watch
-from inference.training.history import Begun, History, columns
+from inference.training.display import Display, Metric
+from inference.training.history import History, PartialEpoch, columns
+from inference.training.measure import measure
+from inference.training.nonfinite import NonFiniteCheck
 from inference.training.settings import Settings
 from inference.training.steps import Steps
 from inference.training.trial import check_pair
 
 _MEASURED_AT_ONCE = 5  # batches: without gradients they take the memory of less than one
-_LOOKED_AT_ONCE = 50  # steps on a GPU, each of which a look would wait for
+_CHECKED_AT_ONCE = 50  # steps on a GPU, where every check waits for the device
 _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of random numbers in an epoch
 
 
@@ -44,189 +42,217 @@ def fit(
     objective: ELBO | None = None,
     run: Run | None = None,
     resume: bool = False,
-    show: Literal["negative_elbo", "bits_per_dim"] | None = "negative_elbo",
+    show: Metric | None = "negative_elbo",
 ) -> list[dict[str, float]]:
     r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 
     .. math:: \theta, \phi \leftarrow \mathrm{AdamW}\Big(\nabla \frac1B \sum_{b} -\mathrm{ELBO}_{\theta, \phi}(x_b)\Big)
 
-    All that is random in an epoch depends on (seed, epoch, process) alone, so that a resumed run
-    repeats one that was never interrupted.  Asked to stop, by Ctrl-C or SIGTERM, it finishes the
-    step and saves; of several processes each stops at once, and the last epoch is what is saved.
+    Everything random in an epoch depends on (seed, epoch, process) alone, so a resumed run repeats an
+    uninterrupted one.  On Ctrl-C or SIGTERM it finishes the step and saves; of several processes each
+    stops at once, and the checkpoint of the last epoch remains.
 
     Args:
         model: Pyro program p(x, latents).
         guide: Pyro program q(latents | x).
         train: images to fit.
-        test: images to measure after every epoch; nothing is chosen by them.
+        test: images to measure after every epoch; no choice depends on them.
         settings: of the training.
-        objective: Pyro's estimator of the ELBO; ``Trace_ELBO()`` if not given.
+        objective: Pyro's estimator of the ELBO; ``Trace_ELBO()`` by default.
         run: folder for checkpoints and metrics.
         resume: continue from the run's last checkpoint.
         show: the metric to print after every epoch, "negative_elbo" (nats) or "bits_per_dim"; None prints nothing.
 
     Raises:
-        ValueError: if more images are to be held out than there are, or model, guide, images and
-            objective do not fit together.
-        FloatingPointError: if a loss, a gradient or a measured number is NaN or infinite; it names the
-            step and the site, and the last checkpoint stays.
+        ValueError: if too many images are held out, or model, guide, images and objective do not fit together.
+        FloatingPointError: if a loss, a gradient or a metric is NaN or infinite; the last checkpoint stays.
         Interrupted: if it was asked to stop.
         RunError: if another process trains in the run's folder, or another run has been written to it.
-        OSError: if the run's files cannot be written; those that are there stay whole.
+        OSError: if the run's files cannot be written; existing ones stay intact.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
     """
-    settings = settings or Settings()
-    objective = objective or Trace_ELBO()
+    settings, objective = settings or Settings(), objective or Trace_ELBO()
     device = settings.find_device()
     settings.check_holds_out_fewer_than(len(train))
     unused = check_pair(model, guide, train, objective)
-    rank, _ = join_processes(settings.device)
+    rank, processes = join_processes(settings.device)
     with run.locked() if run is not None and rank == 0 else nullcontext():
-        return _fit(model, guide, train, test, settings, objective, run, resume, show, device, unused)
+        loop = Loop(model, guide, train, test, settings, objective, run, device, unused=bool(unused))
+        if resume:
+            loop.resume()
+        with noted_interrupts(enabled=processes == 1) as loop.interrupts, loop.shown(show) as loop.display:
+            while not loop.done:
+                loop.run_epoch()
+                loop.stop_if_asked()
+    return loop.history.rows
 
 
-def _fit(
-    model: nn.Module,
-    guide: nn.Module,
-    train: Images,
-    test: Images,
-    settings: Settings,
-    objective: ELBO,
-    run: Run | None,
-    resume: bool,
-    show: Literal["negative_elbo", "bits_per_dim"] | None,
-    device: torch.device,
-    unused: Collection[str],
-) -> list[dict[str, float]]:
-    rank, world_size = rank_and_size()
-    board = TensorBoard(run) if settings.tensorboard and rank == 0 else None
-    if settings.tf32:
-        torch.set_float32_matmul_precision("high")
-    train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
-    splits = {"test": test.to(device)} | ({"validation": validation} if validation else {})
-    for images in (train, *splits.values()):
-        share_of(len(images))  # there is one for each process
-    num_steps = math.ceil(len(train) // world_size / settings.batch_size)
-    steps = Steps(objective, model, guide, settings, device, settings.epochs * num_steps, unused=bool(unused))
-    if run is not None:
-        run.check_unchanged()
-        run.check_room(sum(parameter.nbytes for parameter in steps.module.parameters()))
-    history = History(run)
-    if resume:
-        history.resume(model, guide, steps.optimizer)
-    if history.begun and settings.epochs <= history.epoch:
-        raise ValueError(f"epoch {history.epoch + 1} is under way: give as many epochs, or more")
+class Loop:
+    """The epochs of a run: what they train and measure, and how far they have come.
 
-    bar = Bar(
-        "training",
-        total=settings.epochs * num_steps,
-        unit="steps",
-        initial=history.epoch * num_steps + (history.begun.step if history.begun else 0),
-        quiet=show is None,
-    )
-
-    def place(stream: str) -> tuple[int, ...]:
-        return settings.seed, history.epoch, rank, _STREAMS[stream]
-
-    def measured(images: Images, stream: str) -> list[Terms]:
-        return measure(model, guide, images, _MEASURED_AT_ONCE * settings.batch_size, place(stream))
-
-    def train_epoch(interrupts: Interrupts) -> list[Terms]:
-        started = time.perf_counter()
-        set_seed(*place("train"))
-        begun = history.begun or Begun(0, 0.0, 0.0, [], {})
-        restore_generators(begun.generators, device)
-        steps.module.train()
-        watch = Watch(
-            steps.eager,
-            f"epoch {history.epoch + 1}",
-            begun.terms,
-            skip=settings.on_nonfinite == "skip",
-            every=1 if device.type == "cpu" else _LOOKED_AT_ONCE,
-            autocast=steps.autocast,
-        )
-        order = epoch_order(len(train), settings.seed, history.epoch, rank, world_size)
-        batches = train.batches(settings.batch_size, order[begun.step * settings.batch_size :])
-        for step, data in enumerate(batches, begun.step):
-            draws = torch.get_rng_state()
-            full = len(data[0]) == min(settings.batch_size, len(order))
-            watch.add(step, data, draws, *steps(data, history.epoch * num_steps + step, full))
-            if bar.update() and watch.terms and show:
-                value = columns("", watch.terms[-20:], train.image_shape)[f"_{show}"]
-                bar.set_postfix_str(f"epoch {history.epoch + 1}, {_words(show)} {value:.3f}", refresh=False)
-            if interrupts.signum is not None and step + 1 < num_steps:
-                watch.look()
-                seconds = begun.seconds + time.perf_counter() - started
-                part = (step + 1) / num_steps
-                history.begun = Begun(step + 1, part, seconds, watch.terms, generator_states(device))
-                history.save(model, guide, steps.optimizer)
-                raise interrupted(interrupts.signum)
-        return watch.finished()
-
-    def interrupted(signum: int) -> Interrupted:
-        return Interrupted(
-            f"interrupted in epoch {history.epoch + 1}{'; --resume continues it' if run else ''}", signum
-        )
-
-    with noted_interrupts(enabled=world_size == 1) as interrupts, _told_what_is_kept(history), bar:
-        while history.epoch < settings.epochs:
-            if settings.patience is not None and history.epochs_since_best >= settings.patience:
-                break
-            started = time.perf_counter() - (history.begun.seconds if history.begun else 0.0)
-            with validating(False), param_store_as_it_was(), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # told in one line by the watch
-                warnings.filterwarnings("ignore", ".* was not registered in the param store")  # frozen ones are not
-                terms = batches_joined(train_epoch(interrupts))
-            if settings.full_train_pass:
-                terms = measured(train, "train_pass")
-            row = {"lr": steps.optimizer.param_groups[0]["lr"], **columns("train", terms, train.image_shape)}
-            for name, images in splits.items():
-                row |= columns(name, measured(images, name), images.image_shape)
-            if settings.on_nonfinite == "stop":
-                _check_finite(row, history.epoch + 1)
-            history.add(row | {"seconds": time.perf_counter() - started})
-            if rank == 0:
-                history.save(model, guide, steps.optimizer)
-                if show is not None:
-                    _report(history, settings, show, bar)
-            if board is not None:
-                board.add(row, history.epoch)
-            if interrupts.signum is not None and history.epoch < settings.epochs:
-                raise interrupted(interrupts.signum)
-        bar.finish()
-    if board is not None:
-        board.close()
-    return history.rows
-
-
-@torch.no_grad()
-def measure(
-    model: Callable, guide: Callable, images: Images, batch_size: int, place: tuple[int, ...] = (0,)
-) -> list[Terms]:
-    """The terms of the negative ELBO on every batch, one draw of the latents for each image.
-
-    Modules are put into evaluation mode; ``place`` seeds the draws.  Of several processes each
-    measures its share of the images, and all return the terms of all.
+    Args:
+        model: the generative half.
+        guide: the inference half.
+        train: images to fit, some of which the settings may hold out for validation.
+        test: images to measure.
+        settings: of the training.
+        objective: Pyro's estimator of the ELBO.
+        run: folder for checkpoints and metrics.
+        device: to train on.
+        unused: whether the loss leaves parameters out.
 
     Raises:
-        ValueError: if the images are not the model's, or hold what it could not draw.
+        ValueError, RunError: as :func:`fit`.
     """
-    check_levels(model, images)
-    for program in (model, guide):
-        if isinstance(program, nn.Module):
-            program.eval()
-    set_seed(*place)
-    with validating(False):
-        batches = images.batches(batch_size, share_of(len(images)))
-        return batches_joined([_checked_terms(model, guide, *data) for data in batches])
 
+    display: Display
+    interrupts: Interrupts
 
-def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:
-    model_trace, guide_trace = draw_traces(model, guide, *data)
-    check_plates(len(data[0]), model_trace, guide_trace)
-    check_observed(model_trace)
-    return elbo_terms(model_trace, guide_trace)
+    def __init__(
+        self,
+        model: nn.Module,
+        guide: nn.Module,
+        train: Images,
+        test: Images,
+        settings: Settings,
+        objective: ELBO,
+        run: Run | None,
+        device: torch.device,
+        unused: bool,
+    ) -> None:
+        self.model, self.guide, self.settings = model, guide, settings
+        self.device = device
+        self.rank, self.processes = rank_and_size()
+        self.board = TensorBoard(run) if settings.tensorboard and self.rank == 0 else None
+        if settings.tf32:
+            torch.set_float32_matmul_precision("high")  # until ``fit`` returns
+        self.train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
+        self.measured = {"test": test.to(device)} | ({"validation": validation} if validation else {})
+        for images in (self.train, *self.measured.values()):
+            share_of(len(images))  # one at least for each process
+        self.steps_an_epoch = math.ceil(len(self.train) // self.processes / settings.batch_size)
+        num_steps = settings.epochs * self.steps_an_epoch
+        self.steps = Steps(objective, model, guide, settings, device, num_steps, unused)
+        if run is not None:
+            run.check_unchanged()
+            run.check_room(sum(parameter.nbytes for parameter in self.steps.module.parameters()))
+        self.history = History(run)
+
+    def resume(self) -> None:
+        """Continue from the run's last checkpoint.
+
+        Raises:
+            ValueError: if there is no run, or the epoch under way is beyond the last.
+            CheckpointError, RunError: as :meth:`History.resume`.
+        """
+        self.history.resume(self.model, self.guide, self.steps.optimizer)
+        if self.history.partial and self.settings.epochs <= self.history.epoch:
+            raise ValueError(f"epoch {self.history.epoch + 1} is under way: give as many epochs, or more")
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are done, or patience has run out."""
+        patience = self.settings.patience
+        out_of_patience = patience is not None and self.history.epochs_since_best >= patience
+        return out_of_patience or self.history.epoch >= self.settings.epochs
+
+    def run_epoch(self) -> None:
+        """Train, measure, save and report."""
+        partial = self.history.partial
+        started = time.perf_counter() - (partial.seconds if partial else 0.0)
+        with validating(False), param_store_as_it_was(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # NonFiniteCheck reports it in one line
+            warnings.filterwarnings("ignore", ".* was not registered in the param store")  # as frozen ones are not
+            terms = batches_joined(self.train_epoch())
+        row = self.metrics(terms)
+        self.history.add(row | {"seconds": time.perf_counter() - started})
+        if self.rank == 0:
+            self.save()
+            self.display.add_epoch(self.history.rows[-1])
+
+    def train_epoch(self) -> list[Terms]:
+        """Take the steps of an epoch, or those left of one that was interrupted; returns the terms of all its steps."""
+        started = time.perf_counter()
+        set_seed(*self.place("train"))
+        partial = self.history.partial or PartialEpoch(0, 0.0, 0.0, [], {})
+        restore_generators(partial.generators, self.device)
+        self.steps.module.train()
+        check = self.new_check(partial.terms)
+        first, batch_size = self.history.epoch * self.steps_an_epoch, self.settings.batch_size
+        order = epoch_order(len(self.train), self.settings.seed, self.history.epoch, self.rank, self.processes)
+        batches = self.train.batches(batch_size, order[partial.step * batch_size :])
+        for step, data in enumerate(batches, partial.step):
+            draws = torch.get_rng_state()
+            full = len(data[0]) == min(batch_size, len(order))
+            check.add(step, data, draws, *self.steps(data, first + step, full))
+            self.display.add_step(self.history.epoch + 1, check.terms, self.train.image_shape)
+            if self.interrupts.signum is not None and step + 1 < self.steps_an_epoch:
+                check.run()
+                self.save_partial(step + 1, partial.seconds + time.perf_counter() - started, check.terms)
+                self.stop_if_asked()
+        return check.finish()
+
+    def metrics(self, terms: list[Terms]) -> dict[str, float]:
+        """The epoch's row: the learning rate, then the terms of training and of the other images."""
+        if self.settings.full_train_pass:
+            terms = self.measure(self.train, "train_pass")
+        row = {"lr": self.steps.optimizer.param_groups[0]["lr"], **columns("train", terms, self.train.image_shape)}
+        for name, images in self.measured.items():
+            row |= columns(name, self.measure(images, name), images.image_shape)
+        if self.settings.on_nonfinite == "stop":
+            _check_finite(row, self.history.epoch + 1)
+        return row
+
+    def measure(self, images: Images, stream: str) -> list[Terms]:
+        batch_size = _MEASURED_AT_ONCE * self.settings.batch_size
+        return measure(self.model, self.guide, images, batch_size, self.place(stream))
+
+    def place(self, stream: str) -> tuple[int, ...]:
+        """What the random numbers of a stream depend on."""
+        return self.settings.seed, self.history.epoch, self.rank, _STREAMS[stream]
+
+    def save(self) -> None:
+        self.history.save(self.model, self.guide, self.steps.optimizer)
+
+    def save_partial(self, steps: int, seconds: float, terms: list[Terms]) -> None:
+        """Save an epoch after some of its steps."""
+        part, generators = steps / self.steps_an_epoch, generator_states(self.device)
+        self.history.partial = PartialEpoch(steps, part, seconds, terms, generators)
+        self.save()
+
+    def stop_if_asked(self) -> None:
+        """Stop between steps, if a signal has asked for it and epochs are left.
+
+        Raises:
+            Interrupted: if so.
+        """
+        if self.interrupts.signum is not None and self.history.epoch < self.settings.epochs:
+            hint = "; --resume continues it" if self.history.run else ""
+            raise Interrupted(f"interrupted in epoch {self.history.epoch + 1}{hint}", self.interrupts.signum)
+
+    def new_check(self, terms: list[Terms]) -> NonFiniteCheck:
+        """A check of the steps of an epoch, some of which have these terms."""
+        return NonFiniteCheck(
+            self.steps.eager,
+            f"epoch {self.history.epoch + 1}",
+            terms,
+            skip=self.settings.on_nonfinite == "skip",
+            every=1 if self.device.type == "cpu" else _CHECKED_AT_ONCE,
+            autocast=self.steps.autocast,
+        )
+
+    @contextmanager
+    def shown(self, metric: Metric | None) -> Iterator[Display]:
+        """Within, progress is shown; an error about a number that is not finite names the checkpoint that is kept."""
+        partial, history = self.history.partial, self.history
+        taken = history.epoch * self.steps_an_epoch + (partial.step if partial else 0)
+        try:
+            with Display(metric, self.settings.epochs, self.steps_an_epoch, taken, self.board) as display:
+                yield display
+        except FloatingPointError as error:
+            kept = f"; the checkpoint of epoch {history.epoch} is kept" if history.run and history.epoch else ""
+            raise FloatingPointError(f"{error}{kept}") from error
 
 
 def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:
@@ -236,27 +262,7 @@ def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Im
     return train.take(order[num_validation:]), train.take(order[:num_validation])
 
 
-@contextmanager
-def _told_what_is_kept(history: History) -> Iterator[None]:
-    try:
-        yield
-    except FloatingPointError as error:
-        kept = f"; the checkpoint of epoch {history.epoch} is kept" if history.run and history.epoch else ""
-        raise FloatingPointError(f"{error}{kept}") from error
-
-
 def _check_finite(row: dict[str, float], epoch: int) -> None:
     for name, value in row.items():
         if not math.isfinite(value):
             raise FloatingPointError(f"{name} is {value} after epoch {epoch}; try a lower lr, or clip_norm 10")
-
-
-def _report(history: History, settings: Settings, show: str, bar: Bar) -> None:
-    row, epochs = history.rows[-1], f"epoch {history.epoch}/{settings.epochs}"
-    train, test = (f"{split} {row[f'{split}_{show}']:.3f}" for split in ("train", "test"))
-    bar.set_postfix_str(f"{epochs}, {test}", refresh=False)
-    bar.say(f"{epochs}: {_words(show)} {train}, {test}, {row['seconds']:.1f} s")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -16,8 +16,8 @@ from inference.runs.run import Run
 from inference.system.processes import rank_and_size
 
 
-class Begun(NamedTuple):
-    """An epoch that was interrupted: its steps and seconds so far, the terms, and the random number generators."""
+class PartialEpoch(NamedTuple):
+    """An interrupted epoch: its steps and seconds so far, their terms, and the states of the random generators."""
 
     step: int
     part: float  # of the epoch's steps
@@ -32,7 +32,7 @@ class Begun(NamedTuple):
         return Progress({"step": self.step, "part": self.part, "seconds": self.seconds}, tensors)
 
     @classmethod
-    def of(cls, progress: Progress) -> "Begun":
+    def from_progress(cls, progress: Progress) -> "PartialEpoch":
         named = progress.tensors
         generators = {key.partition(".")[2]: state for key, state in named.items() if key.startswith("generator.")}
         count = sum(key.startswith("kl.") for key in named)
@@ -44,11 +44,11 @@ class Begun(NamedTuple):
 class History:
     """Rows of metrics, one an epoch, and which epoch was the best.
 
-    The best epoch has the lowest negative ELBO on the validation images, or where none are held
-    out on the training images; the test images never choose.
+    The best epoch has the lowest negative ELBO on the validation images or, if none are held out, on
+    the training images.  The test images have no say.
 
     Args:
-        run: folder to write to; nothing is written without it.
+        run: folder to write to; without it nothing is written.
     """
 
     def __init__(self, run: Run | None = None) -> None:
@@ -56,7 +56,7 @@ class History:
         self.rows: list[dict[str, float]] = []
         self.best = math.inf
         self.best_epoch = 0
-        self.begun: Begun | None = None
+        self.partial: PartialEpoch | None = None
 
     @property
     def epoch(self) -> int:
@@ -69,28 +69,28 @@ class History:
 
     def add(self, row: dict[str, float]) -> None:
         self.rows.append({"epoch": self.epoch + 1.0, **row})
-        self.begun = None
+        self.partial = None
         score = row.get("validation_negative_elbo", row["train_negative_elbo"])
         if score < self.best:
             self.best, self.best_epoch = score, self.epoch
 
     def save(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
-        """Write metrics, then the checkpoint to resume from, then the best.
+        """Write the metrics, then the checkpoint to resume from, then the best.
 
-        A kill between any two leaves no checkpoint of an epoch that the metrics lack, and the last
-        one tells whether its weights are still to be written as the best.
+        A kill between two of these never leaves a checkpoint of an epoch that the metrics lack, and
+        the last checkpoint tells whether its weights must still be written as the best.
 
         Raises:
-            OSError: if one cannot be written; those that are there stay whole.
+            OSError: if a file cannot be written; existing files stay intact.
         """
         if self.run is None:
             return
         progress = Progress(self._values, {})
-        if self.begun is None:
+        if self.partial is None:
             self.run.write_metrics(self.rows)
         else:
-            begun = self.begun.as_progress()
-            progress = Progress(progress.values | begun.values, begun.tensors)
+            partial = self.partial.as_progress()
+            progress = Progress(progress.values | partial.values, partial.tensors)
         save_checkpoint(self.run.last, model, guide, optimizer, progress, self.run.previous)
         self._save_best(model, guide)
         self.run.take_place()  # of an older run, which was kept until now
@@ -100,14 +100,14 @@ class History:
         return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
 
     def _save_best(self, model: nn.Module, guide: nn.Module) -> None:
-        if self.run is not None and self.begun is None and self.best_epoch == self.epoch:
+        if self.run is not None and self.partial is None and self.best_epoch == self.epoch:
             save_checkpoint(self.run.best, model, guide, progress=Progress(self._values, {}))
 
     def resume(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
-        """Go on where the run's last checkpoint stands; rows written after it are dropped.
+        """Continue from the run's last checkpoint; rows written after it are dropped.
 
-        If it is damaged, or was never finished, the one before it is taken, and a warning says so.
-        A run that has finished no epoch starts anew.
+        If it is damaged or incomplete, a warning says so and the previous one is used.  A run without
+        a finished epoch starts again.
 
         Raises:
             ValueError: if there is no run folder.
@@ -123,7 +123,7 @@ class History:
         self.best, self.best_epoch = values["best"], values["best_epoch"]
         rows = zip(self.run.metrics(), self.run.seconds(), strict=False)
         self.rows = [row | {"seconds": seconds} for row, seconds in rows][: values["epoch"]]
-        self.begun = Begun.of(progress) if "step" in values else None
+        self.partial = PartialEpoch.from_progress(progress) if "step" in values else None
         if self.epoch < values["epoch"]:
             raise RunError(
                 f"metrics.csv and seconds.csv in {self.run.path} have {self.epoch} rows but the checkpoint is of epoch "

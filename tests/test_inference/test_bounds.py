@@ -11,7 +11,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from inference import ELBOWithTerms, Images, bits_per_dim, iwae_bound, log_weights, negative_bounds, set_seed
 from inference.programs.terms import Terms, divergences_by_dimension, draw_traces, elbo_terms, mean_terms
-from inference.training.fit import measure
+from inference.training.measure import measure
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -11,7 +11,9 @@ from linear_gaussian import ExactGuide, LinearGaussian
 from torch import Tensor, nn
 
 from inference import Images, diagnose, effective_sample_share, pareto_k
-from inference.evaluation.diagnostics import Latent, _equal, _latent, _ranges
+from inference.evaluation.diagnosis import Latent, _ranges
+from inference.evaluation.latents import latent_record
+from inference.evaluation.weights import are_equal
 from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
 COUNT = 60
@@ -129,7 +131,7 @@ def test_where_means_are_estimated_a_coordinate_is_active_by_three_standard_erro
     m, e = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(25), torch.tensor([1.0, -1.0]).repeat(50)
     variance = torch.tensor([0.0155, 0.0165])  # of which only the second exceeds 0.01 + 3 * 0.002
     means, error = m[:, None] * (0.01 + 0.99 * variance).sqrt(), 0.1 * e[:, None]
-    latent = _latent("z", None, means + error, means - error, torch.zeros(100, 2), image=torch.zeros(100, 1))
+    latent = latent_record("z", None, means + error, means - error, torch.zeros(100, 2), image=torch.zeros(100, 1))
     assert latent.variance_of_means == pytest.approx(variance.tolist(), abs=2e-4)
     assert latent.unused == [0]
 
@@ -240,7 +242,7 @@ def test_weights_are_equal_if_they_differ_by_rounding_alone():
     """By a hundred-thousandth of their logarithm, or of one if that is more."""
     log_w = torch.tensor([[0.5, 100.0, -100.0]]).double()
     for off, equal in ((0.9e-5, True), (1.1e-5, False)):
-        assert (_equal(torch.cat([log_w, log_w - off * torch.tensor([1.0, 100, 100])])) == equal).all()
+        assert (are_equal(torch.cat([log_w, log_w - off * torch.tensor([1.0, 100, 100])])) == equal).all()
 
 
 def flow_guide(slope: float) -> FlowGuide:
@@ -290,7 +292,7 @@ def test_noise_of_a_lower_latent_is_no_activity_of_the_upper_one():
     assert abs(upper.variance_of_means[0]) < 0.1  # the means of one draw alone vary by 1
 
 
-def test_effective_sample_size_of_equal_and_of_lone_weights():
+def test_the_share_of_samples_of_equal_and_of_lone_weights():
     assert effective_sample_share(torch.full((50, 3), -700.0)).tolist() == pytest.approx([1.0] * 3)
     lone = torch.full((50, 1), -1000.0)
     lone[7] = 0.0
@@ -299,7 +301,7 @@ def test_effective_sample_size_of_equal_and_of_lone_weights():
     assert float(effective_sample_share(two)) == pytest.approx(0.5)
 
 
-def test_effective_sample_size_is_the_squared_sum_over_the_sum_of_squares():
+def test_the_share_of_samples_is_the_squared_sum_over_the_sum_of_squares():
     """Of weights 1 to 4 it is 100 / 30 of 4; their entropy, or their largest share, would give another number."""
     w = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     log_w = w.log()[:, None] + torch.tensor([0.0, -700.0, 900.0])  # whatever the evidence

@@ -10,7 +10,7 @@ from torch import nn
 import inference
 from inference import Images, Settings, Trace_ELBO, Weigher, build
 from inference.programs.support import check_observed
-from inference.training.fit import measure
+from inference.training.measure import measure
 from pyro_models import (
     VAE,
     AutoregressiveBernoulli,

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 import inference
 from inference import Images, Run, Settings, Weigher, build
-from inference.training.fit import measure
+from inference.training.measure import measure
 from pyro_models import AutoregressivePixels, BernoulliPixels, MLPDecoder, ZukoPrior
 
 SHAPE = (1, 4, 4)

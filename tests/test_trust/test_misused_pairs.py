@@ -24,7 +24,7 @@ from inference import (
     negative_bounds,
 )
 from inference.programs.terms import divergences_by_dimension, draw_traces, elbo_terms
-from inference.training.fit import measure
+from inference.training.measure import measure
 
 SIZE = 6
 IMAGES = Images("squares", (torch.arange(SIZE * 4) % 3 % 2).byte().reshape(SIZE, 1, 2, 2), torch.zeros(SIZE), levels=2)

@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: noticed at their step, and traced to where they came from."""
+"""Finds losses and gradients that are not finite, and the site or parameter that they come from."""
 
 import warnings
 from collections.abc import Callable
@@ -20,22 +20,22 @@ Data = tuple[Tensor, ...]
 class _Step(NamedTuple):
     number: int
     data: Data
-    draws: Tensor  # state of the generator before it
+    draws: Tensor  # state of the random number generator before it
     terms: Terms
     loss: Tensor
     broken: Tensor
 
 
-class Watch:
-    """Looks at the steps of an epoch, some at a time, and keeps the terms of those that were finite.
+class NonFiniteCheck:
+    """Checks the steps of an epoch, several at a time, and keeps the terms of the finite ones.
 
     Args:
         eager: the loss, without compilation.
-        epoch: for messages.
-        terms: of the steps that this epoch has taken before.
-        skip: whether steps that are not finite are passed over; otherwise they raise.
-        every: how many steps to look at once: on a GPU each look waits for it.
-        autocast: makes the context that the steps run in, of another precision for example.
+        epoch: its name in messages.
+        terms: of steps that this epoch has taken before.
+        skip: pass over steps that are not finite; otherwise they raise.
+        every: how many steps to check at once: on a GPU each check waits for the device.
+        autocast: makes the context that the steps run in, for example of another precision.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class Watch:
         self._steps: list[_Step] = []
 
     def add(self, step: int, data: Data, draws: Tensor, terms: Terms, loss: Tensor, broken: Tensor) -> None:
-        """Note a step that was taken if ``broken``, one number, is 0.
+        """Note a step, which was taken if ``broken``, one number, is 0.
 
         Raises:
-            FloatingPointError: as in :meth:`look`.
+            FloatingPointError: as :meth:`run`.
         """
         self._steps.append(_Step(step, data, draws, terms, loss.detach(), broken))
         if len(self._steps) >= self.every:
-            self.look()
+            self.run()
 
-    def look(self) -> None:
-        """Sort the steps noted so far.
+    def run(self) -> None:
+        """Check the steps noted since the last check.
 
         Raises:
-            FloatingPointError: if one was not finite, and such steps are not passed over.
+            FloatingPointError: if one was not finite, unless such steps are skipped.
         """
         steps, self._steps = self._steps, []
         for step in steps:
@@ -86,13 +86,13 @@ class Watch:
                     "try a lower lr, or clip_norm 10"
                 )
 
-    def finished(self) -> list[Terms]:
-        """The terms of the whole epoch.
+    def finish(self) -> list[Terms]:
+        """Check the last steps; returns the terms of the whole epoch.
 
         Raises:
-            FloatingPointError: as in :meth:`look`, and if no step was finite.
+            FloatingPointError: as :meth:`run`, and if no step was finite.
         """
-        self.look()
+        self.run()
         if not self.terms:
             raise FloatingPointError(f"no step of {self.epoch} had a finite loss and gradient")
         if self.skipped:
@@ -106,7 +106,7 @@ def where_it_broke(eager: ELBOWithTerms, data: Data, draws: Tensor) -> str:
     Args:
         eager: the loss, without compilation.
         data: the batch.
-        draws: state of the random number generator before the step, by which it is repeated.
+        draws: state of the random number generator before the step, to repeat it.
     """
     sites: list[str] = []
     model, guide = _Sites("model", sites), _Sites("guide", sites)

@@ -1,0 +1,43 @@
+"""The terms of the negative ELBO on a whole set of images."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from inference.data.images import Images
+from inference.programs.checks import check_levels
+from inference.programs.support import check_observed
+from inference.programs.terms import Terms, batches_joined, check_plates, draw_traces, elbo_terms
+from inference.system.processes import share_of
+from inference.system.randomness import set_seed
+from inference.system.switches import validating
+
+
+@torch.no_grad()
+def measure(
+    model: Callable, guide: Callable, images: Images, batch_size: int, place: tuple[int, ...] = (0,)
+) -> list[Terms]:
+    """The terms of the negative ELBO on every batch, one draw of the latents for each image.
+
+    Modules are put into evaluation mode; ``place`` seeds the draws.  Of several processes each
+    measures its share of the images, and all return the terms of all.
+
+    Raises:
+        ValueError: if the images are not the model's, or hold what it could not draw.
+    """
+    check_levels(model, images)
+    for program in (model, guide):
+        if isinstance(program, nn.Module):
+            program.eval()
+    set_seed(*place)
+    with validating(False):
+        batches = images.batches(batch_size, share_of(len(images)))
+        return batches_joined([_checked_terms(model, guide, *data) for data in batches])
+
+
+def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:
+    model_trace, guide_trace = draw_traces(model, guide, *data)
+    check_plates(len(data[0]), model_trace, guide_trace)
+    check_observed(model_trace)
+    return elbo_terms(model_trace, guide_trace)
