@@ -149,8 +149,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "STL with the score": (
         "inference/objectives/path_derivative.py",
-        "with _held(list(module.parameters())), _restored(",
-        "with _held([]), _restored(",
+        "with _frozen(list(module.parameters())), _drawing_from(",
+        "with _frozen([]), _drawing_from(",
         "test_pyro_models/test_gradients.py",
     ),
     "a Renyi bound of another order": (

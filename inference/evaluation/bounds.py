@@ -23,9 +23,9 @@ class Estimate:
 
     Args:
         value: the mean.
-        standard_error: of the mean over repeats, which differ in binarisation and in the draws of
-            the latents: what a repetition on the same images would vary by.  None for one repeat.
-        standard_error_over_images: what another test set of this size would vary it by.  None for one image.
+        standard_error: of the mean over repeats, which differ in their binarisation and latents: how much
+            another run on the same images would vary.  None for one repeat.
+        standard_error_over_images: how much another test set of this size would vary.  None for one image.
     """
 
     value: float
@@ -53,13 +53,15 @@ def negative_bounds(
 ) -> dict[int, Estimate]:
     r"""-L_m(x) averaged over all images, for every m at once.
 
-    Each repeat observes the images anew (a fresh draw under dynamic binarisation) and draws
-    max(ms) latents for each; all m share them in disjoint groups.  m = 1 is the negative ELBO with
-    the sampled divergence.  Of several processes each measures its share of the images, and all
-    return the same.
+    Each repeat observes the images again (with fresh pixels under dynamic binarisation) and draws
+    max(ms) latents for each; every m groups the same draws.  m = 1 is the negative ELBO with
+    the sampled divergence.  Several processes measure their shares of the images and return the
+    same result.  Pyro's ``RenyiELBO(alpha=0).loss`` would give one m at a time, summed over the images,
+    without a standard error.
 
     Raises:
-        ValueError: if an m or a number is below 1, or the images are not the model's, or hold what it could not draw.
+        ValueError: if an m or a number is below 1, or the images do not suit the model, or hold values
+            that it could not draw.
         FloatingPointError: if the result is not finite.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
@@ -80,8 +82,8 @@ def negative_bounds(
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for x, *given in images.batches(batch_size, share):
-                labels = given[0] if given else None
+            for x, *rest in images.batches(batch_size, share):
+                labels = rest[0] if rest else None
                 with validating(False):
                     log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:

@@ -13,11 +13,11 @@ from inference.system.progress import Bar
 
 
 def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None = None, steps: int = 500) -> float:
-    r"""The weight of the divergence above which a decoder that ignores the code is at a stable optimum.
+    r"""The weight of the divergence above which ignoring the code is a stable optimum of the decoder.
 
-    Let the decoder's output raw be the best constant, whatever z (one for each label, if there are
-    labels), and let q(z | x) = p(z).  Now let guide and decoder make z a little informative, in any
-    way: q = p(z) (1 + e h(x, z)), and raw + e g(z) of mean zero.  With the score
+    Let the decoder's output raw be the best constant for every z (one for each label, if there are
+    labels), and let q(z | x) = p(z).  Now let guide and decoder make z slightly informative, in any
+    way: q = p(z) (1 + e h(x, z)), and raw + e g(z) with g of mean zero.  With the score
     :math:`s(x) = \partial \log p(x) / \partial \mathrm{raw}` and the curvature
     :math:`F = -E[\partial^2 \log p(x) / \partial \mathrm{raw}^2]`, a diagonal, to second order in e
 
@@ -29,26 +29,26 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
 
     .. math:: \beta > \lambda_{\max}\big(F^{-1/2}\, E[s s^T]\, F^{-1/2}\big)
 
-    which is returned.  It depends on the likelihood and the images alone: not on the networks, the
+    which is returned.  It depends on the likelihood and the images alone, not on the networks, the
     prior, the guide or the size of the code.  For independent binary pixels it is the largest
-    eigenvalue of their correlation matrix.  Given labels, g and h may differ from class to class, and
+    eigenvalue of their correlation matrix.  With labels, g and h may differ between classes, and
     the largest threshold of all classes is returned.
 
     Changes of the likelihood's own weights matter only at higher order, as h and g have mean zero
-    under p(z).  Where these weights have many optima (hidden layers) the threshold is that of the one
-    which is found.
+    under p(z).  If these weights have several optima (hidden layers), the threshold is that of the
+    optimum found.
 
     Shapes: x is (B, \*image_shape), labels (B,).
 
     Args:
         likelihood: from raw, of the shape of x, to the distribution of an image; a copy is fitted to x.
         x: observed images.
-        labels: classes, for a model that is given them.
-        steps: most steps of L-BFGS for the fit, whose accuracy is that of the result; a warning says if they are few.
+        labels: classes, for a conditional model.
+        steps: most steps of L-BFGS; the result is as accurate as this fit, and a warning says if they are too few.
 
     Raises:
-        ValueError: if the likelihood takes more than one number for each pixel, or mixes those of several, x holds
-            what it could not draw, or images and labels do not fit together.
+        ValueError: if the likelihood takes more than one number for each pixel, or mixes those of several
+            pixels, x lies outside its support, or images and labels do not fit together.
 
     Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
     posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
@@ -76,10 +76,10 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
 
 
 def _threshold(score: Tensor, curvature: Tensor, steps: int) -> float:
-    """Of images that share a constant: the largest eigenvalue, if the constant is the best."""
+    """The largest eigenvalue for images that share a constant, if the constant is the best."""
     score, curvature = score.flatten(1), curvature.flatten(1)
     value = _largest_eigenvalue(score, curvature)
-    # by so much the eigenvalue may be off, for at an optimum the scores cancel; where pixels never vary it is far away
+    # scores cancel at an optimum, so the eigenvalue may be off by this; that of pixels that never vary is infinite
     varies = score.std(0, correction=0) > 1e-3
     rest = (score.mean(0).square() / curvature.mean(0).clamp(min=1e-12))[varies].sum()
     if rest > 0.01 * value:
@@ -88,12 +88,12 @@ def _threshold(score: Tensor, curvature: Tensor, steps: int) -> float:
 
 
 def _largest_eigenvalue(score: Tensor, curvature: Tensor) -> float:
-    scaled = score / curvature.mean(0).clamp(min=1e-12).sqrt()  # pixels that never vary have neither
+    scaled = score / curvature.mean(0).clamp(min=1e-12).sqrt()  # both are 0 for pixels that never vary
     return float(torch.linalg.eigvalsh(scaled.T @ scaled / len(scaled))[-1])
 
 
 def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int) -> tuple[Any, Tensor]:
-    """The likelihood and the constants, (classes, *image_shape), that fit the images best without a code."""
+    """The likelihood and constants, (classes, *image_shape), that fit the images best without a code."""
     likelihood = copy.deepcopy(likelihood).cpu().double().eval()
     constants = torch.zeros(int(classes.max()) + 1, *x.shape[1:], dtype=x.dtype, device=x.device, requires_grad=True)
     parameters = [constants, *likelihood.parameters()]
@@ -105,7 +105,7 @@ def _without_code(likelihood: nn.Module, x: Tensor, classes: Tensor, steps: int)
     def loss() -> Tensor:
         bar.update()
         optimizer.zero_grad()
-        # a very wide normal prior on all weights: of pixels that never vary the best logit is infinite
+        # a very wide normal prior on all weights: the best logit of a pixel that never varies is infinite
         value = 1e-5 * sum(p.square().sum() for p in parameters) - likelihood(constants[classes]).log_prob(x).mean()
         value.backward()
         return value

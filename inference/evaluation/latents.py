@@ -10,7 +10,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.evaluation.diagnosis import Latent
-from inference.programs.param_store import param_store_as_it_was
+from inference.programs.param_store import param_store_unchanged
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, divergences_by_dimension, draw_traces, sample_sites, site_log_prob
 from inference.system.progress import Bar
@@ -62,7 +62,7 @@ def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16)
     """E[z | x] of every latent, (B, D), averaged over draws of the latents that it depends on."""
     totals: dict[str, Tensor] = {}
     for _ in range(draws):
-        with param_store_as_it_was():
+        with param_store_unchanged():
             sites = sample_sites(poutine.trace(guide).get_trace(*data))
         for name, site in sites.items():
             try:

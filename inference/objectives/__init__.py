@@ -1,4 +1,4 @@
-"""Objectives: Pyro estimators of bounds on log p(x), to be maximised by :func:`inference.fit` or ``SVI``."""
+"""Objectives: Pyro estimators of bounds on log p(x), for :func:`inference.fit` or ``SVI`` to maximise."""
 
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
@@ -9,4 +9,4 @@ from inference.objectives.renyi import RenyiELBO
 
 __all__ = ["STL", "BetaELBO", "DReG", "ImageELBO", "RenyiELBO", "TraceMeanField_ELBO", "Trace_ELBO"]
 
-PARTS = {"objective": (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO, DReG, STL, BetaELBO)}  # that files may name
+PARTS = {"objective": (Trace_ELBO, TraceMeanField_ELBO, RenyiELBO, DReG, STL, BetaELBO)}  # files may name these

@@ -1,4 +1,4 @@
-"""The ELBO with its divergence weighted, annealed, or free of charge up to a budget."""
+"""The ELBO with a weighted or annealed divergence, or free bits."""
 
 import math
 from collections.abc import Callable
@@ -12,31 +12,31 @@ from inference.objectives.bound import ImageELBO
 from inference.programs.terms import check_reparameterised, divergences_by_dimension, draw_traces, elbo_terms
 from inference.system.processes import mean_of_processes
 
-_MOST_STEPS = 2**26  # of a run: up to here no two shares of a run's steps are the same float
+_MOST_STEPS = 2**26  # in a run: up to here, different fractions of the steps are different floats
 
 
 class BetaELBO(ImageELBO):
-    r"""The ELBO with its divergence weighted by beta, raised along the run, and with free bits.
+    r"""The ELBO with its divergence multiplied by beta, which may rise during the run, and with free bits.
 
     .. math::
         L(x) = E_q[\log p(x \mid z)] - \beta(t) \sum_j \max\big(\lambda, KL_j\big), \qquad
         \beta(t) = \beta \min\Big(1, \frac{(t c) \bmod 1}{r}\Big)
 
-    t, from 0 to 1, is the share of the run's steps that are done, c the number of cycles and r the
-    share of a cycle in which the weight rises.  Steps are counted whole: where one cycle ends and the
-    next begins the weight is 0, not what rounding t would make of it.  A training loop sets
+    t, from 0 to 1, is the fraction of the run's steps already taken, c the number of cycles and r the
+    fraction of a cycle in which the weight rises.  Steps count as whole numbers: where one cycle ends
+    and the next begins the weight is exactly 0, despite rounding in t.  The training loop sets
     ``progress`` to t before each step.  KL_j is the divergence of one coordinate of a latent, averaged
-    over the batch (over those of all processes that train together); where the two distributions do
-    not factorise, that of the whole latent.
+    over the batch (over those of all processes that train together); if the two distributions do not
+    factorise, it is the divergence of the whole latent.
 
-    A weight other than 1 or free bits above 0 make this no bound on log p(x): the metrics of a run
-    are those of the ELBO itself.
+    With a weight other than 1, or free bits, this is not a bound on log p(x).  The metrics of a run
+    are always those of the ELBO itself.
 
     Args:
-        beta: the weight in the end.
+        beta: the final weight.
         warm_up: r; 0 for the full weight throughout.
-        cycles: c; 1 for one rise (if r = 1, along the whole run).
-        free_bits: lambda, in nats, for each coordinate.
+        cycles: c; 1 for a single rise (over the whole run if r = 1).
+        free_bits: lambda, in nats for each coordinate.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -62,14 +62,14 @@ class BetaELBO(ImageELBO):
         self.progress = 1.0  # t, set by the training loop before each step
 
     def weight(self, progress: float) -> float:
-        """beta(t), for the share of a run's whole steps that is nearest to t."""
+        """beta(t), with t rounded to the nearest fraction of whole steps."""
         t = Fraction(float(progress)).limit_denominator(_MOST_STEPS)
         if not self.warm_up or t >= 1:
             return self.beta
         return self.beta * min(1.0, float(t * self.cycles % 1) / self.warm_up)
 
     def annealed(self) -> float | Tensor:
-        """The weight of the step at hand; a compiled step reads it anew each time."""
+        """The weight of the current step; a compiled step reads it every time."""
         return self.weight(self.progress)
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
@@ -80,10 +80,10 @@ class BetaELBO(ImageELBO):
         return -terms.reconstruction - self.annealed() * charged
 
     def _with_free_bits(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
-        """The charged divergence, a mean over the batch, spread evenly over its images."""
+        """The divergence with free bits, a mean over the batch."""
         parts = divergences_by_dimension(model_trace, guide_trace).values()
         means = torch.cat([part.mean(0) for part in parts])
-        # a loss without a gradient may be one process's own, and waits for no other
+        # a loss without a gradient may be computed by one process alone, so it must not wait for others
         of_all = mean_of_processes(means) if means.requires_grad else means
         # the mean over processes of this is max(lambda, mean over processes of means), and so are gradients
         return torch.where(of_all <= self.free_bits, self.free_bits, means).sum()

@@ -1,7 +1,8 @@
-"""Estimators that follow the path of a draw alone: STL and DReG.
+"""Estimators whose gradient follows the draws only: STL and DReG.
 
-The gradient of log q(z | x) with respect to the guide's parameters has two parts: through z, and at
-a fixed z, the score.  The score's mean is zero (STL), or can be turned into one more path (DReG).
+The gradient of log q(z | x) with respect to the guide's parameters has two parts: one through z, and
+the score, at fixed z.  The score has mean zero (STL leaves it out), or becomes another gradient
+through z (DReG).
 """
 
 import math
@@ -14,15 +15,15 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference.objectives.bound import ImageELBO
-from inference.programs.buffers import Buffers
+from inference.programs.buffers import BufferSnapshot
 from inference.programs.importance import in_particles, log_joint
 from inference.programs.recording import draws_recorded
 from inference.programs.terms import check_reparameterised, check_sites, sample_sites
 
 
 @contextmanager
-def _held(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Within, what is computed from the parameters has no gradient to them."""
+def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Within, nothing computed from the parameters has a gradient with respect to them."""
     needed = [parameter.requires_grad for parameter in parameters]
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -36,14 +37,14 @@ def _held(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 def _generators(device: torch.device) -> list[Tensor]:
-    """The states of the random number generators that a draw on the device may use."""
+    """The states of the random number generators that draws on the device may use."""
     own = [torch.get_device_module(device).get_rng_state(device)] if device.type != "cpu" else []
     return [torch.get_rng_state(), *own]
 
 
 @contextmanager
-def _restored(states: list[Tensor], device: torch.device) -> Iterator[None]:
-    """Within, random numbers are those that followed the states; afterwards they go on as if nothing had been."""
+def _drawing_from(states: list[Tensor], device: torch.device) -> Iterator[None]:
+    """Within, random numbers continue from the states; afterwards, from where they are now."""
     with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
         torch.set_rng_state(states[0])
         for state in states[1:]:
@@ -52,17 +53,21 @@ def _restored(states: list[Tensor], device: torch.device) -> Iterator[None]:
 
 
 class PathDerivative(ImageELBO):
-    """An objective whose densities q(z | x) are those of a guide that is held fixed, at draws that are not."""
+    """A bound with the gradient of log q(z | x) through the draws alone: the guide's parameters are held fixed."""
 
     def draws_and_weights(self, model: Callable, guide: Callable, *data: Tensor) -> tuple[list[Tensor], Tensor]:
         """The draws z, and log p(x, z) - log q(z | x), (num_particles, B), without the score.
 
+        The guide runs twice: replayed at its own draws, with parameters held fixed, it gives the density.
+        Detaching the parameters of the distributions in one trace would not do, because a flow runs its
+        networks only inside ``log_prob``.
+
         Raises:
-            TypeError: if the guide is no module, whose parameters could be held.
-            ValueError: if a latent is not reparameterised, or the guide's density is itself drawn anew.
-            NotImplementedError: if a graph is recorded and the guide draws more than its latents.
+            TypeError: if the guide is not a module, whose parameters can be held fixed.
+            ValueError: if a latent is not reparameterised, or the guide has a random density.
+            NotImplementedError: if a graph is being recorded and the guide draws more than its latents.
         """
-        module = getattr(guide, "fn", guide)  # within a handler that traces it
+        module = getattr(guide, "fn", guide)  # if wrapped by a handler that traces it
         if not isinstance(module, nn.Module):
             raise TypeError("this objective needs a guide that is a torch.nn.Module")
         if getattr(module, "random_density", False):
@@ -70,17 +75,17 @@ class PathDerivative(ImageELBO):
                 f"the density of a {type(module).__name__} is drawn anew at each call, which this objective cannot "
                 "hold: choose another guide, or another objective"
             )
-        # of the encoder, say: the held density is to see the same noise, and the same running statistics
-        noise, buffers = _generators(data[0].device), Buffers(module)
+        # the second run must see the same noise, of dropout for example, and the same running statistics
+        noise, buffers = _generators(data[0].device), BufferSnapshot(module)
         trace = poutine.trace(in_particles(guide, self.num_particles)).get_trace(*data)
         check_reparameterised(trace)
         for site in sample_sites(trace).values():
-            site["value"] = site["value"].clone()  # what densities see, apart from what later latents are drawn from
+            site["value"] = site["value"].clone()  # for densities, separate from the value that later latents depend on
         shape = (self.num_particles, len(data[0]))
         drawn = draws_recorded()
-        with _held(list(module.parameters())), _restored(noise, data[0].device), buffers.as_noted():
+        with _frozen(list(module.parameters())), _drawing_from(noise, data[0].device), buffers.restored():
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
-            density = log_joint(held, shape)  # here: a flow runs its networks only now
+            density = log_joint(held, shape)  # inside: a flow runs its networks only now
         if draws_recorded() != drawn:
             raise NotImplementedError("the guide draws noise of its own, which a graph cannot draw twice alike")
         program = in_particles(model, self.num_particles)
@@ -97,8 +102,8 @@ class STL(PathDerivative):
         \nabla_\phi\, E_q[\log w] = E_\epsilon\Big[\frac{\partial \log w}{\partial z}
         \frac{\partial z(\epsilon, \phi)}{\partial \phi}\Big]
 
-    The score, whose mean is zero, is left out: as q nears the true posterior the gradient's
-    variance goes to zero with it.
+    It leaves out the score, whose mean is zero: as q approaches the true posterior, the variance of
+    the gradient goes to zero.
 
     Args:
         num_particles: draws of the latents for each image.
@@ -119,7 +124,7 @@ class DReG(PathDerivative):
         \nabla_\theta L_K = E\Big[\sum_k \tilde w_k\, \nabla_\theta \log w_k\Big], \qquad
         \tilde w_k = \frac{w_k}{\sum_j w_j}
 
-    Unbiased, and unlike the plain gradient of the guide its signal does not fade as K grows.
+    It is unbiased, and its signal does not fade as K grows, unlike the plain gradient of the guide.
 
     Args:
         num_particles: K.
@@ -138,6 +143,6 @@ class DReG(PathDerivative):
             if z.requires_grad:
                 scale = weights.reshape(*weights.shape, *[1] * (z.dim() - weights.dim()))
                 z.register_hook(lambda gradient, scale=scale: scale * gradient)
-        surrogate = (weights * log_w).sum(0)  # of the right gradient, but another value
+        surrogate = (weights * log_w).sum(0)  # has the right gradient, but another value
         value = log_w.detach().logsumexp(0) - math.log(self.num_particles)
         return value + surrogate - surrogate.detach()

@@ -1,4 +1,4 @@
-"""Rényi's bound, of which the importance-weighted one is a case."""
+"""Rényi's bound, which includes the importance-weighted bound."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ class RenyiELBO(ImageELBO):
         L_\alpha(x) = \frac{1}{1 - \alpha} \log \frac1K \sum_{k=1}^K w_k^{1 - \alpha}, \qquad
         w_k = \frac{p(x, z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
 
-    alpha = 1 is its limit, the ELBO.  Unlike ``pyro.infer.RenyiELBO`` the bound is one for each
-    image, not for a batch whose plates are scaled, and has a ``differentiable_loss``.
+    At alpha = 1 it is the limit, the ELBO.  ``pyro.infer.RenyiELBO`` does not serve: it has no
+    ``differentiable_loss``, and averages weights after scaling them, which is wrong under ``poutine.scale``.
 
     Args:
         alpha: order of the divergence.

@@ -9,8 +9,8 @@ from pyro.infer import ELBO
 from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
 
-from inference.programs.buffers import Buffers
-from inference.programs.param_store import param_store_as_it_was
+from inference.programs.buffers import BufferSnapshot
+from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, check_sites, draw_traces, elbo_terms, sample_sites
 
 
@@ -43,11 +43,11 @@ class ELBOWithTerms(ELBOModule):
 
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
-        buffers = Buffers(self)
-        with param_store_as_it_was():
+        buffers = BufferSnapshot(self)
+        with param_store_unchanged():
             loss = cast(Any, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
         check_sites(model.trace, guide.trace)
-        with torch.no_grad(), buffers.as_noted():
+        with torch.no_grad(), buffers.restored():
             traces = model.trace, guide.trace
             sites = [site for trace in traces for site in sample_sites(trace).values()]
             if any(site["infer"].get("_enumerate_dim") is not None for site in sites):

@@ -1,1 +1,1 @@
-"""A model and a guide run together: traces and their terms, importance weights, checks."""
+"""A model and a guide run together: traces and their terms, importance weights, checks, protocols."""

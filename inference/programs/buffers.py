@@ -1,4 +1,4 @@
-"""Buffers of a module whose programs run more than once in a step."""
+"""BufferSnapshot of a module whose programs run more than once in a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from torch import nn
 
 
-class Buffers:
-    """What a module's buffers are, so that later passes of the same step see them so and leave no trace.
+class BufferSnapshot:
+    """A module's buffers as they are now, for later passes of the same step to start from.
 
-    A pass may move buffers: running statistics, counters, the flag of a part that initialises itself.
+    A pass may change buffers: running statistics, counters, the flag of a part that initialises itself.
 
     Args:
-        module: whose buffers are noted, with copies of their values.
+        module: the module; values are copied.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -23,17 +23,17 @@ class Buffers:
         self._parameters = [(parameter, parameter._version) for parameter in module.parameters()]
 
     @contextmanager
-    def as_noted(self) -> Iterator[None]:
-        """Within, buffers are what they were then; afterwards they are what they are now.
+    def restored(self) -> Iterator[None]:
+        """Within, buffers have the values of the snapshot; afterwards, those they have now.
 
-        A pass that wrote to parameters has initialised them, and is not to do so again: flags then
-        stay as they are now, and statistics begin from what they are now.
+        If a pass wrote to parameters since the snapshot, it initialised them, which must not happen
+        twice: then flags keep the values they have now, and statistics start from theirs.
         """
         initialised = any(parameter._version != version for parameter, version in self._parameters)
         now = []
         for slots, name, buffer, version, copy in self._noted:
             left = slots[name]
-            # statistics may move without a new version; the rest is left alone until it moves: graphs hold it constant
+            # statistics may change without a new version; others are replaced only once changed, as graphs hold them
             moved = left is not buffer or buffer._version != version
             if left is not None and (left.is_floating_point() or (moved and not initialised)):
                 now.append((slots, name, left))

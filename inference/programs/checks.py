@@ -1,4 +1,4 @@
-"""Checks of images and labels before programs are called with them."""
+"""Checks of images and labels before programs see them."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from inference.data.images import Images
 
 
 def check_levels(model: Callable, images: Images, half: str = "model") -> None:
-    """Make sure that a model, or guide, which says how many levels or classes there are is shown such images.
+    """Make sure that images have the levels and classes that a model or guide declares, see ``protocols``.
 
     Raises:
         ValueError: if not.
@@ -35,10 +35,10 @@ def check_levels(model: Callable, images: Images, half: str = "model") -> None:
 
 
 def check_takes_labels(*programs: nn.Module) -> None:
-    """Make sure that programs which are to be given labels have a parameter of that name.
+    """Make sure that every program has a parameter ``labels``.
 
     Raises:
-        ValueError: if not: the labels would be taken for something else.
+        ValueError: if one has none: it would take the labels for something else.
     """
     for program in programs:
         parameters = inspect.signature(program.forward).parameters.values()
@@ -47,12 +47,12 @@ def check_takes_labels(*programs: nn.Module) -> None:
 
 
 def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None = None) -> None:
-    """Make sure that images, and labels if there are any, are what programs are called with.
+    """Make sure that images, and labels if any, are what programs expect.
 
     Raises:
-        TypeError: if the images are not floats, of 32 bits or more.
-        ValueError: if there is no image, one is not finite, or there is not one label for each, below
-            the number of classes if it is known.
+        TypeError: if the images are not floats of 32 bits or more.
+        ValueError: if there is no image, a pixel is not finite, the labels are not one for each image,
+            or one is not below the number of classes (if known).
     """
     if not x.is_floating_point():
         raise TypeError("x must be a tensor of floats, such as images.observe() gives")

@@ -1,4 +1,4 @@
-"""Modules in evaluation mode for a while."""
+"""Evaluation mode, and back."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(*programs: Callable) -> Iterator[None]:
-    """Within, those programs that are modules are in evaluation mode; then each part is in its own again."""
+    """Within, programs that are modules are in evaluation mode; afterwards every part is in its own mode again."""
     halves = [program for program in programs if isinstance(program, nn.Module)]
     modes = [(module, module.training) for half in halves for module in half.modules()]
     for half in halves:

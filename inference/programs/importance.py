@@ -11,11 +11,17 @@ from torch import Tensor
 
 from inference.programs.checks import check_data
 from inference.programs.evaluation_mode import evaluating
-from inference.programs.misfits import why_not
+from inference.programs.failures import explain_failure
 from inference.programs.support import all_in_support, check_observed
-from inference.programs.terms import check_reparameterised, draw_traces, not_one_for_each, sample_sites, site_log_prob
+from inference.programs.terms import (
+    check_reparameterised,
+    draw_traces,
+    sample_sites,
+    site_log_prob,
+    wrong_density_shape,
+)
 
-# (sample, image) pairs held at once by default, as pixels: 2^22 floats are 16 MiB
+# pixels of all (sample, image) pairs held at once by default: 2^22 floats are 16 MiB
 _PIXELS_AT_ONCE = 2**22
 
 
@@ -36,28 +42,27 @@ def log_weights(
     with the densities of the drawn latents, never a closed-form divergence.  For a flow over
     pixels the latent is the dequantised image.
 
-    Memory is bounded by ``chunk_size`` whatever ``num_samples`` is.  The guide runs once for each
+    ``chunk_size`` bounds the memory, whatever ``num_samples`` is.  The guide runs once for each
     image, unless one image's samples alone exceed ``chunk_size``.  Modules are in evaluation mode
-    meanwhile: with dropout on, the weights would be those of other networks at each call.
+    meanwhile: with dropout, every call would weigh draws of other networks.
 
     Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
 
     Args:
-        model: Pyro program p(x, latents), called with x, and with the labels if there are any.
-        guide: Pyro program q(latents | x), called in the same way.
+        model: Pyro program p(x, latents), called with x, and with labels if there are any.
+        guide: Pyro program q(latents | x), called likewise.
         x: observed images.
         num_samples: draws for each image.
-        chunk_size: most (sample, image) pairs held at once; by default what 16 MiB of pixels hold.
-        labels: (B,), where model and guide are conditional: the weights are then those of p(x | label).
-        weigh: what computes the weights (count, b) of a count and a block of the data, if not the
-            pair itself, such as a :class:`~inference.compilation.weigher.Weigher` of it.
+        chunk_size: most (sample, image) pairs held at once; by default as many as fill 16 MiB with pixels.
+        labels: (B,), for a conditional pair: the weights are then those of p(x | label).
+        weigh: computes the weights (count, b) from a count and a block of the data in place of the
+            pair itself, for example a :class:`~inference.compilation.weigher.Weigher`.
 
     Raises:
-        TypeError: if x is not a tensor of floats, of 32 bits or more.
-        ValueError: if a number is below 1, x is empty, not finite or holds what the model could not draw,
-            there is not one label for each image or one is unknown to the model, model and guide draw
-            different latents or kinds of values, or a site lies outside the batch's plate (one weight for the
-            whole batch).
+        TypeError: if x is not a tensor of floats of 32 bits or more.
+        ValueError: if a number is below 1; if x is empty, not finite or outside the model's support; if
+            labels are not one for each image, or unknown to the model; if model and guide draw different
+            latents, or values of different kinds; if a site lies outside the batch's plate.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
     """
@@ -79,8 +84,8 @@ def log_weights(
         for block in zip(*(part.split(images_at_once) for part in data), strict=True):
             try:
                 blocks.append(torch.cat([weigh(count, *block) for count in counts]))
-            except (RuntimeError, TypeError, IndexError) as error:  # of programs, which say little by themselves
-                reason = why_not(model, guide, *(part[:2] for part in block))
+            except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough
+                reason = explain_failure(model, guide, *(part[:2] for part in block))
                 if reason is None:
                     raise
                 raise ValueError(reason) from error
@@ -90,8 +95,10 @@ def log_weights(
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
     """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels).
 
+    Pyro's own ``vectorized_importance_weights`` sums over the batch, and so gives no weight for each image.
+
     Raises:
-        ValueError: if a latent is not reparameterised: its guide's gradient would lack a part.
+        ValueError: if a latent is not reparameterised: part of the guide's gradient would be missing.
     """
     model_trace, guide_trace = _drawn(model, guide, count, *data)
     check_reparameterised(guide_trace)
@@ -99,10 +106,10 @@ def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *da
 
 
 def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
-    """As :func:`log_weights_with_gradients`, of data that the model could have drawn.
+    """Log weights as :func:`log_weights_with_gradients`, of data within the model's support.
 
     Raises:
-        ValueError: if it could not.
+        ValueError: if the model could not have drawn the data.
     """
     model_trace, guide_trace = _drawn(model, guide, count, *data)
     check_observed(model_trace)
@@ -110,7 +117,7 @@ def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Ten
 
 
 def log_weights_and_support(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Tensor, Tensor]:
-    """Log weights, and whether :func:`checked_log_weights` would give them, as a tensor: a graph can hold it."""
+    """Log weights, and whether :func:`checked_log_weights` would accept the data, as a tensor that a graph can hold."""
     model_trace, guide_trace = _drawn(model, guide, count, *data)
     return _weights_of(model_trace, guide_trace, count, *data), all_in_support(model_trace)
 
@@ -125,7 +132,7 @@ def _weights_of(model_trace: Trace, guide_trace: Trace, count: int, *data: Tenso
 
 
 def in_particles(program: Callable, count: int) -> Callable:
-    """The program under an outer plate of independent particles."""
+    """The program inside an outer plate of independent particles."""
 
     def run(*data: Tensor) -> None:
         with pyro.plate("particles", count, dim=-2):
@@ -135,7 +142,7 @@ def in_particles(program: Callable, count: int) -> Callable:
 
 
 def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
-    """The sum of the log-densities of a trace's sites, one for each particle and image.
+    """The log-densities of a trace's sites, summed for each particle and image.
 
     Raises:
         ValueError: if a site lies outside the batch's plate.
@@ -144,7 +151,7 @@ def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
     for name, site in sample_sites(trace).items():
         log_prob = site_log_prob(site)
         if log_prob.shape[-1:] != shape[-1:]:
-            raise ValueError(not_one_for_each(name, log_prob.shape, f"(..., {shape[-1]})"))
+            raise ValueError(wrong_density_shape(name, log_prob.shape, f"(..., {shape[-1]})"))
         total = total.to(log_prob) + log_prob
     return total.expand(shape)
 
@@ -154,9 +161,9 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
 
     .. math:: L_m(x) = E \Big[ \log \frac1m \sum_{i=1}^m w_i \Big] \le \log p(x)
 
-    estimated by the mean over all disjoint groups of m of the samples: one set of samples serves
-    every m up to its size, and those that fill no group are left out.  m = 1 is the ELBO; the
-    bound does not fall as m grows.
+    estimated by the mean over all disjoint groups of m samples.  One set of samples serves every m
+    up to its size; a last, incomplete group is left out.  m = 1 is the ELBO, and the bound never
+    falls as m grows.
 
     Shapes: log_w is (num_samples, B); the result is (B,), in nats.
 

@@ -1,4 +1,4 @@
-"""Keep Pyro's global parameter store as it was, and out of what is trained."""
+"""Pyro's global parameter store, left unchanged and kept out of training."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,12 +10,16 @@ from torch import Tensor
 
 
 @contextmanager
-def param_store_as_it_was() -> Iterator[None]:
-    """Forget the parameters that programs register while this is open.
+def param_store_unchanged() -> Iterator[None]:
+    """Afterwards, the store has forgotten the parameters that programs registered within.
 
-    Calling a ``PyroModule`` enters its parameters into the global store by name.  Another pair
-    with the same names would find them there, and ``SVI`` would train those in place of its own.
-    Parameters that were in the store before stay, so programs that use ``pyro.param`` find theirs.
+    Calling a ``PyroModule`` registers its parameters in the global store by name.  Another pair
+    with the same names would find them there, and ``SVI`` would train those instead of its own.
+    Parameters registered before stay, so programs that use ``pyro.param`` find theirs.
+
+    Pyro's setting ``module_local_params`` cannot do this for a user's modules: it must be on when they
+    are built, and refuses ``pyro.param`` in them.  ``store.scope(store.get_state())`` removes the attribute
+    ``unconstrained`` from constrained parameters that a user may hold.
     """
     store = pyro.get_param_store()
     before = set(store.keys())
@@ -27,7 +31,7 @@ def param_store_as_it_was() -> Iterator[None]:
 
 
 class ParameterSites(Messenger):
-    """Within, notes the values of all ``pyro.param`` sites, and of them alone: the store begins empty."""
+    """Within, records the value of every ``pyro.param`` site; the store starts empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,10 +52,10 @@ class ParameterSites(Messenger):
         self.values[message["name"]] = value.unconstrained() if hasattr(value, "unconstrained") else value
 
     def check_held_by(self, parameters: Iterable[Tensor]) -> None:
-        """Make sure that the sites are parameters of a module, for others are not trained with it.
+        """Make sure that every site is one of a module's parameters: others would not be trained.
 
         Raises:
-            ValueError: if one is not.
+            ValueError: if a site is not.
         """
         held = {id(parameter) for parameter in parameters}
         outside = sorted(name for name, value in self.values.items() if id(value) not in held)

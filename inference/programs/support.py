@@ -1,4 +1,4 @@
-"""Observed values that no draw of a model could be: their density is no number that means anything."""
+"""Observed values outside the support of their distribution, whose density would mean nothing."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from inference.programs.inside import innermost, is_inside
+from inference.programs.in_support import in_support, innermost
 from inference.programs.terms import sample_sites
 
 
 def check_observed(trace: Trace) -> None:
-    """Make sure that what a model observes lies in the supports of its distributions.
+    """Make sure that everything a model observes lies in the support of its distribution.
 
-    The support is asked for once for each site, of the observed value alone, whatever the number of
-    particles is.  Where it depends on the latents, a value must lie in it for one particle at least.
+    Each site is checked once, on the observed value alone, whatever the number of particles.  If the
+    support depends on the latents, a value must lie in it for at least one particle.
 
     Raises:
-        ValueError: if not; one line names the site, the first such value, and what was expected.
+        ValueError: if a value does not; one line names the site, the first such value and the support.
     """
     for name, site in sample_sites(trace).items():
         if site["is_observed"]:
@@ -29,13 +29,13 @@ def check_in_support(p: Distribution, x: Tensor) -> None:
     """Make sure that images lie in the support of their distribution.
 
     Raises:
-        ValueError: as in :func:`check_observed`.
+        ValueError: as :func:`check_observed`.
     """
     _check("x holds", p, x)
 
 
 def all_in_support(trace: Trace) -> Tensor:
-    """Whether :func:`check_observed` would find nothing to refuse, as a tensor: a graph can hold it."""
+    """Whether :func:`check_observed` would pass, as a tensor that a graph can hold."""
     observed = [site for site in sample_sites(trace).values() if site["is_observed"]]
     outside = [_outside(site["fn"], site["value"], site["mask"]) for site in observed]
     found = [part.any() for part in outside if part is not None]
@@ -44,7 +44,7 @@ def all_in_support(trace: Trace) -> Tensor:
 
 def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None:
     outside = _outside(fn, value, mask)
-    if outside is None or not outside.any() or value.isnan().any():  # NaN makes its numbers NaN, for all to see
+    if outside is None or not outside.any() or value.isnan().any():  # NaN shows in every number
         return
     support = _plain(fn.support)
     places = ~support.check(value)
@@ -58,8 +58,8 @@ def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None
 
 
 def _outside(fn: Any, value: Tensor, mask: Any = None) -> Tensor | None:
-    """Which elements of a batch lie outside the support, whatever the particle; None where there is nothing to ask."""
-    inside = is_inside(fn, value)
+    """Which elements of a batch lie outside the support for every particle; None if the support is unknown."""
+    inside = in_support(fn, value)
     if inside is None or mask is False:
         return None
     outside = ~inside

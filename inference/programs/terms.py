@@ -1,4 +1,4 @@
-"""The two terms of a negative ELBO, read off a pair of traces."""
+"""The two terms of a negative ELBO, read from a pair of traces."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
-from inference.programs.inside import innermost, is_inside
-from inference.programs.param_store import param_store_as_it_was
+from inference.programs.in_support import in_support, innermost
+from inference.programs.param_store import param_store_unchanged
 from inference.system.processes import of_every_process, rank_and_size
 
 
@@ -36,14 +36,14 @@ class Terms(NamedTuple):
 
 
 def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace, Trace]:
-    """The trace of the model replayed against a trace of the guide, and that of the guide.
+    """A trace of the guide, and one of the model at the guide's draws; returns (model's, guide's).
 
     Both are called with the data: (x,), or (x, labels).
 
     Raises:
         ValueError: if the two do not draw the same latents, of the same event shapes.
     """
-    with param_store_as_it_was():
+    with param_store_unchanged():
         guide_trace = poutine.trace(guide).get_trace(*data)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*data)
     check_sites(model_trace, guide_trace)
@@ -51,7 +51,7 @@ def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace,
 
 
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
-    """A latent that only one of the two draws would leave its density out of every number."""
+    """Make sure that both draw the same latents: the density of any other would be missing from every number."""
     model = {name: site for name, site in sample_sites(model_trace).items() if not site["is_observed"]}
     guide = sample_sites(guide_trace)
     observed = [name for name, site in guide.items() if site["is_observed"]]
@@ -73,7 +73,7 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
 
 
 def check_shapes(model: dict[str, tuple[int, ...]], guide: dict[str, tuple[int, ...]]) -> None:
-    """Latents of the same name must have the same event shape in both halves."""
+    """Make sure that latents of the same name have the same event shape."""
     for name in model.keys() & guide.keys():
         if model[name] != guide[name]:
             raise ValueError(
@@ -83,7 +83,7 @@ def check_shapes(model: dict[str, tuple[int, ...]], guide: dict[str, tuple[int, 
 
 
 def check_kinds(name: str, p: Any, q: Any) -> None:
-    """A density and a probability, or a point, have no ratio: their difference of logs bounds nothing."""
+    """Make sure that a latent has densities in both halves, or probabilities in both: others have no ratio."""
     kinds = {_kind(p), _kind(q)} - {None}
     if len(kinds) > 1 and "continuous" in kinds:
         raise ValueError(
@@ -94,7 +94,7 @@ def check_kinds(name: str, p: Any, q: Any) -> None:
 
 
 def _kind(fn: Any) -> str | None:
-    """What the log-density of a distribution is one of: a "point", or "discrete" or "continuous" values."""
+    """What a distribution's log-density refers to: a "point", "discrete" or "continuous" values; None if unknown."""
     if isinstance(innermost(fn), Delta):
         return "point"
     try:
@@ -104,10 +104,10 @@ def _kind(fn: Any) -> str | None:
 
 
 def check_reparameterised(guide_trace: Trace) -> None:
-    """A gradient that follows the draws alone leaves out what else the guide's parameters change.
+    """Make sure that every latent's draws have a gradient: without it, that of the guide would be incomplete.
 
     Raises:
-        ValueError: if a latent's draws have no gradient.
+        ValueError: if a latent has no ``rsample``.
     """
     for name, site in sample_sites(guide_trace).items():
         if not site["fn"].has_rsample:
@@ -115,19 +115,19 @@ def check_reparameterised(guide_trace: Trace) -> None:
 
 
 def check_plates(size: int, *traces: Trace) -> None:
-    """Make sure that each site of programs of a batch of so many images has one density for each image.
+    """Make sure that every site has one density for each image of a batch of this size.
 
     Raises:
-        ValueError: if not: a sum or a mean over images would be of something else.
+        ValueError: if not: a sum or a mean over images would mean something else.
     """
     for trace in traces:
         for name, site in sample_sites(trace).items():
             if site["fn"].batch_shape != (size,):
-                raise ValueError(not_one_for_each(name, site["fn"].batch_shape, f"({size},)"))
+                raise ValueError(wrong_density_shape(name, site["fn"].batch_shape, f"({size},)"))
 
 
-def not_one_for_each(name: str, shape: Sequence[int], expected: str) -> str:
-    """What is wrong with a site whose densities are of this shape."""
+def wrong_density_shape(name: str, shape: Sequence[int], expected: str) -> str:
+    """The message about a site whose densities have this shape."""
     return (
         f"site {name!r} gives log-densities of shape {tuple(shape)} where one for each image, {expected}, was "
         "expected: put it inside the plate of the batch, and no other, and declare its event dimensions with "
@@ -138,10 +138,10 @@ def not_one_for_each(name: str, shape: Sequence[int], expected: str) -> str:
 def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:
     """The terms of one draw of the latents, image by image.
 
-    Where PyTorch knows the divergence of a latent's two distributions the closed form is used,
-    elsewhere (or everywhere, without ``closed_form``) log q - log p at the drawn value.  So it is
-    for latents that guide and model draw in another order: there p may depend on a draw that
-    depends on this latent, and the closed form would be another number.
+    The divergence of a latent has closed form if PyTorch knows one for its two distributions;
+    otherwise, and without ``closed_form``, it is log q - log p at the drawn value.  If guide and model
+    draw their latents in different orders it is never closed: p may depend on a draw that depends on
+    this latent, and the closed form would be another number.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 7; closed form,
     appendix B.
@@ -160,7 +160,7 @@ def in_the_same_order(model_trace: Trace, guide_trace: Trace) -> bool:
 
 
 def sample_sites(trace: Trace) -> dict[str, Any]:
-    """The random choices of a trace by name, without those that plates make, and ``pyro.deterministic`` values."""
+    """The sample sites of a trace by name, without subsampling and ``pyro.deterministic``."""
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -178,7 +178,7 @@ def _kl(guide_site: Any, model_site: Any, closed_form: bool) -> Tensor:
 
 
 def _masked_alike(guide_site: Any, model_site: Any) -> bool:
-    """Whether the same elements of a latent are masked in both programs: the closed form has no half."""
+    """Whether both programs mask the same elements of a latent, as the closed form needs."""
     first, second = (None if site["mask"] is True else site["mask"] for site in (guide_site, model_site))
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return torch.equal(first, second)
@@ -186,7 +186,7 @@ def _masked_alike(guide_site: Any, model_site: Any) -> bool:
 
 
 def divergences_by_dimension(model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
-    """KL(q || p) of every latent's coordinates, (B, D); (B, 1) where one does not factorise."""
+    """KL(q || p) of every latent's coordinates, (B, D); (B, 1) if the distributions do not factorise."""
     closed_form = in_the_same_order(model_trace, guide_trace)
     return {
         name: _kl_by_dimension(site, model_trace.nodes[name], closed_form)
@@ -208,12 +208,12 @@ def _kl_by_dimension(guide_site: Any, model_site: Any, closed_form: bool) -> Ten
 
 
 def site_log_prob(site: Any) -> Tensor:
-    """The log-density of a traced site at its value: masks count, ``poutine.scale`` does not.
+    """The log-density of a traced site at its value, with its mask but without ``poutine.scale``.
 
-    It is minus infinity for a latent that the guide has drawn outside the support, where the formulas of
-    some distributions go on.
+    For a latent drawn outside the support it is minus infinity, even if the distribution's formula
+    gives a number there.
     """
-    if site.get("unscaled_log_prob") is None:  # kept there, where Pyro's estimators keep it too
+    if site.get("unscaled_log_prob") is None:  # Pyro's estimators keep it under this key too
         site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
         outside = None if site["is_observed"] else _outside(site["fn"], site["value"])
         if outside is not None:
@@ -222,14 +222,14 @@ def site_log_prob(site: Any) -> Tensor:
 
 
 def _outside(fn: Any, value: Tensor) -> Tensor | None:
-    """Which values, NaN apart, lie outside the support; None where it is all numbers, or not known."""
+    """Which values, except NaN, lie outside the support; None if it is all real numbers, or unknown."""
     try:
         support = fn.support
     except NotImplementedError:
         return None
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    inside = None if support is constraints.real else is_inside(fn, value)
+    inside = None if support is constraints.real else in_support(fn, value)
     if inside is None:
         return None
     nan = value.isnan()
@@ -245,7 +245,7 @@ def mean_terms(terms: Sequence[Terms]) -> Terms:
 
 
 def batches_joined(terms: list[Terms]) -> list[Terms]:
-    """Batch by batch, the terms of all processes' images."""
+    """The terms of all processes' images, batch by batch."""
     if rank_and_size()[1] == 1:
         return terms
     rows = zip_longest(*of_every_process([(t.kl.cpu(), t.reconstruction.cpu()) for t in terms]))

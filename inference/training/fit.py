@@ -11,7 +11,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
 
 from inference.data.images import Images
-from inference.programs.param_store import param_store_as_it_was
+from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
 from inference.runs.tensorboard import TensorBoard
@@ -161,7 +161,7 @@ class Loop:
         """Train, measure, save and report."""
         partial = self.history.partial
         started = time.perf_counter() - (partial.seconds if partial else 0.0)
-        with validating(False), param_store_as_it_was(), warnings.catch_warnings():
+        with validating(False), param_store_unchanged(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Encountered (NaN|\\+|-)")  # NonFiniteCheck reports it in one line
             warnings.filterwarnings("ignore", ".* was not registered in the param store")  # as frozen ones are not
             terms = batches_joined(self.train_epoch())

@@ -18,13 +18,13 @@ from inference.system.switches import validating
 def measure(
     model: Callable, guide: Callable, images: Images, batch_size: int, place: tuple[int, ...] = (0,)
 ) -> list[Terms]:
-    """The terms of the negative ELBO on every batch, one draw of the latents for each image.
+    """The terms of the negative ELBO on every batch, with one draw of the latents for each image.
 
-    Modules are put into evaluation mode; ``place`` seeds the draws.  Of several processes each
-    measures its share of the images, and all return the terms of all.
+    Puts modules into evaluation mode; ``place`` seeds the draws.  Several processes measure their shares
+    of the images, and each returns the terms of all.
 
     Raises:
-        ValueError: if the images are not the model's, or hold what it could not draw.
+        ValueError: if the images do not suit the model, or hold values that it could not draw.
     """
     check_levels(model, images)
     for program in (model, guide):

@@ -14,7 +14,7 @@ def cosine(progress: float) -> float:
 
 
 def one_cycle(progress: float, warm_up: float = 0.1, start: float = 0.04) -> float:
-    r"""Up from ``start`` over the first tenth, then down to zero, each along half a cosine.
+    r"""Up from ``start`` over the first tenth, then down to zero, both along half a cosine.
 
     Source: Smith and Topin, "Super-convergence" (2018), in the two-phase form.
     """

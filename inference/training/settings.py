@@ -10,7 +10,7 @@ import torch
 from inference.system.devices import check_device, find_device
 from inference.training.schedules import SCHEDULES
 
-_STEPS_WORTH_COMPILING = 3000  # at some 4 ms gained a step, the 10 s that compilation takes
+_STEPS_WORTH_COMPILING = 3000  # compilation takes some 10 s and saves some 4 ms a step
 
 
 @dataclass(frozen=True)
@@ -19,28 +19,28 @@ class Settings:
 
     Args:
         epochs: passes over the training images.
-        batch_size: images in a step.
+        batch_size: images in each step.
         lr: the largest learning rate of Adam.
         schedule: how the learning rate changes over the run.
         weight_decay: decoupled weight decay (AdamW), per unit of learning rate.
-        clip_norm: largest norm of the gradient; not clipped if not given.
-        on_nonfinite: what to do at a loss or gradient that is NaN or infinite: stop, or skip the step; in
-            neither case does it change a weight.
+        clip_norm: largest norm of the gradient; by default it is not clipped.
+        on_nonfinite: what to do if a loss or gradient is NaN or infinite: stop, or skip the step; either way
+            it changes no weight.
         seed: of everything random.
-        num_validation: training images held out to choose the best epoch by.
+        num_validation: training images held out to choose the best epoch.
         patience: stop after this many epochs without a better validation negative ELBO.
-        full_train_pass: measure the training images in a second pass after each epoch, not along the way.
-        device: "auto" takes a GPU where there is one, else "cpu"; or "cuda", "cuda:1" (the second GPU), "mps".
-        mixed_precision: arithmetic of the forward pass; fp16 on a GPU alone.  It rounds draws too where a
-            distribution of your own multiplies matrices to make them, as Pyro's ``MultivariateNormal`` does:
+        full_train_pass: measure the training images in a second pass after each epoch, not during training.
+        device: "auto" takes a GPU if there is one, else "cpu"; or "cuda", "cuda:1" (the second GPU), "mps".
+        mixed_precision: arithmetic of the forward pass; fp16 needs a GPU.  It also rounds draws that a
+            distribution of your own makes by multiplying matrices, as Pyro's ``MultivariateNormal`` does:
             call it without autocast.
-        compile: run the steps as one compiled graph; "auto" does from 3000 steps on, which earn back the
-            time that it takes to compile, but not with fp16.
+        compile: run the steps as one compiled graph; "auto" does so from 3000 steps on, when it saves more
+            time than compilation takes, but never with fp16.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
-        tensorboard: log the metrics for TensorBoard too (needs the extra of that name).
+        tensorboard: also log the metrics for TensorBoard (needs the extra of that name).
 
     Raises:
-        ValueError, TypeError: if a setting is out of its range, or two contradict one another.
+        ValueError, TypeError: if a setting is out of its range, or two contradict each other.
     """
 
     epochs: int = 100
@@ -67,7 +67,7 @@ class Settings:
         for name, low in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("num_validation", 0), ("weight_decay", 0)):
             if not getattr(self, name) >= low:
                 raise ValueError(f"{name} must be at least {low}; got {getattr(self, name)}")
-            if not getattr(self, name) < 2**63:  # what a computer counts by
+            if not getattr(self, name) < 2**63:  # the largest 64-bit integer is one less
                 raise ValueError(f"{name} must be below 2^63; got {getattr(self, name)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ValueError(f"lr must be a positive number; got {self.lr}")
@@ -82,7 +82,7 @@ class Settings:
         """The device to train on.
 
         Raises:
-            ValueError: if there is none such here, or it has no such arithmetic.
+            ValueError: if this machine has no such device, or the device no such arithmetic.
         """
         device = find_device(self.device)
         if self.mixed_precision == "fp16" and device.type == "cpu":
@@ -90,7 +90,7 @@ class Settings:
         return device
 
     def check_holds_out_fewer_than(self, num_images: int) -> None:
-        """Make sure that some training images are left.
+        """Make sure that some training images remain.
 
         Raises:
             ValueError: if not.
@@ -101,7 +101,7 @@ class Settings:
             )
 
     def compiles(self, steps: int) -> bool:
-        """Whether a run of so many steps is compiled; gradients that are scaled for fp16 cannot be."""
+        """Whether to compile a run of so many steps; the scaled gradients of fp16 cannot be compiled."""
         if self.mixed_precision == "fp16":
             return False
         return self.compile == "on" or (self.compile == "auto" and steps >= _STEPS_WORTH_COMPILING)

@@ -1,4 +1,4 @@
-"""Steps of the optimiser, of which none that is not finite changes a weight or a buffer."""
+"""Optimiser steps that skip non-finite updates."""
 
 import torch
 from pyro.infer import ELBO
@@ -15,25 +15,25 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Steps:
-    r"""Steps of AdamW on an objective's loss.
+    r"""Steps of AdamW on an objective's loss; a step that is not finite changes no weight and no buffer.
 
     .. math:: \theta \leftarrow \mathrm{AdamW}\Big(\nabla_\theta \frac1B \sum_b L_\theta(x_b)\Big)
 
-    Of several processes each calls it with images of its own, and all take the step of their mean gradient.
+    If there are several processes, each calls it with its own images, and all take the step of the mean gradient.
 
     Args:
-        elbo: Pyro's estimator.
+        objective: Pyro's estimator of the ELBO.
         model: the generative half.
         guide: the inference half.
         settings: of the training.
         device: to train on.
-        num_steps: of the whole run.
+        num_steps: in the whole run.
         unused: whether the loss leaves parameters out.
     """
 
     def __init__(
         self,
-        elbo: ELBO,
+        objective: ELBO,
         model: nn.Module,
         guide: nn.Module,
         settings: Settings,
@@ -45,32 +45,33 @@ class Steps:
         self.device = device
         self.num_steps = num_steps
         self.compiles = settings.compiles(num_steps)  # full batches run as one graph
-        self.eager = ELBOWithTerms(elbo, model, guide)
+        self.eager = ELBOWithTerms(objective, model, guide)
         self.module = CompiledELBO(self.eager).to(device)
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
-        state = self.module.state_dict(keep_vars=True)  # of what is saved, running statistics for example
+        state = self.module.state_dict(keep_vars=True)  # what is saved, such as running statistics
         self._buffers = [value for value in state.values() if not isinstance(value, nn.Parameter)]
         self._scaler = torch.amp.GradScaler(device.type, enabled=settings.mixed_precision == "fp16")
         self._unused = unused
-        self._joined: nn.Module | None = None  # by the first step, when what is resumed has been loaded
+        self._joined: nn.Module | None = None  # set at the first step, after a checkpoint was loaded
 
     def autocast(self) -> torch.autocast:
-        """Within, programs run in the settings' precision."""
+        """The precision of the settings, as a context for programs to run in."""
         half = _HALF.get(self.settings.mixed_precision)
         return torch.autocast(self.device.type, half, enabled=half is not None)
 
     def __call__(self, data: tuple[Tensor, ...], step: int, full: bool) -> tuple[Terms, Tensor, Tensor]:
-        """Take a step; the terms, the loss, and 1 in place of a step that was not finite and so not taken, else 0.
+        """Take a step; returns the terms, the loss, and 1 if the step was not finite and so not taken, else 0.
 
-        A step of fp16 is left out too if its gradients were scaled too far, which is no failure: the
+        With fp16 a step is also left out if its gradients were scaled too far.  That is no failure: the
         next ones are scaled less.
 
         Args:
-            data: what model and guide are called with.
-            step: how many steps of the run are done; what is annealed takes its share of all steps.
-            full: whether the batch is a full one; the others are never compiled.
+            data: arguments of model and guide.
+            step: number of steps taken before; with the number of all steps it gives the ``progress``
+                of an objective that anneals, see :class:`inference.programs.protocols.Annealed`.
+            full: whether the batch is full; other batches are never compiled.
         """
         if self._joined is None:
             self._joined = self._with_other_processes()
@@ -79,16 +80,16 @@ class Steps:
             group["lr"] = self.settings.lr_at(progress)
         if hasattr(self.eager.elbo, "progress"):
             self.eager.elbo.progress = progress
-        # in the very first step what initialises itself by the data does so
+        # in the very first step, parts initialise themselves from the data
         self.module.enabled = self.compiles and full and step > 0
         self.optimizer.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self._buffers]
         with others_awaited():
             with self.autocast():
                 loss, terms = self._joined(*data)
-            loss, terms = _unhalved(loss), Terms(*map(_unhalved, terms))
+            loss, terms = _to_float32(loss), Terms(*map(_to_float32, terms))
             self._scaler.scale(loss).backward()
-            left_out, broken = self._judged(loss.detach())
+            left_out, broken = self._judge(loss.detach())
         self._step_unless(left_out)
         if left_out.device.type != "cpu" or left_out:
             for buffer, kept in zip(self._buffers, before, strict=True):
@@ -101,8 +102,8 @@ class Steps:
         own = None if self.device.type == "cpu" else [self.device]
         return DistributedDataParallel(self.module, device_ids=own, find_unused_parameters=self._unused)
 
-    def _judged(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the step is to be left out, and whether it is broken: two numbers, 0 or 1."""
+    def _judge(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether to leave the step out, and whether it is broken: two numbers, 0 or 1."""
         self._scaler.unscale_(self.optimizer)
         if self.settings.clip_norm is None:
             gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -117,19 +118,19 @@ class Steps:
         return answer[0], answer[1]
 
     def _scaled_too_far(self, loss: Tensor) -> Tensor:
-        """Whether gradients overflowed that had been scaled up, so that they are scaled less from now on."""
+        """Whether gradients overflowed because they were scaled up, so that they are scaled less from now on."""
         before = self._scaler.scale(torch.ones_like(loss))
         if self._scaler.is_enabled():
             self._scaler.update()
         return (self._scaler.scale(torch.ones_like(loss)) < before) & (before > 1)
 
     def _step_unless(self, left_out: Tensor) -> None:
-        if self.device.type == "cuda":  # no waiting for the answer; the kernel for Apple's GPUs would not heed it
+        if self.device.type == "cuda":  # without waiting for the answer; the kernel for Apple's GPUs ignores it
             self.optimizer.found_inf = left_out  # type: ignore[attr-defined]
             self.optimizer.step()
         elif not left_out:
             self.optimizer.step()
 
 
-def _unhalved(tensor: Tensor) -> Tensor:
+def _to_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in _HALF.values() else tensor

@@ -1,4 +1,4 @@
-"""Try a pair on a few images before hours are spent on it."""
+"""Try a pair on a few images before spending hours on it."""
 
 import warnings
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from inference.data.images import Images
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.checks import check_levels, check_takes_labels
 from inference.programs.evaluation_mode import evaluating
-from inference.programs.misfits import CheckedSites, told, why_not
-from inference.programs.param_store import ParameterSites, param_store_as_it_was
+from inference.programs.failures import SiteChecks, describe_error, explain_failure
+from inference.programs.param_store import ParameterSites, param_store_unchanged
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, draw_traces
 from inference.system.randomness import generators_as_they_were
@@ -20,12 +20,12 @@ from inference.system.switches import validating
 
 
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
-    """Run the loss once on a few images, with Pyro's own checks on, and leave everything as it was.
+    """Run the loss once on a few images, with Pyro's own checks on, and change nothing.
 
-    Returns the names of the parameters that it does not depend on.
+    Returns the names of the parameters that the loss does not depend on.
 
     Raises:
-        ValueError: if model, guide, images and objective do not fit together; one line says how.
+        ValueError: if model, guide, images and objective do not fit together; one line says why.
     """
     check_levels(model, images)
     check_levels(guide, images, half="guide")
@@ -36,21 +36,21 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
         with (
             evaluating(model, guide),
             validating(True),
-            param_store_as_it_was(),
+            param_store_unchanged(),
             generators_as_they_were(),
             warnings.catch_warnings(),
         ):
-            warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # told in one line below
+            warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # reported in one line below
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
             device = next(model.parameters(), images.pixels).device
-            data = [part.to(device) for part in images.arguments(_telling(images))]
-            _check_shown(model, guide, *data)
-            with ParameterSites() as sites, CheckedSites(len(data[0])):
+            data = [part.to(device) for part in images.arguments(_extreme_images(images))]
+            _check_traces(model, guide, *data)
+            with ParameterSites() as sites, SiteChecks(len(data[0])):
                 loss, _ = ELBOWithTerms(objective, model, guide)(*data)
     except Exception as error:  # a user's own programs may raise anything
         raise ValueError(
-            (why_not(model, guide, *data) if data else None)
-            or f"model, guide and objective cannot be run together: {told(error, model, guide)}"
+            (explain_failure(model, guide, *data) if data else None)
+            or f"model, guide and objective cannot be run together: {describe_error(error, model, guide)}"
         ) from error
     sites.check_held_by([*model.parameters(), *guide.parameters()])
     if not loss.requires_grad:
@@ -61,17 +61,17 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
 
 
 @torch.no_grad()
-def _check_shown(model: Callable, guide: Callable, *data: Tensor) -> None:
+def _check_traces(model: Callable, guide: Callable, *data: Tensor) -> None:
     try:
         model_trace, guide_trace = draw_traces(model, guide, *data)
-    except Exception:  # of programs that do not fit together the loss says more
+    except Exception:  # the loss will say more
         return
     check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
 
 
-def _telling(images: Images) -> Tensor:
-    """The first two images, and those of the darkest and the brightest pixel: the model is to take all of them."""
+def _extreme_images(images: Images) -> Tensor:
+    """The first two images, and those with the darkest and the brightest pixel: the model must accept all of them."""
     pixels = images.pixels.flatten(1)
     index = [0, min(1, len(images) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
     return torch.tensor(sorted(set(index)), device=pixels.device)

@@ -1,4 +1,4 @@
-"""Why a model and a guide cannot be run together: which of them fails, where in it, and what to do."""
+"""Why a model and a guide cannot run together: which of them fails, where, and what to do."""
 
 import re
 import traceback
@@ -13,11 +13,11 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from inference.programs.param_store import param_store_as_it_was
+from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import check_shapes, check_sites
 
 _LONGEST = 400  # characters of a cause: it may show tensors
-# what Pyro, PyTorch or Python say, and what to do then
+# patterns in messages of Pyro, PyTorch and Python, and what to do about each
 _HINTS = {
     "Shape mismatch inside plate": "declare the dimensions that belong to one image with .to_event(1), for a code, or "
     ".to_event(3), for an image",
@@ -32,26 +32,27 @@ _CALLED = (
 )
 
 
-def why_not(model: Callable, guide: Callable, *data: Tensor) -> str | None:
-    """One line on what is wrong with a pair that cannot be run on these images; None if it is neither half by itself.
+def explain_failure(model: Callable, guide: Callable, *data: Tensor) -> str | None:
+    """One line on why a pair cannot run on these images; None if each half runs by itself.
 
-    Each is run alone, on its own draws, with Pyro's checks on.
+    Each half runs alone, on its own draws, with Pyro's checks on.
     """
     traces: list[Trace] = []
-    drawn = {"guide": CheckedSites(len(data[0])), "model": CheckedSites(len(data[0]))}
+    drawn = {"guide": SiteChecks(len(data[0])), "model": SiteChecks(len(data[0]))}
     for half, program in (("guide", guide), ("model", model)):
         try:
-            with pyro.validation_enabled(True), param_store_as_it_was(), drawn[half]:
+            with pyro.validation_enabled(True), param_store_unchanged(), drawn[half]:
                 traces.append(poutine.trace(program).get_trace(*data))
         except NotImplementedError:  # a distribution that cannot be drawn from
             return None
         except Exception as error:  # a user's own programs may raise anything
-            try:  # a latent of another size is what the rest of a program stumbles over
+            try:  # the cause may be a latent of another size, on which the rest of the program fails
                 check_shapes(drawn["model"].latents, drawn["guide"].latents)
             except ValueError as misfit:
                 return str(misfit)
             shape = tuple(data[0].shape[1:])
-            return f"the {half} {_name(program)} cannot be run on images of shape {shape}: {told(error, program)}"
+            cause = describe_error(error, program)
+            return f"the {half} {_name(program)} cannot be run on images of shape {shape}: {cause}"
     try:
         check_sites(traces[1], traces[0])
     except ValueError as error:
@@ -59,24 +60,24 @@ def why_not(model: Callable, guide: Callable, *data: Tensor) -> str | None:
     return None
 
 
-def told(error: Exception, *programs: Callable) -> str:
-    """An error in one line: its text, the part of the programs in which it came about, and what to do if that is known.
+def describe_error(error: Exception, *programs: Callable) -> str:
+    """An error in one line: its text, the part of the programs that raised it, and a hint if one is known.
 
-    Pyro adds pages on the sites to its messages; they are left out.
+    Leaves out the pages about sites that Pyro adds to its messages.
     """
     text = " ".join(str(error).partition("Trace Shapes:")[0].partition(": tensor(")[0].split())
     text = f"{text[:_LONGEST]} ..." if len(text) > _LONGEST else text
     if not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"
-    place = _place(error, programs, with_line=not isinstance(error, ValueError))
+    place = _where_raised(error, programs, with_line=not isinstance(error, ValueError))
     hints = [hint for pattern, hint in _HINTS.items() if re.search(pattern, text)]
     if not place and re.search("positional argument|unexpected keyword argument", text):
         hints.append(_CALLED)
     return f"{text}{place}{''.join(f'; {hint}' for hint in hints[:1])}"
 
 
-def _place(error: Exception, programs: tuple[Callable, ...], with_line: bool) -> str:
-    """The innermost part of the programs that was running, and the line of its code unless that is a library's."""
+def _where_raised(error: Exception, programs: tuple[Callable, ...], with_line: bool) -> str:
+    """The innermost part that was running, and the line of its code unless it is a library's."""
     names = {
         id(part): name
         for program in programs
@@ -99,17 +100,17 @@ def _name(program: Callable) -> str:
     return getattr(program, "__name__", type(program).__name__)
 
 
-class CheckedSites(Messenger):
-    """Within, every site must be what this project counts on: a distribution, inside the plate of the batch.
+class SiteChecks(Messenger):
+    """Within, every site must be a distribution inside the plate of the batch, as this project assumes.
 
     Args:
-        batch: how many images there are.
+        batch: number of images.
     """
 
     def __init__(self, batch: int) -> None:
         super().__init__()
         self.batch = batch
-        self.latents: dict[str, tuple[int, ...]] = {}  # event shapes of those that were drawn
+        self.latents: dict[str, tuple[int, ...]] = {}  # event shapes of the latents drawn so far
 
     def _pyro_sample(self, message: Any) -> None:
         if site_is_subsample(message):
