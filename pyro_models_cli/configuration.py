@@ -77,6 +77,13 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN) and not (isinstance(value, str) and value.lstrip()[:1] in set("[{&*!|>@`%"))
 
 
+def config_of(options: dict[str, Any], roles: Collection[str]) -> dict[str, Any]:
+    """Options as a configuration file holds them: parts first, without what is not set or holds for one command."""
+    plain = json.loads(json.dumps(options))
+    order = [*roles, *(name for name in plain if name not in roles)]
+    return {name: plain[name] for name in order if plain[name] not in (None, "") and name not in TYPED_ALONE}
+
+
 def as_typed(name: str, value: Any) -> str:
     """The word of a command line that gives an option a plain value."""
     return f"--{name}={value if isinstance(value, str) else _text(value)}"

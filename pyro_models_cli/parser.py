@@ -1,68 +1,30 @@
 """Options on the command line and in files: parts swapped by name, each with options of its own."""
 
 import argparse
-import difflib
 import inspect
 import json
 import os
 import sys
+import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import docstring_parser
 import jsonargparse
 import yaml
 
 from inference import Run
-from inference.runs.build import check_kind, check_may_import, import_object
+from inference.runs.build import check_may_import, import_object
 from inference.runs.parts import find_part, is_plain, options_of
-from pyro_models_cli.configuration import TYPED_ALONE, Configuration, as_typed
-from pyro_models_cli.words import one_line, plainly, unmarked
+from pyro_models_cli.choices import GIVEN, Choice
+from pyro_models_cli.configuration import Configuration, as_typed, config_of
+from pyro_models_cli.options import homes, is_flag, packaged
+from pyro_models_cli.words import Formatter, one_line, plainly, unmarked
 
-
-@dataclass(frozen=True)
-class Choice:
-    """A part that is swapped by name: ``--prior NAME --prior.option ...``.
-
-    Args:
-        role: name of the option.
-        names: of this project's parts, those to choose from; the first is the default.
-        help: one phrase.
-        kind: the role in the table of parts, where it has another name.
-    """
-
-    role: str
-    names: tuple[str, ...]
-    help: str
-    kind: str = ""
-
-    def constructor(self, path: str) -> Callable[..., Any]:
-        """The class, or the function that makes one, behind a name or an import path.
-
-        Raises:
-            ValueError: if there is none, or it is for another role.
-        """
-        known = find_part(path)
-        if (known is None and "." not in path) or (known is not None and known.name not in self.names):
-            near = difflib.get_close_matches(path, self.names, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}? " if near else ""
-            names = ", ".join(self.names)
-            raise ValueError(
-                f"unknown {self.role} {path!r}: {hint}expected one of {names}, or the import path of a class of "
-                "your own, such as mine.Part"
-            )
-        constructor = import_object(path)
-        check_kind(constructor, path, self.kind or self.role)
-        return constructor
-
-
-# what a script knows by itself, and so passes to every part that takes it
-GIVEN = {
-    *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
-    *("model", "guide", "prior", "decoder", "encoder", "likelihood", "flow"),
-}
+Options = TypeVar("Options")
 
 
 class Parser(jsonargparse.ArgumentParser):
@@ -79,7 +41,17 @@ class Parser(jsonargparse.ArgumentParser):
     own_command = True  # of this process, which an error ends
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": Formatter, **kwargs})
+
+    def add_options(self, options: type) -> None:
+        """The fields of a class of options, in a group for each class that brings some."""
+        help_of, hints = documented(options), typing.get_type_hints(options)
+        for home, own in homes(options):
+            group = self.add_argument_group((inspect.getdoc(home) or "").splitlines()[0].rstrip("."))
+            for entry in own:
+                if entry.name not in self.choices:
+                    how = _how_typed(entry, hints[entry.name], is_flag(options, entry))
+                    group.add_argument(f"--{entry.name}", help=help_of[entry.name], **how)
 
     def add_choices(self, *choices: Choice) -> None:
         """Options ``--role NAME`` and ``--role.option``, and ``--config`` to take options from a file."""
@@ -110,11 +82,13 @@ class Parser(jsonargparse.ArgumentParser):
         options = self.parse_args([*words, *rest, *(["--out="] if printed and "out" not in self.typed else [])])
         if options.get("allow_import"):
             _look_here_too()
+        if self.choices:
+            options.allow_import = self.allowed
         for role, part in parts.items():
             plain = json.loads(json.dumps((options.get(role) or jsonargparse.Namespace()).as_dict()))
             options[role] = {"class_path": part["class_path"], "init_args": plain}
         if printed:
-            print(yaml.safe_dump(config_of(options, self.choices), sort_keys=False), end="")
+            print(yaml.safe_dump(config_of(options.as_dict(), self.choices), sort_keys=False), end="")
             self.exit(0)
         return options
 
@@ -134,7 +108,7 @@ class Parser(jsonargparse.ArgumentParser):
                 self._print_part_help(role, choice.constructor(name))
         parts: dict[str, dict[str, Any]] = {}
         words: list[str] = []
-        for file in [*self._resumed(peeked), *(chosen.config or [])]:
+        for file in [*self._resumed(peeked), *(str(packaged(name)) for name in chosen.config or [])]:
             known = {action.dest for action in self._actions}
             configuration = Configuration(file, known, self.choices, self.allowed)
             parts |= configuration.parts
@@ -174,8 +148,7 @@ class Parser(jsonargparse.ArgumentParser):
             f"{', '.join(choice.names)}, or the import path of your own; chosen: {constructor.__name__}",
         )
         parameters = inspect.signature(constructor).parameters
-        documented = docstring_parser.parse(constructor.__doc__ or "").params
-        help_of = {parameter.arg_name: unmarked(parameter.description or "") for parameter in documented}
+        help_of = documented(constructor)
         for name, hint in options_of(constructor).items():
             default = parameters[name].default
             needed = default is inspect.Parameter.empty
@@ -189,12 +162,14 @@ class Parser(jsonargparse.ArgumentParser):
             group.add_argument(
                 f"--{choice.role}.{name}",
                 type=hint,
-                help=help_of.get(name, " "),
+                help=help_of.get(name, f"of {constructor.__name__}"),
+                **_metavar(hint),
                 **({"required": True} if needed else {"default": default}),
             )
 
     def _print_part_help(self, role: str, constructor: Callable[..., Any]) -> None:
-        parser = jsonargparse.ArgumentParser(prog=f"--{role} {constructor.__name__}", add_help=False)
+        prog = f"--{role} {constructor.__name__}"
+        parser = jsonargparse.ArgumentParser(prog=prog, add_help=False, formatter_class=Formatter)
         self._add_options(parser, self.choices[role], constructor)
         parser.print_help()
         self.exit(0)
@@ -216,6 +191,40 @@ def _look_here_too() -> None:
     """Find a user's own parts in the current folder: last, or a file there could take the place of a library."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+
+
+def documented(constructor: Callable[..., Any]) -> dict[str, str]:
+    """What the docstrings of a class and of those that it inherits from say of each argument, without markup."""
+    found: dict[str, str] = {}
+    for home in reversed(getattr(constructor, "__mro__", [constructor])):
+        for parameter in docstring_parser.parse(home.__doc__ or "").params:
+            found[parameter.arg_name] = unmarked(parameter.description or "")
+    return found
+
+
+def made(options: type[Options], given: jsonargparse.Namespace) -> Options:
+    """A class of options from what was parsed."""
+    return options(**{entry.name: given[entry.name] for _, own in homes(options) for entry in own})
+
+
+def _how_typed(entry: Field, hint: Any, flag: bool) -> dict[str, Any]:
+    """How an option is given on the command line: as a flag, as one of some names, as several words or as one."""
+    default = {"required": True} if entry.default is MISSING else {"default": entry.default}
+    if flag:
+        return {"action": "store_true"}
+    several = [inner for inner in (hint, *get_args(hint)) if get_origin(inner) is Sequence]
+    if several:
+        (of,) = get_args(several[0])
+        return {"nargs": "+", "type": of, **_metavar(of), **default}
+    names = entry.metadata.get("choices") or (get_args(hint) if get_origin(hint) is Literal else None)
+    return {"choices": list(names), **default} if names else {"type": hint, **_metavar(hint), **default}
+
+
+def _metavar(hint: Any) -> dict[str, str]:
+    """N for a whole number and X for any other; what else there is, the library names."""
+    kinds = {*get_args(hint)} - {type(None)} if isinstance(hint, UnionType) else {hint}
+    named = [letter for kind, letter in ((int, "N"), (float, "X")) if kinds == {kind}]
+    return {"metavar": named[0]} if named else {}
 
 
 class _Peek(argparse.ArgumentParser):
@@ -250,41 +259,3 @@ def without_replaced(argv: Sequence[str], roles: Iterable[str]) -> list[str]:
             kept = [(before, words) for before, words in kept if before.split(".")[0] != name]
         kept.append((name, [word]))
     return [word for _, words in kept for word in words]
-
-
-def config_of(options: jsonargparse.Namespace, roles: Sequence[str] | dict[str, Choice]) -> dict[str, Any]:
-    """The options as a configuration file holds them: parts first, without what is not set or asked for once."""
-    plain = json.loads(json.dumps(options.as_dict()))
-    order = [*roles, *(name for name in plain if name not in roles)]
-    return {name: plain[name] for name in order if plain[name] not in (None, "") and name not in TYPED_ALONE}
-
-
-def defaults_of(parser: Parser) -> dict[str, Any]:
-    """The default of every option but those of parts."""
-    plain = json.loads(json.dumps(parser.get_defaults(skip_validation=True).as_dict()))
-    return {name: value for name, value in plain.items() if name not in {*parser.choices, *TYPED_ALONE}}
-
-
-def with_defaults(part: Any, allow: Sequence[str] = ()) -> Any:
-    """The description of a part with the defaults of what it does not say; anything else is itself."""
-    if not isinstance(part, dict) or "class_path" not in part:
-        return part
-    known = find_part(part["class_path"])
-    constructor = known.constructor if known else import_object(part["class_path"], allow)
-    parameters = inspect.signature(constructor).parameters
-    own = {n: parameters[n].default for n, hint in options_of(constructor).items() if n not in GIVEN and is_plain(hint)}
-    given = part.get("init_args") or {}
-    return {"class_path": known.path if known else part["class_path"], "init_args": own | given}
-
-
-def describe(part: str | dict[str, Any], **given: Any) -> dict[str, Any]:
-    """The description of a part, see ``inference.runs.build``: its chosen options and what it takes of ``given``.
-
-    Args:
-        part: name or import path, or what a parser made of a :class:`Choice`.
-        given: values for the parameters that the script knows by itself.
-    """
-    path, chosen = (part, {}) if isinstance(part, str) else (part["class_path"], part["init_args"])
-    accepted = inspect.signature(import_object(path)).parameters
-    known = {name: value for name, value in given.items() if name in accepted}
-    return {"class_path": path, "init_args": chosen | known}

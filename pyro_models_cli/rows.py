@@ -1,26 +1,45 @@
-"""Tables of runs: each row is a run that the scripts train, diagnose and evaluate unless that is done."""
+"""Tables of runs: each row is a run of a VAE, trained, diagnosed and evaluated unless that is done."""
 
 import json
+import re
 import shlex
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inference import Run
 from inference.runs.reading import read_mapping
 from inference.system.files import write_whole
-from pyro_models_cli.commands import diagnose, evaluate, train_vae
+from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
+from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
+from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair, parse, train_vae
 from pyro_models_cli.trained import images_of
-from pyro_models_cli.training import build_and_try
+from pyro_models_cli.training import build_and_try, changed
 from pyro_models_cli.words import one_line
 
 _NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_import", "data_root"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """The table.
+
+    Args:
+        rows: names of the rows to make; by default all.
+        result: JSON file for the table; by default it is printed alone.
+        data_root: folder of the data sets; by default $PYRO_MODELS_DATA, else the user's cache folder.
+        num_samples: importance samples of the estimate of the log-likelihood.
+    """
+
+    rows: Sequence[str] | None = None
+    result: str | None = None
+    data_root: str | None = None
+    num_samples: int = 5000
+
+
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
-    """Names and options of train_vae.py, in the order of the file; only those chosen, if any are.
+    """Names and options of train-vae, in the order of the file; only those chosen, if any are.
 
     Raises:
         ValueError: if the file is no such list, or a chosen row is not in it.
@@ -28,7 +47,7 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
     rows = read_mapping(file)
     for name, row in rows.items():
         if not isinstance(row, str):
-            raise ValueError(f"{file} must map names of rows to options of train_vae.py, each a text")
+            raise ValueError(f"{file} must map names of rows to options of train-vae, each a text")
         check_row(f"row {name!r} of {file}", row)
     odd = [name for name in rows if Path(name).name != name or name[:1] in ("", ".") or not name.isprintable()]
     if odd:
@@ -56,8 +75,25 @@ def check_row(what: str, options: str) -> None:
             raise ValueError(f"{what} has {word}, which is for the command line alone: take it out")
 
 
-def try_rows(rows: dict[str, str], root: str | None, allow: Sequence[str]) -> None:
-    """Parse the options of all rows, build their pairs, and show each two images: before the first is trained.
+def parse_row(
+    name: str, options: str, out: Path, root: str | None = None, allow: Sequence[str] = ()
+) -> TrainVAEOptions:
+    """The options of a row, which may name no class of a user's own but those that are allowed.
+
+    Raises:
+        ValueError: if they are wrong; it names the row.
+    """
+    words = [*shlex.split(options), "--out", str(out)]
+    words += [] if root is None else ["--data_root", root]
+    words += ["--allow_import", *allow] if allow else []
+    try:
+        return parse(words, trusted=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"row {name!r} cannot be trained: {error}") from error
+
+
+def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
+    """Build the pairs of all rows, and show each two images: before the first is trained.
 
     Raises:
         ValueError: if one of them cannot work; it names the row.
@@ -65,72 +101,59 @@ def try_rows(rows: dict[str, str], root: str | None, allow: Sequence[str]) -> No
     loaded: dict[tuple, Any] = {}
     for name, options in rows.items():
         try:
-            parser, chosen = train_vae.parse([*_words(options, root, allow), "--out", "unused"], trusted=False)
-            data = tuple(chosen[key] for key in ("dataset", "binarisation", "seed", "conditional"))
+            data = (options.dataset, options.binarisation, options.seed, options.conditional)
             if data not in loaded:
-                loaded[data] = images_of(chosen.as_dict(), root)
-            train = loaded[data][0]
-            build_and_try(parser, chosen, train_vae.describe_pair(chosen, train, parser.allowed), train)
+                loaded[data] = images_of(options.config, options.data_root)
+            train, _ = loaded[data]
+            build_and_try(options, describe_pair(options, train), train)
         except (ValueError, TypeError) as error:
             raise ValueError(f"row {name!r} cannot be trained: {error}") from error
 
 
-def _words(options: str, root: str | None, allow: Sequence[str]) -> list[str]:
-    return [
-        *shlex.split(options),
-        *([] if root is None else ["--data_root", root]),
-        *(["--allow_import", *allow] if allow else []),
-    ]
-
-
-def make_row(path: Path, options: str, root: str | None, num_samples: int, allow: Sequence[str] = ()) -> None:
+def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
     """Train unless that is done, diagnose, evaluate.
+
+    Args:
+        options: of the training.
+        row: those that its list gives, to be shown.
+        num_samples: importance samples of the estimate of the log-likelihood.
 
     Raises:
         RuntimeError: if one of these fails, or the run is there with other options.
     """
+    path = Path(options.out)
     if num_samples < 20:  # what the diagnosis needs: known before the training
         raise ValueError(f"num_samples must be at least 20; got {num_samples}")
     trained = (path / "checkpoints" / "last.safetensors").exists()
-    if trained and not is_of(Run.open(path).environment["command"], options, path):
+    if trained and not is_of(Run.open(path).config, options):
         raise RuntimeError(f"{path} holds a row of other options: remove it, or choose another --out")
     if is_made(path, num_samples):
         print(f"{path.name}: made already", flush=True)
         return
-    print(one_line(f"{path.name}: {options}"), flush=True)
-    first, more = shlex.split(options), _words("", root, allow)
-    training = [*first, "--out", str(path), *more, *(["--resume"] if trained else [])]
-    with _as_typed("train_vae.py", training):
-        train_vae.command(training, trusted=False)
-    for script, use, own in (
-        ("diagnose.py", diagnose.command, ["--num_samples", str(num_samples)]),
-        ("evaluate.py", evaluate.command, ["--m", str(num_samples), "--repeats", "1"]),
-    ):
-        with _as_typed(script, [str(path), *own, *more]):
-            use([str(path), *own, *more])
-
-
-def is_of(command: str, options: str, path: Path) -> bool:
-    """Whether a recorded command trained a run in this folder with just these options."""
-    wanted = " ".join([*shlex.split(options), "--out", str(path)])
-    return f"{command.partition('train_vae.py ')[2]} ".startswith(f"{wanted} ")
-
-
-@contextmanager
-def _as_typed(script: str, arguments: list[str]) -> Iterator[None]:
-    """Within, records say that a script was called so, and failures name it.
-
-    Raises:
-        RuntimeError: if it fails.
-    """
-    typed = sys.argv
-    sys.argv = [str(Path(typed[0]).parent / script), *arguments]
+    print(one_line(f"{path.name}: {row}"), flush=True)
+    root, allow = options.data_root, options.allow_import
     try:
-        yield
-    except (Exception, SystemExit) as error:
-        raise RuntimeError(f"{script} {shlex.join(arguments)}: {error}; the rows that are made are kept") from error
-    finally:
-        sys.argv = typed
+        train_vae(replace(options, resume=trained))
+        diagnose_run(path, DiagnoseOptions(num_samples=num_samples, data_root=root, allow_import=allow))
+        evaluate(path, EvaluateOptions(m=[num_samples], repeats=1, data_root=root, allow_import=allow))
+    except Exception as error:
+        raise RuntimeError(f"row {path.name!r} failed: {error}; the rows made so far are kept") from error
+
+
+def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
+    """Whether a run's configuration is that of a row, wherever its files are."""
+    return set(changed(config, options)) <= {"out", "data_root"}
+
+
+def is_in(row: dict[str, Any], options: TrainVAEOptions) -> bool:
+    """Whether a row of a table was made with these options: those of the command that it records."""
+    found = re.search(r"(?:train_vae\.py|train-vae)(.*?) --out[ =]", row["command"])
+    try:
+        words = found[1] if found else "--help"
+        check_row(row["name"], words)
+        return is_of(parse_row(row["name"], words, Path(options.out), allow=options.allow_import).config, options)
+    except ValueError:
+        return False
 
 
 def is_made(path: Path, num_samples: int) -> bool:
@@ -199,8 +222,8 @@ def _read_table(file: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows = json.loads(file.read_text())
-        if all("name" in row and "command" in row for row in rows):
+        if all("name" in row and isinstance(row["command"], str) for row in rows):
             return rows
-    except (UnicodeDecodeError, ValueError, TypeError):
+    except (UnicodeDecodeError, ValueError, TypeError, KeyError):
         pass
     raise ValueError(f"{file} is there and is no table of rows: choose another file")

@@ -8,12 +8,29 @@ import os
 import signal
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 from pyro_models_cli.streams import open_missing
 
-COMMANDS = (
-    *("train-vae", "train-realnvp", "evaluate", "sample", "report", "diagnose"),
-    *("inpaint", "collapse-study", "zoo", "demo"),
+COMMANDS = {
+    "train-vae": "train a variational autoencoder",
+    "train-realnvp": "train a RealNVP flow on integer pixels",
+    "evaluate": "estimate bounds on the log-likelihood of test images",
+    "sample": "draw images from a trained model",
+    "report": "gather trained runs into one HTML page",
+    "diagnose": "say what a trained run has learned",
+    "inpaint": "complete images with a trained flow",
+    "collapse-study": "study when a VAE ignores its code, and what helps",
+    "zoo": "train and compare the VAEs of a list",
+    "demo": "train, evaluate and report on digits, in a minute",
+}
+HELP = "\n".join(
+    [
+        "usage: pyro-models COMMAND [--option VALUE ...]\n",
+        "Train, evaluate and inspect deep generative models.\n",
+        *(f"  {name:15s} {what}" for name, what in COMMANDS.items()),
+        "\npyro-models COMMAND --help lists the options of a command; pyro-models --version shows the version.",
+    ]
 )
 
 
@@ -29,20 +46,18 @@ def run(command: str) -> None:
 
 def pyro_models() -> None:
     """The installed program: ``pyro-models COMMAND --option ...``."""
-    import argparse
-    from importlib.metadata import version
-
-    parser = argparse.ArgumentParser(
-        prog="pyro-models",
-        description="Train, evaluate and inspect deep generative models; pyro-models COMMAND --help lists its options.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"pyro-models {version('pyro-models')}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument("options", nargs=argparse.REMAINDER, help="of the command")
-    given = parser.parse_args()
-    sys.argv = [f"pyro-models {given.command}", *given.options]
-    run(given.command)
+    command, *options = sys.argv[1:] or [""]
+    if command in ("-h", "--help"):
+        print(HELP)
+    elif command == "--version":
+        print(f"pyro-models {version('pyro-models')}")
+    elif command in COMMANDS:
+        sys.argv = [f"pyro-models {command}", *options]
+        run(command)
+    else:
+        wrong = f"there is no command {command!a}" if command else "a command is missing"
+        print(f"pyro-models: error: {wrong}: expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def end_with_exceptions() -> None:

@@ -1,11 +1,11 @@
-"""What the scripts that use a trained run share."""
+"""What the commands that read a trained run share."""
 
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,8 +14,10 @@ from inference.data.datasets import is_there
 from inference.runs.reading import check_kinds
 from inference.system.devices import find_device
 from inference.system.files import try_writing
-from pyro_models_cli.parser import Parser
+from pyro_models_cli.options import ReadingOptions, RunOptions
+from pyro_models_cli.parser import Parser, made
 
+Options = TypeVar("Options", bound=ReadingOptions)
 _NEEDED: dict[str, Any] = {
     "dataset": str,
     "seed": int,
@@ -26,26 +28,29 @@ _NEEDED: dict[str, Any] = {
 }
 
 
-def add_run_options(parser: Parser) -> None:
+def parse_run(options: type[Options], description: str | None, argv: Sequence[str] | None) -> tuple[str, Options]:
+    """The folder of a run and the options that a command line gives.
+
+    Args:
+        options: their class.
+        description: of the command.
+        argv: the command line; that of this process if not given.
+
+    Raises:
+        ValueError: if they are wrong.
+    """
+    parser = Parser(description=description)
     parser.add_argument("run", type=str, help="folder of a training run")
-    parser.add_argument(
-        "--checkpoint", choices=["last", "best", "previous"], default=None, help="which weights to take"
-    )
-    add_reading_options(parser)
+    parser.add_options(options)
+    given = parser.parse(argv)
+    return given.run, made(options, given)
 
 
-def add_reading_options(parser: Parser) -> None:
-    parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets, if not the run's")
-    parser.add_argument("--device", type=str, default="auto", help="auto (a GPU, if any), cpu, cuda, cuda:1 or mps")
-    own = "packages of your own whose classes a run may name"
-    parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
-
-
-def load_pair(options: Any) -> tuple[Pair, torch.device]:
+def load_pair(run: Path | str, options: RunOptions) -> tuple[Pair, torch.device]:
     """The pair of the run, and the device that it is on: the one that was asked for."""
     device = find_device(options.device)
-    pair = load(options.run, options.checkpoint, options.allow_import, device)
-    check_config(Run.open(options.run))
+    pair = load(run, options.checkpoint, options.allow_import, device)
+    check_config(Run.open(run))
     return pair, device
 
 
@@ -70,6 +75,18 @@ def checked_result(file: str) -> Path:
         raise ValueError(f"--result must be the name of a JSON file, ending in .json; got {file}")
     try_writing(result)
     return result
+
+
+def picture_file(out: str | None, usual: Path) -> Path:
+    """The PNG file to write a picture to: the one that was asked for, or the usual one.
+
+    Raises:
+        ValueError: if its name does not end in .png.
+    """
+    file = Path(out) if out else usual
+    if file.suffix != ".png":
+        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {file}")
+    return file
 
 
 def is_writable(run: Run) -> bool:

@@ -1,19 +1,23 @@
-"""What the two training scripts share: options, data, the run folder and the fit."""
+"""What the two training commands share: options, data, the run folder and the fit."""
 
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from jsonargparse import Namespace
 from pyro.infer import ELBO
 from torch import nn
 
 from inference import CheckpointError, Images, Run, RunError, Settings, build, check_pair, fit, set_seed
-from inference.data.datasets import DATASETS
+from inference.data.datasets import DATASETS, is_there
 from inference.system.processes import join_processes, of_every_process
-from pyro_models_cli.parser import Choice, Parser, config_of, defaults_of, with_defaults
+from pyro_models_cli.choices import Choice, Part, with_defaults
+from pyro_models_cli.configuration import TYPED_ALONE, config_of
+from pyro_models_cli.options import check_choices, one_of, ordered
+from pyro_models_cli.parser import Parser, made
+from pyro_models_cli.recorded import own_command
 from pyro_models_cli.trained import images_of
 
 OBJECTIVE = Choice(
@@ -23,34 +27,86 @@ OBJECTIVE = Choice(
 )
 
 
-def add_training_options(parser: Parser, **defaults: Any) -> None:
-    """Data, output and the settings of the fit; ``defaults`` replace those of ``inference.Settings``."""
-    parser.add_argument("--dataset", choices=list(DATASETS), default="mnist", help="images to train on")
-    parser.add_argument(
-        "--data_root",
-        type=str | None,
-        default=None,
-        help="folder of the data sets; by default $PYRO_MODELS_DATA, else the user's cache folder",
-    )
-    parser.add_argument("--out", type=str, required=True, help="folder for the run")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
-    parser.add_argument("--resume", action="store_true", help="continue the run in that folder, with its options")
-    own = "packages of your own that a configuration may name"
-    parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
-    parser.add_class_arguments(Settings)
-    parser.set_defaults(defaults)
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(Settings):
+    """Images and folder of the run.
+
+    A run's config.yaml holds these fields, so that ``TrainVAEOptions(**Run.open(folder).config)`` are its options.
+
+    Args:
+        dataset: images to train on.
+        data_root: folder of the data sets; by default $PYRO_MODELS_DATA, else the user's cache folder.
+        out: folder for the run.
+        overwrite: replace the run in that folder.
+        resume: continue the run in that folder, with its own options.
+        allow_import: packages of your own whose classes a configuration may name.
+        objective: the bound that is maximised.
+
+    Raises:
+        ValueError: if an option is out of its range, or a part is unknown or may not be imported.
+    """
+
+    choices: ClassVar[tuple[Choice, ...]] = (OBJECTIVE,)
+
+    dataset: str = one_of(tuple(DATASETS), "mnist")
+    data_root: str | None = None
+    out: str
+    overwrite: bool = False
+    resume: bool = False
+    allow_import: Sequence[str] = ()
+    objective: Part = OBJECTIVE.names[0]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choices(self)
+        for choice in self.choices:
+            whole = choice.described(getattr(self, choice.role), self.allow_import)
+            object.__setattr__(self, choice.role, whole)  # equal options are equal, however they were written
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The options as a configuration file holds them."""
+        plain = {entry.name: getattr(self, entry.name) for entry in ordered(type(self))}
+        return config_of(plain, [choice.role for choice in self.choices])
 
 
-def settings_of(options: Namespace) -> Settings:
-    return Settings(**{name: value for name, value in options.items() if name in Settings.__dataclass_fields__})
+Options = TypeVar("Options", bound=TrainingOptions)
 
 
-def load_images(parser: Parser, options: Namespace) -> tuple[Images, Images]:
+def parse_training(
+    options: type[Options], description: str | None, argv: Sequence[str] | None, trusted: bool = True
+) -> Options:
+    """The options that a command line and its configuration files give.
+
+    Args:
+        options: their class.
+        description: of the command.
+        argv: the command line; that of this process if not given.
+        trusted: whether a person typed it, who may name classes of their own.
+
+    Raises:
+        ValueError: if they are wrong.
+    """
+    parser = Parser(description=description)
+    parser.add_choices(*options.choices)
+    parser.add_options(options)
+    given = parser.parse(argv, trusted)
+    if "data_root" not in parser.typed and not (given.data_root and is_there(given.dataset, given.data_root)):
+        given.data_root = None  # a file may say where data are, but not where to put them
+    return made(options, given)
+
+
+def recorded_as(argv: Sequence[str] | None) -> str | None:
+    """The command line to record: this process's own, unless another was given."""
+    return own_command() if argv is None else None
+
+
+def load_images(options: TrainingOptions) -> tuple[Images, Images]:
     """The training and the test images, once the cheaper checks have passed."""
-    settings_of(options).find_device()
+    options.find_device()
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    return images_of(options.as_dict(), options.data_root if "data_root" in parser.typed else None)
+    return images_of(options.config, options.data_root)
 
 
 def labels_known(train: Images) -> dict[str, int]:
@@ -58,32 +114,27 @@ def labels_known(train: Images) -> dict[str, int]:
     return {"num_classes": train.num_classes, "context": train.num_classes} if train.conditional else {}
 
 
-def build_and_try(
-    parser: Parser, options: Namespace, pair: dict[str, Any], train: Images
-) -> tuple[nn.Module, nn.Module, ELBO]:
+def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: Images) -> tuple[nn.Module, nn.Module, ELBO]:
     """Model, guide and objective, once they have seen two images: before a run that is there is touched."""
-    settings = settings_of(options)
-    set_seed(settings.seed)
-    programs = build(pair, allow=parser.allowed)
-    objective = build(options.objective, allow=parser.allowed)
-    settings.check_holds_out_fewer_than(len(train))
+    set_seed(options.seed)
+    programs = build(pair, allow=options.allow_import)
+    objective = build(options.objective, allow=options.allow_import)
+    options.check_holds_out_fewer_than(len(train))
     check_pair(programs["model"], programs["guide"], train, objective)
     return programs["model"], programs["guide"], objective
 
 
 def train_pair(
-    parser: Parser,
-    options: Namespace,
+    options: TrainingOptions,
     pair: dict[str, Any],
     train: Images,
     test: Images,
     show: Literal["negative_elbo", "bits_per_dim"],
-) -> None:
+    command: str,
+) -> Run:
     """Build the pair, try it, open or continue its run folder, fit."""
-    settings = settings_of(options)
-    config = config_of(options, parser.choices)
-    rank, processes = join_processes(settings.device)
-    model, guide, objective = build_and_try(parser, options, pair, train)
+    rank, processes = join_processes(options.device)
+    model, guide, objective = build_and_try(options, pair, train)
     run = Run(Path(options.out))
     if not options.resume:
         run.check_free(options.overwrite)
@@ -91,17 +142,15 @@ def train_pair(
         if options.resume:
             run = Run.open(options.out)
             old = run.config
-            before = defaults_of(parser) | old  # an option that is newer than the run had its default
-            refuse_changes(before, config, parser.allowed)
-            check_can_be_continued(run, settings, processes)
+            check_can_be_continued(run, options, processes)
             of_every_process(rank)  # all have read it
             if rank == 0:
-                run.write_config(config)
+                run.write_config(options.config)
         elif rank == 0:
-            run = Run.create(options.out, config, pair, options.overwrite)
+            run = Run.create(options.out, options.config, pair, options.overwrite, command)
         of_every_process(rank)  # by now the folder is there
         try:
-            fit(model, guide, train, test, settings, objective, run, options.resume, show)
+            fit(model, guide, train, test, options, objective, run, options.resume, show)
         except (ValueError, CheckpointError, RunError):  # nothing was continued
             if options.resume and rank == 0:
                 run.write_config(old)
@@ -110,37 +159,39 @@ def train_pair(
             run.discard()
         if rank == 0:
             print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+    return run
 
 
-def check_can_be_continued(run: Run, settings: Settings, processes: int) -> None:
-    """Make sure that so many processes may go on with a run, and to so many epochs.
+# what a continuation may change and still be the same run, longer or elsewhere
+MAY_CHANGE = {"out", "data_root", "epochs", "patience", "device", "tensorboard", "on_nonfinite"}
+
+
+def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -> None:
+    """Make sure that so many processes may go on with a run with these options.
 
     Raises:
         ValueError: if not.
     """
-    before = run.environment.get("processes", 1)
-    if before != processes:
-        raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
-    done = len(run.metrics())
-    if settings.epochs < done:
-        raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
-
-
-# what a continuation may change and still be the same run, longer or elsewhere
-MAY_CHANGE = {
-    *("config", "resume", "overwrite", "allow_import", "out", "data_root"),
-    *("epochs", "patience", "device", "tensorboard", "on_nonfinite"),
-}
-
-
-def refuse_changes(before: dict[str, Any], now: dict[str, Any], allow: Sequence[str]) -> None:
-    """Refuse to continue a run with other options; one that it did not know had its default."""
-    whole = [{key: with_defaults(value, allow) for key, value in config.items()} for config in (before, now)]
-    plain = json.loads(json.dumps(whole))
-    changed = sorted(key for key in before.keys() | now.keys() if plain[0].get(key) != plain[1].get(key))
-    refused = [key for key in changed if key not in MAY_CHANGE]
+    refused = [name for name in changed(run.config, options) if name not in MAY_CHANGE]
     if refused:
         raise ValueError(
             f"--resume continues a run as it was, and cannot change {', '.join(refused)}: "
             "leave the option out, or start a new run in another folder"
         )
+    before = run.environment.get("processes", 1)
+    if before != processes:
+        raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
+    done = len(run.metrics())
+    if options.epochs < done:
+        raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
+
+
+def changed(config: dict[str, Any], options: TrainingOptions) -> list[str]:
+    """The options that differ from a run's; one that is newer than the run had its default."""
+    entries = ordered(type(options))
+    defaults = {entry.name: entry.default for entry in entries if entry.default is not MISSING}
+    roles = {choice.role for choice in options.choices}
+    known = {name: value for name, value in defaults.items() if name not in {*roles, *TYPED_ALONE}}
+    before = known | {name: with_defaults(value, options.allow_import) for name, value in config.items()}
+    before, now = json.loads(json.dumps(before)), options.config
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))

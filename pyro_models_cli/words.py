@@ -1,6 +1,10 @@
 """What the libraries and the docstrings say, in the words of whoever types a command."""
 
+import argparse
 import re
+from typing import Any
+
+import jsonargparse
 
 
 def one_line(text: str) -> str:
@@ -31,5 +35,30 @@ def plainly(message: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """A docstring's text without its markup."""
-    return " ".join(re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text).replace("``", "").split())
+    """A docstring's text without its markup, and without what Pyro's add to the last argument."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text.partition("\nReferences")[0])
+    return " ".join(text.replace("`", "").replace(" Defaults to False.", "").split())
+
+
+class Formatter(jsonargparse.DefaultHelpFormatter):
+    """Help that says of every option what it does and what it is if it is not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = (action.help or "").rstrip(". ")
+        if action.required:
+            return f"{text} (required)"
+        if action.default == argparse.SUPPRESS or "default" in text:
+            return text
+        return f"{text} (default: {_shown(action)})"
+
+
+def _shown(action: argparse.Action) -> str:
+    """A default as a person would type it."""
+    value: Any = action.default
+    if action.nargs == 0:
+        return "on" if value else "off"
+    if value is None or (value != value) or value in ([], ()):
+        return "none"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) if action.nargs else f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -44,7 +44,14 @@ class Run:
     opened: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def create(cls, path: Path | str, config: dict[str, Any], pair: dict[str, Any], overwrite: bool = False) -> "Run":
+    def create(
+        cls,
+        path: Path | str,
+        config: dict[str, Any],
+        pair: dict[str, Any],
+        overwrite: bool = False,
+        command: str | None = None,
+    ) -> "Run":
         """A new run that is about to start.
 
         A run that is there already is kept, whole and usable, until the new one's first checkpoint
@@ -55,6 +62,7 @@ class Run:
             config: the options of the run.
             pair: descriptions of "model" and "guide", see :func:`inference.runs.build.build`.
             overwrite: replace a run that is there already.
+            command: what was typed, for the record; this process's own command line if not given.
 
         Raises:
             RunError: if the folder holds a run and is not to be overwritten, or holds other files, or
@@ -68,7 +76,7 @@ class Run:
             try:
                 plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
                 write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
-                environment = describe_environment() | {"seed": config.get("seed"), "id": uuid4().hex}
+                environment = describe_environment(command) | {"seed": config.get("seed"), "id": uuid4().hex}
                 write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
                 run.write_config(config)
             except BaseException:

@@ -15,10 +15,10 @@ from inference.system.processes import rank_and_size
 _PACKAGES = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Command, time, commit, machine and versions, for the record."""
+def describe_environment(command: str | None = None) -> dict[str, Any]:
+    """Command (that of this process, if not given), time, commit, machine and versions, for the record."""
     return {
-        "command": " ".join(["python", *sys.argv]).encode(errors="backslashreplace").decode(),
+        "command": command or " ".join(["python", *sys.argv]).encode(errors="backslashreplace").decode(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "processes": rank_and_size()[1],

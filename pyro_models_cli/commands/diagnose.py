@@ -1,41 +1,66 @@
-"""Say what a trained run has learned: active coordinates, collapse, the quality of its guide."""
+"""Say what a trained run has learned: active coordinates of its code, collapse, the quality of its guide.
+
+KL is the divergence of the guide from the prior, in nats per image.  Pareto k is the shape of the largest importance
+weights: the larger it is, the less an estimate by so many samples can be trusted.
+"""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from inference import Diagnosis, Run, diagnose
-from pyro_models_cli.parser import Parser
-from pyro_models_cli.trained import add_run_options, images_of, is_writable, load_pair
+from pyro_models_cli.options import RunOptions
+from pyro_models_cli.trained import images_of, is_writable, load_pair, parse_run
 
 
-def command(argv: Sequence[str] | None = None) -> None:
-    parser = Parser(description=__doc__)
-    add_run_options(parser)
-    parser.add_argument("--num_images", type=int, default=1000, help="test images for the latents")
-    parser.add_argument("--num_weighted", type=int, default=100, help="test images for the importance weights")
-    parser.add_argument("--num_samples", type=int, default=5000, help="importance samples for each of these")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    options = parser.parse(argv)
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseOptions(RunOptions):
+    """What is looked at.
 
-    run = Run.open(options.run)
-    kept = is_writable(run)
-    pair, device = load_pair(options)
+    Args:
+        num_images: test images for the latents.
+        num_weighted: test images for the importance weights.
+        num_samples: importance samples for each of these.
+        seed: of the draws.
+    """
+
+    num_images: int = 1000
+    num_weighted: int = 100
+    num_samples: int = 5000
+    seed: int = 0
+
+
+def diagnose_run(run: Path | str, options: DiagnoseOptions | None = None) -> Diagnosis:
+    """Diagnose a run, print what was found, and keep it in the run's folder with a figure for each latent.
+
+    Raises:
+        ValueError: if an option is out of its range.
+        RunError, OSError: if the run cannot be read, or the result not written.
+    """
+    options = options or DiagnoseOptions()
+    opened = Run.open(run)
+    kept = is_writable(opened)
+    pair, device = load_pair(run, options)
     test = images_of(pair.config, options.data_root)[1].to(device)
-    sizes = {name: options[name] for name in ("num_images", "num_weighted", "num_samples", "seed")}
+    sizes = {name: getattr(options, name) for name in ("num_images", "num_weighted", "num_samples", "seed")}
     diagnosis = diagnose(pair.model, pair.guide, test, **sizes)
 
     print_table(diagnosis)
     for line in diagnosis.verdict():
         print(line)
-    if not kept:
-        return
-    run.write_result("diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+    if kept:
+        opened.write_result("diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+        _draw_latents(diagnosis, opened.path / "figures")
+    return diagnosis
+
+
+def _draw_latents(diagnosis: Diagnosis, folder: Path) -> None:
     from pyro_models_cli.report.figures import bars, save  # matplotlib is slow to import
 
     for latent in diagnosis.latents:
         panels = {"KL (nats)": latent.divergence, "variance of posterior means": latent.variance_of_means}
-        figure = bars(panels, f"coordinates of {latent.name}, sorted")
-        print(save(figure, run.path / "figures" / f"latent_{latent.name}.png"))
+        print(save(bars(panels, f"coordinates of {latent.name}, sorted"), folder / f"latent_{latent.name}.png"))
 
 
 def print_table(diagnosis: Diagnosis) -> None:
@@ -53,3 +78,7 @@ def print_table(diagnosis: Diagnosis) -> None:
         f"Pareto k: median {diagnosis.pareto_k:.2f}; above {diagnosis.pareto_k_threshold:.2f} for "
         f"{100 * diagnosis.share_above_threshold:.0f} % of the images"
     )
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    diagnose_run(*parse_run(DiagnoseOptions, __doc__, argv))

@@ -1,84 +1,120 @@
-"""Estimate importance-weighted bounds of a trained run on the test images, with standard errors."""
+"""Estimate importance-weighted bounds of a trained run on the test images, with standard errors.
+
+The bound with m importance samples (IWAE) is at most the log-likelihood, and rises towards it with m; with one it is
+the evidence lower bound (ELBO).  Bounds are printed with the sign turned, in nats per image: lower is better.
+"""
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inference import Estimate, Run, bits_per_dim, negative_bounds
-from inference.system.environment import describe_environment
+from inference import Images, Pair, Run, bits_per_dim, negative_bounds
 from inference.system.files import write_whole
 from inference.system.processes import join_processes
-from pyro_models_cli.parser import Parser
-from pyro_models_cli.trained import add_run_options, checked_result, images_of, is_writable, load_pair, write_all
+from pyro_models_cli.options import RunOptions
+from pyro_models_cli.recorded import command_of, own_command
+from pyro_models_cli.trained import checked_result, images_of, is_writable, load_pair, parse_run, write_all
 
 # numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
-BINARY = ([5, 50, 150], 50)
-INTEGER = ([1, 8], 5)
+BINARY: tuple[Sequence[int], int] = ((5, 50, 150), 50)
+INTEGER: tuple[Sequence[int], int] = ((1, 8), 5)
 
 
-def command(argv: Sequence[str] | None = None) -> None:
-    parser = Parser(description=__doc__)
-    add_run_options(parser)
-    parser.add_argument(
-        "--m",
-        type=int,
-        nargs="+",
-        default=None,
-        help="numbers of importance samples; by default 5 50 150 for binary images, 1 8 for integer pixels",
-    )
-    parser.add_argument(
-        "--repeats",
-        type=int | None,
-        default=None,
-        help="independent estimates to average; by default 50 for binary images, 5 for integer pixels",
-    )
-    parser.add_argument(
-        "--num_samples", type=int | None, default=None, help="also estimate the log-likelihood with these"
-    )
-    parser.add_argument("--num_images", type=int | None, default=None, help="only the first test images; all if unset")
-    parser.add_argument("--batch_size", type=int, default=200, help="test images at a time")
-    parser.add_argument("--chunk_size", type=int | None, default=None, help="(sample, image) pairs held at once")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument("--result", type=str | None, default=None, help="file to write the record to as well")
-    options = parser.parse(argv)
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunOptions):
+    """What is estimated.
 
-    run = Run.open(options.run)
-    of_run = {  # as it is now: by the end it may be another
-        "command": f"{run.environment['command']} && {describe_environment()['command']}",
-        "commit": run.environment["commit"],
-        "machine": run.environment["machine"],
-        "minutes": round(run.minutes, 1),
+    Args:
+        m: numbers of importance samples; by default 5 50 150 for binary images, 1 8 for integer pixels.
+        repeats: independent estimates to average; by default 50 for binary images, 5 for integer pixels.
+        num_samples: also estimate the log-likelihood, with so many importance samples; by default it is not.
+        num_images: only the first so many test images; by default all.
+        batch_size: test images at a time.
+        chunk_size: pairs of an image and a sample in memory at a time; by default as many as a batch has.
+        seed: of the draws.
+        result: JSON file to write the record to, beside the one in the run's folder.
+    """
+
+    m: Sequence[int] | None = None
+    repeats: int | None = None
+    num_samples: int | None = None
+    num_images: int | None = None
+    batch_size: int = 200
+    chunk_size: int | None = None
+    seed: int = 0
+    result: str | None = None
+
+
+def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: str | None = None) -> dict[str, Any]:
+    """Estimate the bounds of a run, print them, and keep the record of them in the run's folder.
+
+    Args:
+        run: folder of the run.
+        options: of the estimate.
+        command: what the record says was typed; by default a command that gives these options.
+
+    Returns:
+        The record, as in the run's ``evaluation.json``.
+
+    Raises:
+        ValueError: if an option is out of its range.
+        RunError, OSError: if the run cannot be read, or the record not written.
+    """
+    options = options or EvaluateOptions()
+    opened = Run.open(run)
+    record = {  # as the run is now: by the end it may be another
+        "command": f"{opened.environment['command']} && {command or command_of('evaluate', options, run)}",
+        "commit": opened.environment["commit"],
+        "machine": opened.environment["machine"],
+        "minutes": round(opened.minutes, 1),
     }
-    description = run.pair
+    description = opened.pair
     rank, _ = join_processes(options.device)
-    pair, device = load_pair(options)
+    pair, device = load_pair(run, options)
     test = images_of(pair.config, options.data_root)[1].to(device)
     if options.num_images is not None:
         if options.num_images < 1:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")
         test = test.take(slice(options.num_images))
-    if options.result is not None:  # a place that cannot be written is known before the work
-        result = checked_result(options.result)
-        ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
-        if ours and result.exists():
-            raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
-    kept = rank > 0 or is_writable(run)
-    ms, repeats = INTEGER if test.binarisation == "none" else BINARY
-    ms, repeats = sorted(set(options.m or ms)), repeats if options.repeats is None else options.repeats
-    common = {"batch_size": options.batch_size, "chunk_size": options.chunk_size, "seed": options.seed}
+    result = _place_of_result(options.result, opened)
+    kept = rank > 0 or is_writable(opened)
+    record |= {"seed": pair.config["seed"], "epochs": pair.epoch, "pair": description}
+    record |= {"dataset": pair.config["dataset"], **measure(pair, test, options)}
+    if rank == 0:  # the first of several processes tells
+        print_table(record, _bits_per_nat(test))
+        text = json.dumps(record, indent=2) + "\n"
+        part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
+        write_all(
+            *([partial(opened.write_result, f"evaluation{part}.json", text)] if kept else []),
+            *([partial(write_whole, result, text)] if result else []),
+        )
+    return record
 
+
+def _place_of_result(file: str | None, run: Run) -> Path | None:
+    """Where to write the record too; a place that cannot be written is known before the work."""
+    if file is None:
+        return None
+    result = checked_result(file)
+    ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
+    if ours and result.exists():
+        raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
+    return result
+
+
+def measure(pair: Pair, test: Images, options: EvaluateOptions) -> dict[str, Any]:
+    """What is estimated of a pair on images, as the record has it."""
+    usual_ms, usual_repeats = INTEGER if test.binarisation == "none" else BINARY
+    ms = sorted(set(options.m or usual_ms))
+    repeats = usual_repeats if options.repeats is None else options.repeats
+    memory = options.batch_size, options.chunk_size
     started = time.perf_counter()
-    bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, **common)
+    bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, *memory, options.seed)
     record: dict[str, Any] = {
-        **of_run,
-        "seed": pair.config["seed"],
-        "epochs": pair.epoch,
-        "pair": description,
-        "dataset": pair.config["dataset"],
         "binarisation": test.binarisation,
         "conditional": test.conditional,
         "num_test_images": len(test),
@@ -87,50 +123,47 @@ def command(argv: Sequence[str] | None = None) -> None:
         "negative_elbo": bounds[1].as_dict(),
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
     }
-    if test.binarisation == "none":
-        per_dim = float(bits_per_dim(1.0, test.image_shape))
+    if (per_dim := _bits_per_nat(test)) is not None:
         record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
-    if options.num_samples is not None:
-        estimate = negative_bounds(pair.model, pair.guide, test, [options.num_samples], 1, **common)
-        record["negative_log_likelihood"] = {
-            "num_samples": options.num_samples,
-            **estimate[options.num_samples].as_dict(),
-        }
+    if (count := options.num_samples) is not None:
+        estimate = negative_bounds(pair.model, pair.guide, test, [count], 1, *memory, options.seed)[count]
+        record["negative_log_likelihood"] = {"num_samples": count, **estimate.as_dict()}
     record["evaluation_minutes"] = round((time.perf_counter() - started) / 60, 1)
-
-    if rank:  # the first of several processes tells
-        return
-    likelihood = None if options.num_samples is None else estimate[options.num_samples]
-    print_table(bounds, likelihood, record, per_dim if "bits_per_dim" in record else None)
-    text = json.dumps(record, indent=2) + "\n"
-    part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
-    write_all(
-        *([partial(run.write_result, f"evaluation{part}.json", text)] if kept else []),
-        *([partial(write_whole, Path(options.result), text)] if options.result is not None else []),
-    )
+    return record
 
 
-def print_table(
-    bounds: dict[int, Estimate], likelihood: Estimate | None, record: dict[str, Any], per_dim: float | None
-) -> None:
+def _bits_per_nat(images: Images) -> float | None:
+    """Bits per dimension that one nat is, for integer pixels alone: of others there is no such thing."""
+    return float(bits_per_dim(1.0, images.image_shape)) if images.binarisation == "none" else None
+
+
+def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
     print(
         f"{record['num_test_images']} test images of {record['dataset']}{', given the label' * record['conditional']}, "
         f"binarisation {record['binarisation']}, "
         f"{record['repeats']} repeats; ± standard error over repeats"
     )
-    for m, estimate in sorted(bounds.items()):
-        _print_row("negative ELBO" if m == 1 else f"negative IWAE, m = {m}", estimate, per_dim)
-    if likelihood is not None:
-        over_images = replace(likelihood, standard_error=likelihood.standard_error_over_images)
-        print(f"{record['negative_log_likelihood']['num_samples']} samples, 1 repeat; ± standard error over images")
-        _print_row("negative log-likelihood", over_images, per_dim)
+    _print_row("negative ELBO", record["negative_elbo"], bits_per_nat)
+    for m, entry in record["negative_iwae"].items():
+        if m != "1":
+            _print_row(f"negative IWAE, m = {m}", entry, bits_per_nat)
+    if likelihood := record.get("negative_log_likelihood"):
+        print(f"{likelihood['num_samples']} samples, 1 repeat; ± standard error over images")
+        over_images = likelihood | {"standard_error": likelihood["standard_error_over_images"]}
+        _print_row("negative log-likelihood", over_images, bits_per_nat)
 
 
-def _print_row(name: str, estimate: Estimate, per_dim: float | None) -> None:
-    line = f"{name:24s} {_with_error(estimate, 3)} nats"
-    print(line + (f"   {_with_error(estimate.scaled(per_dim), 4)} bits/dim" if per_dim else ""))
+def _print_row(name: str, entry: dict[str, Any], bits_per_nat: float | None) -> None:
+    line = f"{name:24s} {_with_error(entry, 1, 3)} nats"
+    print(line + (f"   {_with_error(entry, bits_per_nat, 4)} bits/dim" if bits_per_nat else ""))
 
 
-def _with_error(estimate: Estimate, digits: int) -> str:
-    error = "" if estimate.standard_error is None else f" ± {estimate.standard_error:.{digits}f}"
-    return f"{estimate.value:.{digits}f}{error}"
+def _with_error(entry: dict[str, Any], unit: float, digits: int) -> str:
+    error = entry["standard_error"]
+    text = f"{entry['value'] * unit:.{digits}f}"
+    return text if error is None else f"{text} ± {error * unit:.{digits}f}"
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    run, options = parse_run(EvaluateOptions, __doc__, argv)
+    evaluate(run, options, own_command() if argv is None else None)

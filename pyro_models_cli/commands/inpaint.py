@@ -1,6 +1,7 @@
 """Complete images of which a part is missing, by Hamiltonian Monte Carlo in a trained flow's base space."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyro
@@ -14,8 +15,8 @@ from inference import Images, set_seed
 from inference.system.files import try_writing
 from inference.system.progress import Bar
 from pyro_models import FlowModel, Inpainting
-from pyro_models_cli.parser import Parser
-from pyro_models_cli.trained import add_run_options, images_of, load_pair, write_picture
+from pyro_models_cli.options import RunOptions, one_of
+from pyro_models_cli.trained import images_of, load_pair, parse_run, picture_file, write_picture
 
 SHOWN = 6  # completions of an image in the figure
 # what is seen of an image of H x W pixels
@@ -31,33 +32,67 @@ def _middle(size: int) -> Tensor:
     return (2 * torch.arange(size) + 1 - size).abs() < size / 2
 
 
-def command() -> None:
-    parser = Parser(description=__doc__)
-    add_run_options(parser)
-    parser.add_argument("--known", choices=list(KNOWN), default="top", help="the pixels that are seen")
-    parser.add_argument("--num_images", type=int, default=5, help="the first test images")
-    parser.add_argument("--num_chains", type=int, default=3, help="chains of the sampler, from unlike starts")
-    parser.add_argument("--num_samples", type=int, default=50, help="draws of each chain")
-    parser.add_argument("--warm_up", type=int, default=50, help="earlier draws, to adapt the sampler; not kept")
-    parser.add_argument("--noise", type=float, default=0.3, help="standard deviation of the seen pixels' logits")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
-    parser.add_argument("--out", type=str | None, default=None, help="PNG file; by default figures/inpainting.png")
-    options = parser.parse()
-    for name, least in (("num_images", 1), ("num_chains", 1), ("num_samples", 1), ("warm_up", 0)):
-        if options[name] < least:
-            raise ValueError(f"{name} must be at least {least}; got {options[name]}")
-    out = Path(options.out) if options.out else Path(options.run) / "figures" / "inpainting.png"
-    if out.suffix != ".png":
-        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
+@dataclass(frozen=True, kw_only=True)
+class InpaintOptions(RunOptions):
+    """What is completed.
 
-    pair, device = load_pair(options)
+    Args:
+        known: the pixels that are seen: the top half, the left half, a frame around the middle, or a
+            quarter of all, scattered.
+        num_images: the first so many test images.
+        num_chains: chains of the sampler, each from a start of its own.
+        num_samples: draws of each chain.
+        warm_up: earlier draws of each chain, to adapt the sampler; not kept.
+        noise: standard deviation of the seen pixels' logits.
+        seed: of the draws.
+        out: PNG file; by default figures/inpainting.png in the run's folder.
+    """
+
+    known: str = one_of(tuple(KNOWN), "top")
+    num_images: int = 5
+    num_chains: int = 3
+    num_samples: int = 50
+    warm_up: int = 50
+    noise: float = 0.3
+    seed: int = 0
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("num_images", 1), ("num_chains", 1), ("num_samples", 1), ("warm_up", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
+
+
+def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
+    """Complete test images with a run's flow; returns the picture's file.
+
+    Raises:
+        ValueError: if the run's model is no flow, or an option is out of its range.
+        RunError, OSError: if the run cannot be read, or the picture not written.
+    """
+    options = options or InpaintOptions()
+    out = picture_file(options.out, Path(run) / "figures" / "inpainting.png")
+    pair, device = load_pair(run, options)
     if not isinstance(pair.model, FlowModel):
-        raise ValueError(f"only a flow's run can be inpainted; {options.run} is one of a {type(pair.model).__name__}")
+        raise ValueError(f"only a flow's run can be inpainted; {run} is one of a {type(pair.model).__name__}")
     test = images_of(pair.config, options.data_root)[1].to(device)
     try_writing(out)
     set_seed(options.seed)
     known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape).to(device)
-    model = Inpainting(pair.model, known, options.noise).requires_grad_(False)
+    rows = completed(pair.model, known, test, options)
+
+    from pyro_models_cli.report.figures import image_grid  # matplotlib is slow to import
+
+    write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
+    given = ", given its label" if pair.model.num_classes else ""
+    print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
+    return out
+
+
+def completed(flow: FlowModel, known: Tensor, test: Images, options: InpaintOptions) -> list[Tensor]:
+    """For each of the first test images what :func:`row` shows of it."""
+    model = Inpainting(flow, known, options.noise).requires_grad_(False)
     count = min(options.num_images, len(test))
     rows = []
     with Bar("inpainting", count * options.num_chains * (options.warm_up + options.num_samples), "draws") as bar:
@@ -67,12 +102,7 @@ def command() -> None:
             for _ in range(options.num_chains):
                 draws.append(complete(model, options.num_samples, options.warm_up, *data, drawn=bar.update))
             rows.append(row(data[0][0], known, torch.cat(draws), test))
-
-    from pyro_models_cli.report.figures import image_grid  # matplotlib is slow to import
-
-    write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
-    given = ", given its label" if model.model.num_classes else ""
-    print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
+    return rows
 
 
 def complete(
@@ -100,3 +130,7 @@ def row(x: Tensor, known: Tensor, draws: Tensor, images: Images) -> Tensor:
     grey = torch.where(known, x, (images.levels - 1) / 2)
     some = draws[torch.linspace(0, len(draws) - 1, min(SHOWN, len(draws))).long()]
     return torch.stack([x, grey, *some, draws.mean(0)]) / (images.levels - 1)
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    inpaint(*parse_run(InpaintOptions, __doc__, argv))

@@ -1,6 +1,8 @@
 """Gather trained runs into one self-contained HTML report with numbered figures and tables."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,33 +10,52 @@ from inference import Run, RunError, load, set_seed
 from inference.system.devices import find_device
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
-from pyro_models_cli.parser import Parser
-from pyro_models_cli.trained import add_reading_options, check_config, images_of
+from pyro_models_cli.options import ReadingOptions
+from pyro_models_cli.parser import Parser, made
+from pyro_models_cli.trained import check_config, images_of
 
 
-def command() -> None:
-    parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="+", help="folders of training runs")
-    parser.add_argument("--out", type=str, default="report", help="folder for report.html and the figures")
-    parser.add_argument("--title", type=str, default="Deep generative models as Pyro programs", help="of the report")
-    add_reading_options(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn images")
-    options = parser.parse()
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ReadingOptions):
+    """The report.
 
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file: give the folder for the report another name")
-    for path in options.runs:
+    Args:
+        out: folder for report.html and its figures.
+        title: of the report.
+        seed: of the drawn images.
+    """
+
+    out: str = "report"
+    title: str = "Deep generative models as Pyro programs"
+    seed: int = 0
+
+
+def report(runs: Sequence[Path | str], options: ReportOptions | None = None) -> Path:
+    """Write a report on some runs, in their order; returns the page's file.
+
+    Raises:
+        RunError, OSError: if a run cannot be read, or the report not written.
+    """
+    options = options or ReportOptions()
+    page = Path(options.out) / "report.html"
+    if page.parent.exists() and not page.parent.is_dir():
+        raise RunError(f"{page.parent} is a file: give the folder for the report another name")
+    for path in runs:
         Run.open(path)
-    try_writing(out / "report.html")
+    try_writing(page)
     numbers: Counter[str] = Counter()
     sections = []
-    with Bar("report", len(options.runs), "runs") as bar:
-        for path in options.runs:
+    with Bar("report", len(runs), "runs") as bar:
+        for path in runs:
             bar.desc = f"report on {path}"
             sections.append(make_section(Path(path), options, numbers))
             bar.update()
+    write_whole(page, _rendered(options.title, sections))
+    print(page)
+    return page
 
+
+def _rendered(title: str, sections: Sequence[dict[str, Any]]) -> str:
     import jinja2
 
     templates = jinja2.Environment(
@@ -42,16 +63,14 @@ def command() -> None:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    page = templates.get_template("report.html").render(title=options.title, sections=sections)
-    write_whole(out / "report.html", page)
-    print(out / "report.html")
+    return templates.get_template("report.html").render(title=title, sections=sections)
 
 
-def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, Any]:
+def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> dict[str, Any]:
     """What the template needs of one run; its figures are saved, and numbered on from those before."""
-    import pyro_models_cli.report.flow_section as _flow_section  # noqa: F401  (these bring matplotlib, and say what is known of their models)
-    import pyro_models_cli.report.vae_section as _vae_section  # noqa: F401
-    from pyro_models_cli.report.sections import section
+    import pyro_models_cli.report.flow_section
+    import pyro_models_cli.report.vae_section  # noqa: F401  (both say what is known of their models)
+    from pyro_models_cli.report.sections import section  # matplotlib is slow to import
 
     run = Run.open(path)
     if not run.metrics():
@@ -60,9 +79,8 @@ def make_section(path: Path, options: Any, numbers: Counter[str]) -> dict[str, A
     device = find_device(options.device)
     pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
-    content = section(
-        pair.model, pair, run, *(images.to(device) for images in images_of(pair.config, options.data_root))
-    )
+    train, test = (images.to(device) for images in images_of(pair.config, options.data_root))
+    content = section(pair.model, pair, run, train, test)
     blocks = []
     for block in content.blocks:
         numbers[block.kind] += 1
@@ -83,3 +101,11 @@ def environment_rows(run: Run) -> list[tuple[str, str]]:
     names = ("command", "seed", "commit", "machine", "platform", "python", "started")
     rows = [(name, str(environment.get(name))) for name in names]
     return [*rows, ("training time", f"{run.minutes:.1f} minutes"), ("versions", versions)]
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    parser = Parser(description=__doc__)
+    parser.add_argument("runs", nargs="+", help="folders of training runs")
+    parser.add_options(ReportOptions)
+    given = parser.parse(argv)
+    report(given.runs, made(ReportOptions, given))

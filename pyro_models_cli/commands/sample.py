@@ -1,32 +1,44 @@
 """Draw images from a trained model and save them as a figure."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from inference import set_seed
 from inference.system.files import try_writing
 from inference.system.progress import Bar
-from pyro_models_cli.parser import Parser
+from pyro_models_cli.options import RunOptions
 from pyro_models_cli.report.pictures import draw, each_class, to_unit
-from pyro_models_cli.trained import add_run_options, load_pair
+from pyro_models_cli.trained import load_pair, parse_run, picture_file
 
 
-def command() -> None:
-    parser = Parser(description=__doc__)
-    add_run_options(parser)
-    parser.add_argument("--num_samples", type=int, default=16, help="images to draw, of each class if there are any")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="PNG file; by default figures/samples.png of the run"
-    )
-    options = parser.parse()
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(RunOptions):
+    """What is drawn.
+
+    Args:
+        num_samples: images to draw, of each class if the model is given labels.
+        seed: of the draws.
+        out: PNG file; by default figures/samples.png in the run's folder.
+    """
+
+    num_samples: int = 16
+    seed: int = 0
+    out: str | None = None
+
+
+def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
+    """Draw images from a run's model; returns the picture's file.
+
+    Raises:
+        ValueError: if an option is out of its range.
+        RunError, OSError: if the run cannot be read, or the picture not written.
+    """
+    options = options or SampleOptions()
     if options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
-
-    out = Path(options.out) if options.out else Path(options.run) / "figures" / "samples.png"
-    if out.suffix != ".png":
-        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {out}")
-
-    pair, _ = load_pair(options)
+    out = picture_file(options.out, Path(run) / "figures" / "samples.png")
+    pair, _ = load_pair(run, options)
     try_writing(out)
     set_seed(options.seed)
     labels = each_class(pair.model, options.num_samples)  # a row for each
@@ -39,3 +51,8 @@ def command() -> None:
     columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
     save(image_grid(images, columns, rows=None if labels is None else labels.unique().tolist()), out)
     print(out)
+    return out
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    sample(*parse_run(SampleOptions, __doc__, argv))

@@ -1,15 +1,29 @@
-"""Train a variational autoencoder."""
+"""Train a variational autoencoder: a model p of images x and their codes z, and a guide q(z|x).
+
+The objective is a bound on log p(x), such as the evidence lower bound (ELBO): the log-likelihood of the image given its
+code less the Kullback-Leibler divergence (KL) of the guide from the prior.  All are in nats per image.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from jsonargparse import Namespace
 from torch import nn
 
-from inference import Images, build
+from inference import Images, Run, build
 from inference.data.images import BINARISATIONS
-from pyro_models_cli.parser import Choice, Parser, describe
-from pyro_models_cli.training import OBJECTIVE, add_training_options, labels_known, load_images, train_pair
+from pyro_models_cli.choices import Choice, Part, describe
+from pyro_models_cli.options import one_of
+from pyro_models_cli.recorded import command_of
+from pyro_models_cli.training import (
+    OBJECTIVE,
+    TrainingOptions,
+    labels_known,
+    load_images,
+    parse_training,
+    recorded_as,
+    train_pair,
+)
 
 MODEL = Choice("model", ("VAE", "TwoLevelVAE"), "form of p(x, z)")
 PRIOR = Choice(
@@ -29,23 +43,69 @@ GUIDE = Choice(
 )
 
 
-def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> tuple[Parser, Namespace]:
-    """The parser, and the options that it has read."""
-    parser = Parser(description=__doc__)
-    parser.add_choices(MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
-    parser.add_argument(
-        "--latent_dim", type=int, default=40, help="size of the code; with two layers, of the lower one"
-    )
-    parser.add_argument("--top_dim", type=int | None, default=None, help="size of the upper code of two")
-    parser.add_argument(
-        "--binarisation", choices=[*BINARISATIONS, "none"], default="dynamic", help="of grey pixels; none to model them"
-    )
-    parser.add_argument("--conditional", action="store_true", help="a model of images given their labels")
-    add_training_options(parser, epochs=150, lr=2e-3)
-    return parser, parser.parse(argv, trusted)
+@dataclass(frozen=True, kw_only=True)
+class TrainVAEOptions(TrainingOptions):
+    """The pair.
+
+    A part is a name, an import path, or a description as in a configuration file.
+
+    >>> mixture = {"class_path": "GaussianMixture", "init_args": {"num_components": 5}}
+    >>> options = TrainVAEOptions(dataset="digits", prior=mixture, epochs=1, out="runs/mixture")
+    >>> options.prior["init_args"]["num_components"], options.guide["class_path"]
+    (5, 'pyro_models.MeanFieldGuide')
+
+    Args:
+        model: form of p(x, z).
+        prior: p(z).
+        decoder: network of p(x|z).
+        likelihood: form of p(x|z), pixel by pixel.
+        guide: form of q(z|x).
+        encoder: network of q(z|x).
+        latent_dim: coordinates of the code z; with two layers of codes, of the lower one.
+        top_dim: coordinates of the upper code of two; by default half of latent_dim.
+        binarisation: how grey pixels become black and white; none models them as they are.
+        conditional: model images given their labels.
+    """
+
+    choices: ClassVar[tuple[Choice, ...]] = (MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
+
+    model: Part = MODEL.names[0]
+    prior: Part = PRIOR.names[0]
+    decoder: Part = DECODER.names[0]
+    likelihood: Part = LIKELIHOOD.names[0]
+    guide: Part = GUIDE.names[0]
+    encoder: Part = ENCODER.names[0]
+    latent_dim: int = 40
+    top_dim: int | None = None
+    binarisation: str = one_of([*BINARISATIONS, "none"], "dynamic")
+    conditional: bool = False
+    epochs: int = 150
+    lr: float = 2e-3
 
 
-def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> dict[str, Any]:
+def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> TrainVAEOptions:
+    """The options that a command line gives, see :func:`pyro_models_cli.training.parse_training`."""
+    return parse_training(TrainVAEOptions, __doc__, argv, trusted)
+
+
+def train_vae(options: TrainVAEOptions, command: str | None = None) -> Run:
+    """Train a pair, or go on training it; its run folder holds all that is known of it.
+
+    Args:
+        options: of the pair, its images and the training.
+        command: what the run's record says was typed; by default a command that gives these options.
+
+    Raises:
+        ValueError: if the parts, the images and the settings do not fit together.
+        RunError, OSError: if the run cannot be written to its folder.
+        FloatingPointError: if a loss or a gradient is NaN or infinite.
+    """
+    train, test = load_images(options)
+    pair = describe_pair(options, train)
+    return train_pair(options, pair, train, test, "negative_elbo", command or command_of("train-vae", options))
+
+
+def describe_pair(options: TrainVAEOptions, train: Images) -> dict[str, Any]:
     """Every part with what it needs to know of the images and of the others."""
     levels = train.levels if train.binarisation == "none" else 2
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
@@ -54,7 +114,7 @@ def describe_pair(options: Namespace, train: Images, allowed: Sequence[str]) -> 
     likelihood = describe(options.likelihood, **known)
     known |= {
         "likelihood": likelihood,
-        "per_pixel": _per_pixel(build({"likelihood": likelihood}, allowed)["likelihood"]),
+        "per_pixel": _per_pixel(build({"likelihood": likelihood}, options.allow_import)["likelihood"]),
     }
     known |= {role: {"same_as": role} for role in ("model", "guide")}  # for parts that use the other half
     layers = describe(options.model, **known)["init_args"]
@@ -75,8 +135,5 @@ def _per_pixel(likelihood: nn.Module) -> int:
     return found
 
 
-def command(argv: Sequence[str] | None = None, trusted: bool = True) -> None:
-    parser, options = parse(argv, trusted)
-    train, test = load_images(parser, options)
-    pair = describe_pair(options, train, parser.allowed)
-    train_pair(parser, options, pair, train, test, show="negative_elbo")
+def command(argv: Sequence[str] | None = None) -> None:
+    train_vae(parse(argv), recorded_as(argv))

@@ -1,13 +1,23 @@
-"""Train, diagnose and evaluate one VAE for every row of a list, and write the table; rows already made are skipped."""
+"""Train, diagnose and evaluate one VAE for every row of a list, and write the table; rows already made are skipped.
 
+NLL is the negative log-likelihood by importance samples, KL the divergence of the guide from the prior, in nats per
+image; active are the coordinates of the code that are used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pyro_models_cli.parser import Parser
+from pyro_models_cli.options import packaged
+from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.rows import (
+    TableOptions,
     check_row,
+    is_in,
     is_made,
-    is_of,
     make_row,
+    parse_row,
     print_rows,
     read_rows,
     row_of,
@@ -17,41 +27,59 @@ from pyro_models_cli.rows import (
 )
 from pyro_models_cli.trained import checked_result
 
-ROWS = Path(__file__).parents[1] / "configs" / "zoo.yaml"
-COMMON = "--encoder.hidden [300,300] --decoder.hidden [300,300] --epochs 60"
+
+@dataclass(frozen=True, kw_only=True)
+class ZooOptions(TableOptions):
+    """The rows.
+
+    Args:
+        list: YAML file that maps names of rows to options of train-vae, or the name of a packaged list.
+        common: options of train-vae before each row's own.
+        out: folder of the runs, one for each row.
+        allow_import: packages of your own whose classes the rows may name.
+    """
+
+    list: str = "zoo"
+    common: str = "--encoder.hidden [300,300] --decoder.hidden [300,300] --epochs 60"
+    out: str = "runs/zoo"
+    allow_import: Sequence[str] = ()
 
 
-def command() -> None:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--list", type=str, default=str(ROWS), help="YAML file: names of rows, options of train_vae.py")
-    parser.add_argument("--rows", type=str, nargs="+", default=None, help="make only these")
-    parser.add_argument("--common", type=str, default=COMMON, help="options of train_vae.py before each row's own")
-    parser.add_argument("--out", type=str, default="runs/zoo", help="folder of the runs, one a row")
-    parser.add_argument("--result", type=str | None, default=None, help="file for the table of all rows made so far")
-    parser.add_argument("--data_root", type=str | None, default=None, help="folder of the data sets")
-    parser.add_argument("--num_samples", type=int, default=5000, help="of the estimate of the log-likelihood")
-    own = "packages of your own that the rows may name"
-    parser.add_argument("--allow_import", type=str, nargs="+", default=[], help=own)
-    options = parser.parse()
+def zoo(options: ZooOptions | None = None) -> Sequence[dict[str, Any]]:
+    """Make the rows that are not made yet, and print the table of all that are; returns it.
 
-    out = Path(options.out)
+    Raises:
+        ValueError: if the list, a row or an option is wrong: before anything is trained.
+        RuntimeError: if making a row fails; those made so far are kept.
+    """
+    options = options or ZooOptions()
+    out, file = Path(options.out), packaged(options.list)
     result = checked_result(options.result) if options.result else None
-    rows = read_rows(Path(options.list))
+    rows = read_rows(file)
     table = {row["name"]: row for row in rows_in(result, options.num_samples)} if result else {}
     check_row("--common", options.common)
-    asked = {name: f"{options.common} {rows[name]}" for name in read_rows(Path(options.list), options.rows)}
-    there = {name for name in asked if name in table and is_of(table[name]["command"], asked[name], out / name)}
-    made = {name for name in asked if is_made(out / name, options.num_samples)}
-    try_rows({n: row for n, row in asked.items() if n not in there | made}, options.data_root, options.allow_import)
+    words = {name: f"{options.common} {row}" for name, row in read_rows(file, options.rows).items()}
+    asked = {
+        name: parse_row(name, row, out / name, options.data_root, options.allow_import) for name, row in words.items()
+    }
+    there = {name for name in asked if name in table and is_in(table[name], asked[name])}
+    done = {name for name in rows if is_made(out / name, options.num_samples)}
+    try_rows({name: row for name, row in asked.items() if name not in there | done})
     for name, row in asked.items():
         if name in there:
             print(f"{name}: in {result} already", flush=True)
         else:
-            make_row(out / name, row, options.data_root, options.num_samples, options.allow_import)
-    table |= {
-        name: row_of(out / name, options.num_samples) for name in rows if is_made(out / name, options.num_samples)
-    }
+            make_row(row, words[name], options.num_samples)
+            done.add(name)
+    table |= {name: row_of(out / name, options.num_samples) for name in done}
     in_order = [table[name] for name in rows if name in table]
     print_rows(in_order, options.num_samples, "minutes")
     if result:
         write_rows(in_order, result)
+    return in_order
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    parser = Parser(description=__doc__)
+    parser.add_options(ZooOptions)
+    zoo(made(ZooOptions, parser.parse(argv)))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from conftest import ROOT, as_a_build_for_cuda
 from PIL import Image
 
+import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run, load
 
 SCRIPTS = ROOT / "scripts"
@@ -659,10 +661,15 @@ def test_minimal_svi_refuses_other_than_a_number_of_epochs(script, epochs):
     assert "Traceback" not in outcome.err
 
 
-def test_demo_lists_scripts_that_exist():
-    import pyro_models_cli.commands.demo as demo
+def test_the_demo_trains_evaluates_and_reports(tmp_path, monkeypatch, capsys):
+    from pyro_models_cli.commands.demo import demo
 
-    assert all((SCRIPTS / command.split()[0]).is_file() for command in demo.COMMANDS)
+    monkeypatch.chdir(tmp_path)
+    page = demo(epochs=(1, 1))
+    assert "Table 2." in page.read_text()
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("$ ")]
+    assert [line.split()[2] for line in shown] == ["train-vae", "evaluate", "train-realnvp", "evaluate", "report"]
+    assert Run.open("demo/vae").environment["command"] == shown[0].removeprefix("$ ")
 
 
 def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
@@ -683,7 +690,9 @@ def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
         assert row["nll_30"]["value"] < row["negative_elbo"]["value"]
         evaluation = Run.open(tmp_path / "zoo" / row["name"]).evaluation()
         assert row["nll_30"] == evaluation["negative_iwae"]["30"]
-        assert f"train_vae.py {small}" in row["command"]
+        again = shlex.split(row["command"].partition(" && ")[0])
+        assert again[:2] == ["pyro-models", "train-vae"]
+        assert train_vae.parse(again[2:]).config == Run.open(tmp_path / "zoo" / row["name"]).config
     assert two["latent_dims"] == {"z1": 3, "z2": 1}
 
     outcome = script("zoo.py", *asked)

@@ -232,8 +232,8 @@ def main(count: int, seed: int, folder: Path) -> None:
     outcomes: Counter = Counter()
 
     def configured(file: Path, *words: str) -> None:
-        parser, options = train_vae.parse(["--config", str(file), "--out", "unused", "--dataset", "digits", *words])
-        _training.build_and_try(parser, options, train_vae.describe_pair(options, train, parser.allowed), train)
+        options = train_vae.parse(["--config", str(file), "--out", "unused", "--dataset", "digits", *words])
+        _training.build_and_try(options, train_vae.describe_pair(options, train), train)
 
     def described(place: Path) -> None:
         inference.load(place, allow=draw.choice([(), ("allowed",)]))

@@ -1,0 +1,85 @@
+"""Options of the commands as frozen dataclasses, from which come the flags and their help."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from inference import Settings
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def one_of(names: Sequence[str], default: str | None) -> Any:
+    """A field that takes one of some names."""
+    return field(default=default, metadata={"choices": tuple(names)})
+
+
+def check_choices(options: Any) -> None:
+    """Make sure that every field of :func:`one_of` has one of its names, or its default.
+
+    Raises:
+        ValueError: if not.
+    """
+    for entry in fields(options):
+        names, value = entry.metadata.get("choices"), getattr(options, entry.name)
+        if names and value not in names and value != entry.default:
+            raise ValueError(f"{entry.name} must be one of {', '.join(names)}; got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How a run is read.
+
+    Args:
+        data_root: folder of the data sets; by default the run's own.
+        device: where to compute: auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1 or mps.
+        allow_import: packages of your own whose classes a run may name.
+    """
+
+    data_root: str | None = None
+    device: str = "auto"
+    allow_import: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ReadingOptions):
+    """Which weights of a run are read.
+
+    Args:
+        checkpoint: which weights to take; by default the best where images were held out to choose them
+            by, else the last.
+    """
+
+    checkpoint: str | None = one_of(("last", "best", "previous"), None)
+
+
+def homes(options: type) -> list[tuple[type, list[Field]]]:
+    """The classes that bring fields to a class of options, each with its own: the most special first."""
+    found: list[tuple[type, list[Field]]] = []
+    seen: set[str] = set()
+    for home in reversed(options.__mro__):
+        own = [entry for entry in fields(options) if entry.name in inspect.get_annotations(home)]
+        found.append((home, [entry for entry in own if entry.name not in seen]))
+        seen |= {entry.name for entry in own}
+    return [(home, own) for home, own in reversed(found) if own]
+
+
+def ordered(options: type) -> list[Field]:
+    """All fields of a class of options, the most special first."""
+    return [entry for _, own in homes(options) for entry in own]
+
+
+def is_flag(options: type, entry: Field) -> bool:
+    """Whether a field is switched on by its flag alone; settings are given as true or false."""
+    return entry.type in (bool, "bool") and entry.name not in Settings.__dataclass_fields__
+
+
+def packaged(name: str) -> Path:
+    """The file of that name, or if there is none, the one that the package brings under it, such as ``zoo``."""
+    ours = CONFIGS / f"{name}.yaml"
+    return ours if name.isidentifier() and not Path(name).exists() and ours.is_file() else Path(name)
