@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,14 +54,14 @@ class Choice:
         Raises:
             ValueError: if it describes no part for this role, or one that ``allow`` does not cover.
         """
-        described = {"class_path": part} if isinstance(part, str) else dict(part)
+        described = dict(part) if isinstance(part, Mapping) else {"class_path": part}
         path = described.get("class_path")
         if not isinstance(path, str) or not described.keys() <= {"class_path", "init_args"}:
             raise ValueError(f"{self.role} must be a name, or described by class_path and init_args; got {part!r}")
         if find_part(path) is None and "." in path:
             check_may_import(path, allow)
         self.constructor(path)
-        return with_defaults(described, allow)
+        return json.loads(json.dumps(with_defaults(described, allow)))  # lists, however they were given
 
 
 # what a command knows by itself, and so passes to every part that takes it

@@ -1,0 +1,178 @@
+"""Commands called from Python, and the installed program."""
+
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from inference import Run
+from pyro_models_cli.commands import train_realnvp, train_vae
+from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
+from pyro_models_cli.commands.train_realnvp import TrainRealNVPOptions
+from pyro_models_cli.commands.train_vae import TrainVAEOptions
+from pyro_models_cli.options import CONFIGS, packaged
+from pyro_models_cli.recorded import command_of
+from pyro_models_cli.rows import is_in, is_of
+from pyro_models_cli.start import COMMANDS, pyro_models
+
+SMALL = {"class_path": "MLPEncoder", "init_args": {"hidden": [8]}}
+TINY = TrainVAEOptions(
+    dataset="digits",
+    latent_dim=3,
+    encoder=SMALL,
+    decoder=SMALL | {"class_path": "MLPDecoder"},
+    epochs=2,
+    batch_size=500,
+    device="cpu",
+    out="run",
+)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Runs the installed program in this process; returns its exit code."""
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["pyro-models", *words])
+        try:
+            pyro_models()
+        except SystemExit as stop:
+            return stop.code or 0
+        return 0
+
+    return run
+
+
+def test_a_run_from_python_is_the_run_of_the_command_that_it_records(tmp_path, monkeypatch, typed):
+    monkeypatch.chdir(tmp_path)
+    run = train_vae.train_vae(TINY)
+    command = run.environment["command"]
+    assert command.startswith("pyro-models train-vae ")
+    record = evaluate("run", EvaluateOptions(m=[2, 4], repeats=1))
+    assert record == run.evaluation()
+    assert record["command"] == f"{command} && pyro-models evaluate run --m 2 4 --repeats=1"
+
+    assert typed(*shlex.split(command)[1:-1], "--out", "again") == 0
+    again = Run.open("again")
+    assert again.config == run.config | {"out": "again"}
+    assert again.metrics() == run.metrics()
+    assert again.environment["command"] == f"{command.rpartition(' ')[0]} --out again"
+
+
+def test_a_run_is_continued_with_its_own_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = train_vae.train_vae(TINY).config
+    options = TrainVAEOptions(**config)
+    assert options == TINY
+    train_vae.train_vae(replace(options, resume=True, epochs=3))
+    assert len(Run.open("run").metrics()) == 3
+    with pytest.raises(ValueError, match="cannot change latent_dim"):
+        train_vae.train_vae(replace(options, resume=True, latent_dim=4))
+
+
+ALL = [
+    TINY,
+    replace(TINY, conditional=True, prior="ClassNormal", lr=1e-5, patience=3, num_validation=10, tf32=True),
+    replace(TINY, objective={"class_path": "BetaELBO", "init_args": {"beta": 0.5}}, data_root="a folder", top_dim=2),
+    replace(
+        TINY, objective={"class_path": "Trace_ELBO", "init_args": {"max_plate_nesting": 3.0}}, mixed_precision="bf16"
+    ),
+    TrainRealNVPOptions(out="it's", clip_norm=None, dequantizer="FlowDequantizer"),
+]
+
+
+@pytest.mark.parametrize("options", ALL, ids=range(len(ALL)))
+def test_a_recorded_command_gives_the_options_back(options):
+    module = train_vae if isinstance(options, TrainVAEOptions) else train_realnvp
+    name = f"train-{'vae' if module is train_vae else 'realnvp'}"
+    words = shlex.split(command_of(name, options))
+    assert words[:2] == ["pyro-models", name]
+    assert module.parse(words[2:]) == replace(options, allow_import=[])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"prior": "GausianMixture"}, "did you mean GaussianMixture"),
+        ({"prior": "MLPDecoder"}, "unknown prior"),
+        ({"prior": "os.system"}, "--allow_import os"),
+        ({"prior": {"init_args": {}}}, "described by class_path"),
+        ({"prior": 3}, "described by class_path"),
+        ({"dataset": "mnits"}, "dataset must be one of mnist"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_wrong_options_are_refused_when_they_are_made(changes, says):
+    with pytest.raises(ValueError, match=says):
+        replace(TINY, **changes)
+
+
+OLD = "python scripts/train_vae.py --dataset digits --epochs 2 --prior VampPrior"
+
+
+@pytest.mark.parametrize(
+    ("command", "same"),
+    [
+        (f"{OLD} --out runs/x && python scripts/evaluate.py runs/x --m 30", True),
+        (f"{OLD} --out runs/x --data_root elsewhere --resume", True),
+        (f"{OLD} --lr 2e-3 --out runs/x", True),  # its default
+        (f"{OLD} --lr 1e-3 --out runs/x", False),
+        (f"{OLD} --prior.num_components 50 --out runs/x", True),
+        (f"{OLD} --config strange.yaml --out runs/x", False),
+        (f"{OLD} --prior evil.Evil --out runs/x", False),
+        ("pyro-models train-vae --prior=VampPrior --dataset=digits --epochs=2 --out=runs/x", True),
+        ("python scripts/train_vae.py --out runs/x", False),
+        ("python scripts/train_vae.py 'x --out runs/x", False),
+        ("nothing", False),
+    ],
+)
+def test_a_row_is_known_by_its_options_not_by_their_words(command, same):
+    asked = TrainVAEOptions(dataset="digits", epochs=2, prior="VampPrior", out="elsewhere/x")
+    assert is_in({"name": "x", "command": command}, asked) is same
+
+
+def test_a_run_made_before_an_option_existed_is_of_its_row():
+    config = TINY.config
+    assert is_of(config | {"out": "elsewhere"}, TINY)
+    assert not is_of(config | {"epochs": 3}, TINY)
+    del config["on_nonfinite"], config["encoder"]["init_args"]["noise"]
+    assert is_of(config, TINY)
+
+
+def test_packaged_files_have_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert packaged("zoo") == CONFIGS / "zoo.yaml"
+    assert train_vae.parse(["--config", "vae_course", "--out", "new"]).latent_dim == 10
+    (tmp_path / "zoo").write_text("")
+    assert packaged("zoo").resolve() == tmp_path / "zoo"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--version"], 0, "pyro-models "),
+        (["--help"], 0, "collapse-study"),
+        ([], 2, "a command is missing"),
+        (["train_vae"], 2, "there is no command 'train_vae'"),
+        (["--x\n"], 2, "there is no command '--x\\n'"),
+        (["sample", "nowhere"], 1, "there is no run folder nowhere"),
+        (["evaluate", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_the_installed_program_tells_in_one_line(tmp_path, monkeypatch, typed, capsys, words, code, says):
+    monkeypatch.chdir(tmp_path)
+    assert typed(*words) == code
+    captured = capsys.readouterr()
+    assert says in (captured.err if code else captured.out)
+    assert captured.err.count("\n") == (1 if code else 0)
+    if words == ["--help"]:
+        assert all(f"  {command} " in captured.out for command in COMMANDS)
+
+
+def test_the_package_is_a_program_in_any_folder(tmp_path):
+    command = [sys.executable, "-m", "pyro_models_cli", "evaluate", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: pyro-models evaluate")
