@@ -34,9 +34,9 @@ class BetaELBO(ImageELBO):
 
     Args:
         beta: the final weight.
-        warm_up: r; 0 for the full weight throughout.
-        cycles: c; 1 for a single rise (over the whole run if r = 1).
-        free_bits: lambda, in nats for each coordinate.
+        warm_up: share of a cycle in which the weight rises, r; 0 for the full weight throughout.
+        cycles: number of times the weight rises, c; 1 for a single rise (over the whole run if r = 1).
+        free_bits: smallest divergence charged for each coordinate, lambda, in nats.
 
     Raises:
         ValueError: if a number is out of its range.

@@ -127,7 +127,7 @@ class DReG(PathDerivative):
     It is unbiased, and its signal does not fade as K grows, unlike the plain gradient of the guide.
 
     Args:
-        num_particles: K.
+        num_particles: draws of the latents for each image, K.
 
     Source: Tucker, Lawson, Gu and Maddison, "Doubly reparameterized gradient estimators for Monte
     Carlo objectives" (2019), equation 7.

@@ -20,7 +20,7 @@ class RenyiELBO(ImageELBO):
 
     Args:
         alpha: order of the divergence.
-        num_particles: K.
+        num_particles: draws of the latents for each image, K.
 
     Raises:
         ValueError: if ``alpha`` is not finite or ``num_particles`` below 1.

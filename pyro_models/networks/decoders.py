@@ -68,7 +68,7 @@ class ConvDecoder(nn.Module):
         channels: number of channels of the last stage.
         stages: number of stages.
         blocks: number of residual blocks in a stage.
-        latent_dropout: as for :class:`MLPDecoder`.
+        latent_dropout: probability with which a coordinate of the code is set to zero in training.
         per_pixel: as for :class:`MLPDecoder`.
         context: as for :class:`MLPDecoder`; it joins the code.
 

@@ -74,8 +74,8 @@ class ConvEncoder(nn.Module):
         channels: number of channels of the first stage.
         stages: number of stages.
         blocks: number of residual blocks in a stage.
-        features: ``out_features``.
-        noise: as for :class:`MLPEncoder`.
+        features: number of features returned, ``out_features``.
+        noise: standard deviation of normal noise added to the pixels in training.
         context: as for :class:`MLPEncoder`; it joins the last layer.
         levels: as for :class:`MLPEncoder`.
 
