@@ -12,7 +12,7 @@ $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: TORCH=cpu tak
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
-	@echo "make test         lint (ruff, mypy, import-linter) and pytest"
+	@echo "make test         lint (ruff, mypy, import-linter), examples in docstrings, tests"
 	@echo "make test-oldest  the core's tests and the demo with the oldest version of every dependency, in .venv-oldest"
 	@echo "make test-newest  the same with the newest versions, in .venv-newest"
 	@echo "make demo         train, evaluate and report on scikit-learn's digits"
@@ -54,6 +54,7 @@ lint: install
 	.venv/bin/lint-imports --no-logo
 
 test: lint
+	$(RUN) -m pytest --doctest-modules pyro_models inference
 	$(RUN) -m pytest
 
 test-oldest test-newest: test-%: .venv-%/.installed

@@ -45,6 +45,28 @@ def test_conda_environment_names_the_same_packages():
     assert f">={conda['python']}" == PROJECT["requires-python"]
 
 
+def test_the_workflow_tests_the_pythons_that_are_declared():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    job = workflow["jobs"]["test"]
+    declared = [entry.rpartition(" ")[2] for entry in PROJECT["classifiers"] if ":: Python :: 3." in entry]
+    assert job["strategy"]["matrix"]["python"] == declared
+    assert PROJECT["requires-python"] == f">={declared[0]}"
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands[1:] == ["make lint", "make test"]
+
+
+def test_every_commit_passes_what_make_lint_runs():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make lint"]
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
 def pins_in(name: str) -> dict[str, str]:
     """What a list of constraints holds every package to."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]

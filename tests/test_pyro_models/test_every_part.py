@@ -3,6 +3,7 @@
 Arguments without a default are chosen by the name of the parameter.
 """
 
+import collections
 import inspect
 import itertools
 import math
@@ -28,6 +29,8 @@ from pyro_models import (
     masked_realnvp,
 )
 from pyro_models.parts import PARTS
+from pyro_models_cli.choices import Choice
+from pyro_models_cli.commands import train_realnvp, train_vae
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -178,3 +181,13 @@ def test_a_decoder_gives_numbers_for_every_pixel(part, leading):
 def test_an_encoder_gives_the_features_it_announces(part, leading):
     encoder = made(part, context=CLASSES)
     assert encoder(torch.rand(*leading, *SHAPE), torch.eye(CLASSES)[:2]).shape == (*leading, encoder.out_features)
+
+
+def test_the_command_line_offers_every_part():
+    offered = collections.defaultdict(set)
+    for choice in (*vars(train_vae).values(), *vars(train_realnvp).values()):
+        if isinstance(choice, Choice) and choice.role != "objective":
+            offered[choice.kind or choice.role] |= set(choice.names)
+    listed = {role: {part.__name__ for part in parts} for role, parts in PARTS.items()}
+    listed["model"].remove("FlowModel")  # the only one for flows
+    assert offered == listed
