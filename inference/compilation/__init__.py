@@ -1,1 +1,1 @@
-"""Programs recorded as graphs and compiled; what cannot be recorded runs as it is."""
+"""Record a function as a graph and compile it; where that fails, fall back to the function itself."""

@@ -1,12 +1,16 @@
-"""A module's computation as one flat graph, recorded once and compiled."""
+"""A function of a module as one flat graph, recorded once and compiled."""
 
+import copy
+import gc
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -28,22 +32,25 @@ class BufferChangedError(RuntimeError):
 
 
 class CompiledGraph:
-    """A function of a module's parameters, its buffers and some tensors, compiled for tensors of one form.
+    """A function of a module and some tensors, compiled for tensors of one form.
 
-    Pyro's handlers, traces and checks run while the graph is recorded and are gone afterwards; what
-    Python computes is recorded as it came out then.  Random draws are made anew at every call, on a
-    CPU the very draws that the function itself would make.
+    The function is recorded on a copy of the module, so whatever a program does to its attributes
+    meanwhile is gone with the copy.  So are Pyro's handlers, traces and checks; what Python computes
+    stays what it was then.  Every call draws random numbers anew, on a CPU exactly those that the
+    function itself would draw.
 
     Args:
-        module: its parameters and its buffers of floats are read at every call; other buffers were
-            read once, since a program may index by them, or branch.
-        function: of parameters and buffers, both by name, and the tensors.
-        tensors: of the form that the graph is for.
-        varying: names of other buffers to be read at every call.
+        module: every call reads its parameters and its floating-point buffers; the graph holds other
+            buffers as constants, since a program may index by them, or branch.
+        function: of the module, or a copy of it, and the tensors.
+        tensors: the graph is for tensors of this form.
+        varying: names of other buffers that every call reads.
         backend: of ``torch.compile``.
 
     Raises:
-        BufferChangedError: if a buffer that is read once is changed, or one is replaced, not written to.
+        BufferChangedError: if a constant buffer changes, or any buffer is replaced rather than written to.
+        RuntimeError: if something outside the module holds its parameters, such as a closure: the
+            graph would keep their values of today.
         Exception: whatever the function or the compiler raises; where a value decides what is
             computed, no graph can be recorded.
 
@@ -73,9 +80,7 @@ class CompiledGraph:
         options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
         # torch switches validation off when it first compiles anything, for the whole process
         with switches_as_they_were(), torch.random.fork_rng([] if cpu else [self._device]):
-            with _recording(), _left_as_it_was(module, self._owners):
-                record = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)  # computes nothing yet
-                graph = record(self.parameters, self._buffers(), *tensors)
+            graph = _recorded(module, function, self.parameters, self._buffers(), tensors)
             self._graph = torch.compile(
                 graph,
                 fullgraph=True,
@@ -83,15 +88,15 @@ class CompiledGraph:
                 backend=backend,
                 options=options if backend == "inductor" else None,
             )
-            # compiles now; on copies, for nothing is to change by it
+            # compiles now, and runs on copies: no buffer may move by it
             self._run({name: buffer.clone() for name, buffer in self._buffers().items()}, tensors)
 
     def module_changed(self) -> bool:
-        """Whether the module is made of other modules or parameters than it was, or they are in another mode."""
+        """Whether modules or parameters were replaced, or put in another mode, since the graph was recorded."""
         return self._make_up != _make_up_of(self._module)
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """What the function gives; on a GPU the next call writes over it."""
+        """What the function returns; on a GPU the next call overwrites it."""
         self.calls += 1
         return self._run(self._buffers(), tensors)
 
@@ -106,13 +111,13 @@ class CompiledGraph:
 
 
 def form_of(tensors: tuple[Tensor, ...]) -> Any:
-    """What a graph is recorded for: shapes, types and places of its inputs, and whether autocast is on."""
+    """What a graph is recorded for: shapes, dtypes and devices of its inputs, and whether autocast is on."""
     forms = [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
     return forms, torch.is_autocast_enabled(tensors[0].device.type)
 
 
 def _make_up_of(module: nn.Module) -> list[Any]:
-    """Which modules and parameters a module is made of, their modes, and which of them are trained."""
+    """The modules and parameters within a module, their modes, and which parameters are trained."""
     make_up: list[Any] = []
     for part in module.modules():
         make_up += (id(part), part.training)
@@ -122,66 +127,68 @@ def _make_up_of(module: nn.Module) -> list[Any]:
     return make_up
 
 
-def cause_of(error: Exception) -> str:
-    """One line on why there is no graph."""
-    if "DataDependent" in type(error).__name__:
-        return "a branch of model, guide or objective depends on the data"
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
-
-
-@contextmanager
-def _left_as_it_was(module: nn.Module, inputs: Collection[str]) -> Iterator[None]:
-    """Within, a module may be run on stand-ins for tensors; afterwards it is what it was.
-
-    ``functional_call`` does not put back the tensors of a module that is there under two names, and
-    what a program keeps in attributes would be stand-ins.
-
-    Raises:
-        BufferChangedError: if a buffer was changed that is none of the inputs, or was replaced.
-    """
-    parts = list(module.modules())
-    kept = [(dict(vars(part)), dict(part._parameters), dict(part._buffers)) for part in parts]
-    constants = {name: buffer for name, buffer in module.named_buffers() if name not in inputs}
-    contents = {name: (buffer.clone(), buffer._version) for name, buffer in constants.items()}
-    slots: list[dict[str, int]] = []
-    note = lambda module, *_: slots.append({name: id(buffer) for name, buffer in module.named_buffers()})  # noqa: E731
-    hooks = [module.register_forward_pre_hook(note), module.register_forward_hook(note)]
-    try:
-        yield
-    finally:
-        for part, (attributes, parameters, buffers) in zip(parts, kept, strict=True):
-            vars(part).clear()
-            vars(part).update(attributes)
-            part._parameters.update(parameters)
-            part._buffers.update(buffers)
-        for hook in hooks:
-            hook.remove()
-        changed = {name for name, buffer in constants.items() if buffer._version != contents[name][1]}
-        for name in changed:
-            constants[name].copy_(contents[name][0])
-    changed |= {name for name, slot in slots[0].items() if slots[-1].get(name) != slot}
+def _recorded(
+    module: nn.Module, function: Callable, parameters: Named, buffers: Named, tensors: tuple[Tensor, ...]
+) -> GraphModule:
+    """The graph of the function, with parameters and buffers as its first inputs."""
+    constants = {name: buffer for name, buffer in module.named_buffers() if name not in buffers}
+    copies = {name: buffer.clone() for name, buffer in constants.items()}
+    shared = {id(parameter): parameter for parameter in parameters.values()}
+    with _recording():  # which copies no other tensor
+        twin = copy.deepcopy(module, shared | {id(constants[name]): copies[name] for name in copies})
+        record = make_fx(partial(_on_stand_ins, twin, function), tracing_mode="fake", _allow_non_fake_inputs=True)
+        graph = record(parameters, buffers, *tensors)  # computes nothing yet
+    changed = [name for name, buffer in copies.items() if buffer._version]
     if changed:
         raise BufferChangedError(changed)
+    names = {id(value): name for name, value in (parameters | buffers).items()}
+    originals = {id(copies[name]): buffer for name, buffer in constants.items()}
+    for outside in map(id, [*graph.parameters(), *graph.buffers()]):
+        if outside in names:
+            raise RuntimeError(f"something outside model and guide, such as a closure, holds {names[outside]}")
+    for name, value in list(graph.named_buffers()):
+        setattr(graph, name, originals.get(id(value), value))
+    return graph
+
+
+def _on_stand_ins(twin: nn.Module, function: Callable, parameters: Named, buffers: Named, *tensors: Tensor) -> Any:
+    """The function of a module that will not be used again, with other tensors for its parameters and buffers."""
+    held = {**dict(twin.named_parameters()), **dict(twin.named_buffers())}
+    leaves = {name: value.detach().requires_grad_(held[name].requires_grad) for name, value in parameters.items()}
+    stand_ins = {id(held[name]): value for name, value in (leaves | buffers).items()}
+    for part in twin.modules():
+        for slots in (part._parameters, part._buffers):
+            slots.update({name: stand_ins.get(id(value), value) for name, value in slots.items()})  # type: ignore
+    before = dict(twin.named_buffers())
+    result = function(twin, *tensors)
+    replaced = [name for name, buffer in twin.named_buffers() if before.get(name) is not buffer]
+    if replaced:
+        raise BufferChangedError(replaced)
+    return result
 
 
 @contextmanager
 def _recording() -> Iterator[None]:
-    """Within, nothing is taken off a tensor, and Pyro does not look for NaN, in any thread."""
+    """Within, tensors stay tensors, and Pyro does not look for NaN, in any thread."""
     util: Any = pyro.util
-    isnan, cache = util.torch_isnan, torch.is_autocast_cache_enabled()
+    isnan, cache, collecting = util.torch_isnan, torch.is_autocast_cache_enabled(), gc.isenabled()
     util.torch_isnan = lambda _: False
     torch.set_autocast_cache_enabled(False)  # it would keep what is recorded
+    gc.disable()  # in older versions of torch, the record forgets tensors that only autograd holds after a collection
     try:
-        with validating(False), _ItemsStayTensors():
+        with validating(False), _TensorsStay():
             yield
     finally:
         util.torch_isnan = isnan
         torch.set_autocast_cache_enabled(cache)
+        if collecting:
+            gc.enable()
 
 
-class _ItemsStayTensors(TorchFunctionMode):
-    """Numbers that Pyro's estimators take off tensors, to be added to others, stay tensors."""
+class _TensorsStay(TorchFunctionMode):
+    """Numbers that Pyro's estimators take off tensors stay tensors, and a copy of a module shares its tensors."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0].detach() if func is Tensor.item else func(*args, **(kwargs or {}))
+        if func is Tensor.item:
+            return args[0].detach()
+        return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))

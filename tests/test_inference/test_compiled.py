@@ -26,6 +26,7 @@ from inference import (
     log_weights,
     set_seed,
 )
+from inference.compilation.fallback import Compiler
 from inference.compilation.weigher import Weigher
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was not registered in the param store")
@@ -100,7 +101,7 @@ def step(module: nn.Module, *data: torch.Tensor, seed: int = 1, factor: float = 
 def test_a_graph_draws_what_the_objective_draws(float64, elbo):
     module, x = make(elbo()), torch.randn(7, 3)
     ours, theirs = step(module, x), step(module.eager, x)
-    assert module._graph is not None
+    assert module._compiler.graph is not None
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(step(module, x, seed=2), step(module.eager, x, seed=2))
     assert step(module, x, seed=2)[0] != ours[0]
@@ -151,13 +152,13 @@ def test_a_compiled_step_has_the_eager_weight_at_the_borders_of_cycles():
             loss, (kl, reconstruction) = module(x)
             weight = 2 * min(1.0, 2 * (step_ * cycles % steps) / steps)
             torch.testing.assert_close(loss, (reconstruction + weight * kl).mean(), rtol=1e-6, atol=1e-6)
-    assert module._graph is not None
+    assert module._compiler.graph is not None
 
 
 def test_other_batches_run_as_they_are():
     module, x = make(), torch.randn(7, 3)
     step(module, x)
-    module._graph._graph = None  # not to be called
+    module._compiler.graph._graph = None  # not to be called
     step(module, x[:2])
     module.eval()
     step(module, x)
@@ -175,7 +176,7 @@ def test_a_first_call_that_guesses_the_plates_is_the_eager_one(float64):
     x = torch.randn(7, 3)
     for seed in range(4):
         torch.testing.assert_close(step(module, x, seed=seed), step(twin.eager, x, seed=seed))
-        assert (module._graph is None) == (seed == 0)
+        assert (module._compiler.graph is None) == (seed == 0)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_a_fit_is_the_same_with_and_without():
 
 def test_a_short_last_batch_is_not_what_is_compiled(monkeypatch):
     recorded = []
-    monkeypatch.setattr(CompiledELBO, "_recorded", lambda self, data: recorded.append(len(data[1])))
+    monkeypatch.setattr(Compiler, "_record", lambda self, data: recorded.append(len(data[1])))
     pixels = torch.randint(0, 2, (12, 1, 1, 3)).byte()
     images = Images("test", pixels, torch.zeros(12).long(), 2, "static")
     fit(OfImages(Prior()), OfImages(Guide()), images, images, Settings(epochs=2, batch_size=8, compile="on"))
@@ -273,8 +274,8 @@ def test_importance_weights_are_those_of_the_pair(float64, labels):
                 given = [part[:images] for part in labels] or [None]
                 results.append(log_weights(model, guide, x[:images], 11, chunk_size, *given, weigh))
         torch.testing.assert_close(*results)
-    assert weigher._graph is not None
-    assert Weigher(model, guide, pairs=10)._tried
+    assert weigher._compiler.graph is not None
+    assert not Weigher(model, guide, pairs=10)._compiles
 
 
 def test_weights_that_cannot_be_compiled_are_computed_after_one_warning():

@@ -125,6 +125,40 @@ class Keeps(Guide):
         return self.net(x)
 
 
+class KeepsMore(Guide):
+    """Values that cannot be copied, since they have a history, and containers that a recording must leave alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+        self.net.seen = self.seen
+
+    def features(self, x):
+        self.last = self.net(x)
+        self.seen[:] = [*self.seen, self.last.mean()]
+        return self.last
+
+
+class HoldsTheModel(Guide):
+    """Uses a half of the pair that is no submodule of it, as semi-amortised guides do."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.held = (model,)
+
+    def features(self, x):
+        return self.net(x) + self.held[0].net[2].bias.mean()
+
+
+class Closure(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net_of = lambda x: self.net(x)
+
+    def features(self, x):
+        return self.net_of(x)
+
+
 def make(guide: type[nn.Module], elbo=Trace_ELBO) -> CompiledELBO:
     torch.manual_seed(0)
     return CompiledELBO(ELBOWithTerms(elbo(), Model(), guide()), backend="eager").train()
@@ -156,7 +190,7 @@ def assert_twins(compiled: CompiledELBO, plain: CompiledELBO, between=lambda mod
         torch.testing.assert_close(step(compiled, x, index), step(plain, x, index))
 
 
-RECORDED = [Guide, LayerTwice, BatchNorm, RunningMean, Counter, InitialisesItself, Dropout, Keeps]
+RECORDED = [Guide, LayerTwice, BatchNorm, RunningMean, Counter, InitialisesItself, Dropout, Keeps, KeepsMore]
 
 
 @pytest.mark.parametrize("guide", RECORDED)
@@ -164,7 +198,7 @@ def test_compiled_programs_take_the_steps_of_their_twins(guide):
     compiled = make(guide)
     kept = dict(compiled.named_parameters())
     assert_twins(compiled, make(guide))
-    assert compiled._graph is not None
+    assert compiled._compiler.graph is not None
     assert all(value is kept[name] for name, value in compiled.named_parameters())
     assert all(type(value) is nn.Parameter for part in compiled.modules() for value in part._parameters.values())
 
@@ -173,7 +207,7 @@ def test_compiled_programs_take_the_steps_of_their_twins(guide):
 def test_compiled_programs_move_their_buffers_once_though_the_guide_runs_twice(guide):
     compiled = make(guide, DReG)
     assert_twins(compiled, make(guide, DReG))
-    assert compiled._graph is not None
+    assert compiled._compiler.graph is not None
 
 
 @pytest.mark.parametrize("elbo", [STL, DReG])
@@ -209,7 +243,7 @@ def test_terms_that_run_a_network_again_do_not_move_its_buffers(compiles):
     for step_ in range(1, 4):
         step(module.train(), torch.rand(7, 1, 2, 3).round(), step_)
         assert norm.num_batches_tracked == step_
-    assert (module._graph is not None) == compiles
+    assert (module._compiler.graph is not None) == compiles
 
 
 @pytest.mark.parametrize("guide", [AssignedMean, CumulativeBatchNorm])
@@ -217,7 +251,33 @@ def test_programs_that_no_graph_can_follow_run_without(guide):
     compiled = make(guide)
     with pytest.warns(UserWarning, match="without compilation"):
         assert_twins(compiled, make(guide))
-    assert compiled._graph is None
+    assert compiled._compiler.graph is None
+
+
+def test_what_a_recording_appends_is_no_value_of_the_program():
+    compiled = make(KeepsMore)
+    compiled.eager(torch.randn(7, 5))
+    step(compiled, torch.randn(7, 5), 0)
+    assert compiled._compiler.graph is not None
+    assert len(compiled.eager.guide.seen) == 1
+
+
+def test_a_guide_that_holds_the_model_trains_it_too():
+    def pair() -> CompiledELBO:
+        torch.manual_seed(0)
+        model = Model()
+        return CompiledELBO(ELBOWithTerms(Trace_ELBO(), model, HoldsTheModel(model)), backend="eager").train()
+
+    compiled = pair()
+    assert_twins(compiled, pair())
+    assert compiled._compiler.graph is not None
+
+
+def test_parameters_that_a_closure_holds_are_not_recorded_as_constants():
+    compiled = make(Closure)
+    with pytest.warns(UserWarning, match="without compilation: .*a closure, holds guide.net.0.weight"):
+        assert_twins(compiled, make(Closure))
+    assert compiled._compiler.graph is None
 
 
 def freeze(module, index):
@@ -260,7 +320,7 @@ def load(module, index):
 def test_weights_that_are_loaded_are_used():
     compiled = make(Guide)
     assert_twins(compiled, make(Guide), load)
-    assert compiled._graph is not None
+    assert compiled._compiler.graph is not None
 
 
 def test_a_batch_that_needs_a_gradient_gets_it():
@@ -293,7 +353,7 @@ def test_parameters_in_the_store_alone_are_not_recorded():
     module = make(InTheStore)
     with pytest.warns(UserWarning, match="bias is in Pyro's store alone"):
         step(module, torch.randn(7, 5), 0)
-    assert module._graph is None
+    assert module._compiler.graph is None
 
 
 class Registers(Guide):
@@ -305,4 +365,4 @@ class Registers(Guide):
 def test_parameters_that_are_registered_are_those_of_the_module():
     compiled = make(Registers)
     assert_twins(compiled, make(Registers))
-    assert compiled._graph is not None
+    assert compiled._compiler.graph is not None

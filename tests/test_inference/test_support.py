@@ -123,7 +123,7 @@ def test_a_compiled_weigher_refuses_them_too():
     weigher = Weigher(model, own, pairs=10**9, backend="eager")
     with pyro.validation_enabled(False):
         assert weigher(5, x).shape == (5, 3)
-        assert weigher._graph is not None
+        assert weigher._compiler.graph is not None
         with pytest.raises(ValueError, match="'x' is shown 0.5 at 24 of 24 places, but a BernoulliImage takes 0 or 1"):
             weigher(5, torch.full((3, *SHAPE), 0.5))
 
