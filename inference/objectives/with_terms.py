@@ -1,7 +1,7 @@
 """Pyro's ELBO module that also reports the two terms of the bound."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from pyro import poutine
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inference.programs.buffers import BufferSnapshot
 from inference.programs.param_store import param_store_unchanged
+from inference.programs.protocols import HasDifferentiableLoss
 from inference.programs.terms import Terms, check_sites, draw_traces, elbo_terms, sample_sites
 
 
@@ -45,7 +46,7 @@ class ELBOWithTerms(ELBOModule):
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
         buffers = BufferSnapshot(self)
         with param_store_unchanged():
-            loss = cast(Any, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
+            loss = cast(HasDifferentiableLoss, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
         check_sites(model.trace, guide.trace)
         with torch.no_grad(), buffers.restored():
             traces = model.trace, guide.trace

@@ -70,7 +70,7 @@ class Steps:
         Args:
             data: arguments of model and guide.
             step: number of steps taken before; with the number of all steps it gives the ``progress``
-                of an objective that anneals, see :class:`inference.programs.protocols.Annealed`.
+                of an objective that anneals, see :class:`~inference.programs.protocols.FollowsProgress`.
             full: whether the batch is full; other batches are never compiled.
         """
         if self._joined is None:
