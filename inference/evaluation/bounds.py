@@ -13,7 +13,7 @@ from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_weights
 from inference.system.processes import rank_and_size, share_of, shares_joined
 from inference.system.progress import Bar
-from inference.system.randomness import set_seed
+from inference.system.randomness import generators_as_they_were, set_seed
 from inference.system.switches import validating
 
 
@@ -41,6 +41,7 @@ class Estimate:
         return asdict(self)
 
 
+@generators_as_they_were()
 def negative_bounds(
     model: Callable,
     guide: Callable,

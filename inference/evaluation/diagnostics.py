@@ -13,11 +13,12 @@ from inference.evaluation.latents import latent_records
 from inference.evaluation.weights import are_equal, effective_sample_share, pareto_k
 from inference.programs.importance import checked_log_weights, iwae_bound, log_weights
 from inference.system.progress import Bar
-from inference.system.randomness import set_seed
+from inference.system.randomness import generators_as_they_were, set_seed
 from inference.system.switches import validating
 
 
 @torch.no_grad()
+@generators_as_they_were()
 def diagnose(
     model: Callable,
     guide: Callable,

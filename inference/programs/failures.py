@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.poutine import Trace
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import check_shapes, check_sites
+from inference.system.switches import validating
 
 _LONGEST = 400  # characters of a cause: it may show tensors
 # patterns in messages of Pyro, PyTorch and Python, and what to do about each
@@ -41,7 +41,7 @@ def explain_failure(model: Callable, guide: Callable, *data: Tensor) -> str | No
     drawn = {"guide": SiteChecks(len(data[0])), "model": SiteChecks(len(data[0]))}
     for half, program in (("guide", guide), ("model", model)):
         try:
-            with pyro.validation_enabled(True), param_store_unchanged(), drawn[half]:
+            with validating(True), param_store_unchanged(), drawn[half]:
                 traces.append(poutine.trace(program).get_trace(*data))
         except NotImplementedError:  # a distribution that cannot be drawn from
             return None

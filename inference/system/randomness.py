@@ -68,10 +68,14 @@ def _python_state() -> Tensor:
 
 @contextmanager
 def generators_as_they_were() -> Iterator[None]:
-    """Draws made within are no draws afterwards: the generators of torch, NumPy and Python are put back."""
+    """Afterwards, the random number generators of torch, NumPy and Python are where they were.
+
+    So are those of all NVIDIA GPUs, if this process has used one before; it starts none just to ask.
+    """
     others = {"numpy": _numpy_state(), "python": _python_state()}
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(gpus):
             yield
     finally:
         restore_generators(others)

@@ -17,7 +17,13 @@ from inference.runs.run import Run
 from inference.runs.tensorboard import TensorBoard
 from inference.system.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.system.processes import join_processes, rank_and_size, share_of
-from inference.system.randomness import epoch_order, generator_states, restore_generators, set_seed
+from inference.system.randomness import (
+    epoch_order,
+    generator_states,
+    generators_as_they_were,
+    restore_generators,
+    set_seed,
+)
 from inference.system.switches import switches_as_they_were, validating
 from inference.training.display import Display, Metric
 from inference.training.history import History, PartialEpoch, columns
@@ -33,6 +39,7 @@ _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of rando
 
 
 @switches_as_they_were()
+@generators_as_they_were()
 def fit(
     model: nn.Module,
     guide: nn.Module,

@@ -19,6 +19,7 @@ from inference.system.randomness import generators_as_they_were
 from inference.system.switches import validating
 
 
+@generators_as_they_were()
 def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
     """Run the loss once on a few images, with Pyro's own checks on, and change nothing.
 
@@ -37,7 +38,6 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
             evaluating(model, guide),
             validating(True),
             param_store_unchanged(),
-            generators_as_they_were(),
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # reported in one line below

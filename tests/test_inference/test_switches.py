@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributions import Distribution
 
 import inference
-from inference import Images, Run, Settings, Weigher, build
+from inference import STL, Images, Run, Settings, Weigher, build
 from inference.training.measure import measure
 from pyro_models import AutoregressivePixels, BernoulliPixels, MLPDecoder, ZukoPrior
 
@@ -102,6 +102,25 @@ def test_a_public_function_leaves_switches_as_it_found_them(name, of_torch, tmp_
     assert switches() == before
 
 
+def generators():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+SEEDED = {
+    "fit": lambda *pair: inference.fit(*pair, IMAGES, IMAGES, Settings(**SETTINGS)),
+    "negative_bounds": lambda *pair: inference.negative_bounds(*pair, IMAGES, repeats=1),
+    "diagnose": lambda *pair: inference.diagnose(*pair, IMAGES, 30, 5, 20),
+    "check_pair": lambda *pair: inference.check_pair(*pair, IMAGES, Trace_ELBO()),
+}
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_function_with_a_seed_of_its_own_leaves_the_generators_as_it_found_them(name):
+    pair, before = programs(None), generators()
+    SEEDED[name](*pair)
+    assert generators() == before
+
+
 class Moody(nn.Module):
     """Draws from every generator there is."""
 
@@ -116,6 +135,40 @@ class Moody(nn.Module):
 
 def test_trying_a_pair_draws_nothing():
     model, guide = build(described_vae(SHAPE, [8])).values()
-    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    before = generators()
     inference.check_pair(model, Moody(guide), IMAGES, Trace_ELBO())
-    assert [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()] == states
+    assert generators() == before
+
+
+class Failing(nn.Module):
+    def forward(self, x, labels=None, **options):
+        raise RuntimeError("it cannot be run")
+
+
+@pytest.mark.parametrize("of_torch", [True, False])
+def test_switches_are_put_back_when_a_program_fails(of_torch):
+    guide, failing = build(PAIR)["guide"], Failing()
+    pyro.enable_validation(not of_torch)
+    Distribution.set_default_validate_args(of_torch)
+    before = switches(), generators()
+    with pytest.raises(ValueError, match="it cannot be run"):
+        inference.check_pair(failing, guide, IMAGES, Trace_ELBO())
+    with pytest.raises(ValueError, match="it cannot be run"):
+        inference.fit(failing, guide, IMAGES, IMAGES, Settings(**SETTINGS))
+    assert (switches(), generators()) == before
+    with pytest.raises(ValueError, match="it cannot be run"):
+        inference.log_weights(failing, guide, IMAGES.observe(), 3)
+    assert switches() == before[0]
+
+
+def test_gradients_of_a_held_guide_and_its_flags_come_back():
+    model, guide = (half.eval() for half in build(PAIR).values())
+    flags = [parameter.requires_grad_(index > 0).requires_grad for index, parameter in enumerate(guide.parameters())]
+    before = switches()
+    guide.random_density = True
+    with pytest.raises(ValueError, match="another guide"):
+        STL().loss(model, guide, IMAGES.observe())
+    del guide.random_density
+    STL().loss(model, guide, IMAGES.observe())
+    assert [parameter.requires_grad for parameter in guide.parameters()] == flags
+    assert switches() == before
