@@ -62,7 +62,16 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     classes = torch.zeros(len(x), dtype=torch.long) if labels is None else labels.cpu()
     x = x.double()
     likelihood, constants = _without_code(likelihood, x, classes, steps)
-    raw = constants[classes].requires_grad_()
+    score, curvature = _score_and_curvature(likelihood, constants[classes].requires_grad_(), x)
+    return max(_threshold(score[part], curvature[part], steps) for part in (classes == c for c in classes.unique()))
+
+
+def _score_and_curvature(likelihood: Any, raw: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first derivative of log p(x), and minus the second, a diagonal, each of the shape of x.
+
+    Raises:
+        ValueError: if the second derivative is not a diagonal.
+    """
     log_prob = likelihood(raw).log_prob(x).sum()
     (score,) = torch.autograd.grad(log_prob, raw, create_graph=True)
     signs = torch.ones_like(score)
@@ -71,8 +80,7 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     (signed,) = torch.autograd.grad((score * signs).sum(), raw)
     if not torch.allclose(signed, signs * minus_curvature, atol=1e-8):
         raise ValueError("the number of one pixel changes the score of another: the curvature must be a diagonal")
-    score, curvature = score.detach(), -minus_curvature
-    return max(_threshold(score[part], curvature[part], steps) for part in (classes == c for c in classes.unique()))
+    return score.detach(), -minus_curvature
 
 
 def _threshold(score: Tensor, curvature: Tensor, steps: int) -> float:

@@ -1,7 +1,8 @@
 """Importance weights of a guide, and the bounds they give."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pyro
@@ -77,19 +78,26 @@ def log_weights(
     samples_at_once = min(num_samples, chunk_size)
     images_at_once = max(1, chunk_size // samples_at_once)
     weigh = weigh or partial(checked_log_weights, model, guide)
-    blocks = []
     data = (x,) if labels is None else (x, labels)
     counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
+    blocks = []
     with evaluating(model, guide):
         for block in zip(*(part.split(images_at_once) for part in data), strict=True):
-            try:
+            with _failures_explained(model, guide, *block):
                 blocks.append(torch.cat([weigh(count, *block) for count in counts]))
-            except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough
-                reason = explain_failure(model, guide, *(part[:2] for part in block))
-                if reason is None:
-                    raise
-                raise ValueError(reason) from error
     return torch.cat(blocks, dim=1)
+
+
+@contextmanager
+def _failures_explained(model: Callable, guide: Callable, *data: Tensor) -> Iterator[None]:
+    """Within, an error that a program causes is raised as one line on what is wrong with the pair."""
+    try:
+        yield
+    except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough
+        reason = explain_failure(model, guide, *(part[:2] for part in data))
+        if reason is None:
+            raise
+        raise ValueError(reason) from error
 
 
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
