@@ -32,6 +32,14 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
     Source: Shoemake, "Animating rotation with quaternion curves" (1985); White, "Sampling
     generative networks" (2016), section 2.1.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import great_circle
+        >>> great_circle(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 4.0]), steps=3).round(decimals=2)
+        tensor([[2.0000, 0.0000],
+                [2.1200, 2.1200],
+                [0.0000, 4.0000]])
     """
     _check(a, b, steps)
     lengths = [v.norm(dim=-1, keepdim=True).clamp(min=1e-12) for v in (a, b)]

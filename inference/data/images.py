@@ -24,6 +24,13 @@ class Images:
     Raises:
         TypeError: if the pixels are not uint8.
         ValueError: if a shape or a range is off.
+
+    Example:
+        >>> import torch
+        >>> from inference import Images
+        >>> images = Images("noise", torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5).long(), levels=256)
+        >>> len(images), images.take(slice(2)).observe().shape
+        (5, torch.Size([2, 1, 8, 8]))
     """
 
     name: str
@@ -141,6 +148,12 @@ def binarise(images: Images, how: str, seed: int = 0) -> Images:
 
     Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
     "Importance weighted autoencoders" (2016), section 5 (dynamic).
+
+    Example:
+        >>> from inference import binarise, load_dataset
+        >>> train, test = (binarise(images, "dynamic") for images in load_dataset("digits"))
+        >>> test.levels, test.take(slice(3)).observe().unique()
+        (17, tensor([0., 1.]))
     """
     if how not in BINARISATIONS:
         raise ValueError(f"unknown binarisation {how!r}: expected one of {', '.join(BINARISATIONS)}")

@@ -66,6 +66,16 @@ def negative_bounds(
         FloatingPointError: if the result is not finite.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
+
+    Example:
+        >>> from inference import binarise, load_dataset, negative_bounds
+        >>> from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+        >>> test = binarise(load_dataset("digits")[1], "static").take(slice(20))
+        >>> model = VAE(StandardNormal(2), MLPDecoder(2, (1, 8, 8)))
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8)), latent_dim=2)
+        >>> bounds = negative_bounds(model, guide, test, ms=(1, 10), repeats=2)
+        >>> bounds[10].value < bounds[1].value
+        True
     """
     if not ms or min(*ms, repeats, batch_size) < 1:
         raise ValueError(f"m, repeats and batch_size must be at least 1; got {list(ms)}, {repeats} and {batch_size}")

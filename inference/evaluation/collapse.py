@@ -52,6 +52,14 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
 
     Source: for linear models, Lucas et al., "Don't blame the ELBO! A linear VAE perspective on
     posterior collapse" (2019), section 4; the same expansion for any guide and decoder.
+
+    Example:
+        >>> import torch
+        >>> from inference import collapse_threshold
+        >>> from pyro_models import BernoulliPixels
+        >>> x = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).reshape(2, 1, 1, 2)  # two pixels that always agree
+        >>> round(collapse_threshold(BernoulliPixels(), x), 3)
+        2.0
     """
     per_pixel = getattr(likelihood, "per_pixel", None)
     if per_pixel != 1:

@@ -41,6 +41,16 @@ def diagnose(
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
     Hoffman and Johnson, "ELBO surgery" (2016), equation 7; Pareto k, Vehtari et al., "Pareto smoothed
     importance sampling" (2015).
+
+    Example:
+        >>> from inference import binarise, diagnose, load_dataset
+        >>> from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+        >>> test = binarise(load_dataset("digits")[1], "static")
+        >>> model = VAE(StandardNormal(2), MLPDecoder(2, (1, 8, 8)))
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8)), latent_dim=2)
+        >>> found = diagnose(model, guide, test, num_images=20, num_weighted=5, num_samples=50)
+        >>> [latent.name for latent in found.latents], found.negative_iwae < found.negative_elbo
+        (['z'], True)
     """
     if min(num_images, num_weighted) < 1 or num_samples < 20:
         raise ValueError(

@@ -18,6 +18,13 @@ def effective_sample_share(log_w: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the weights have another shape, or are NaN or infinite.
+
+    Example:
+        >>> import torch
+        >>> from inference import effective_sample_share
+        >>> log_w = torch.tensor([[0.0, 0.0], [0.0, -99.0]])  # two samples for each of two images
+        >>> effective_sample_share(log_w).tolist()
+        [1.0, 0.5]
     """
     _check_weights(log_w, at_least=1)
     log_w = log_w.cpu().double()  # Apple's GPUs have no doubles
@@ -38,6 +45,13 @@ def pareto_k(log_w: Tensor) -> Tensor:
 
     Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling" (2024); infinite
     as in ArviZ.
+
+    Example:
+        >>> import torch
+        >>> from inference import pareto_k
+        >>> log_w = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
+        >>> bool((pareto_k(log_w) < 0.7).all())
+        True
     """
     _check_weights(log_w, at_least=5)
     size = len(log_w)

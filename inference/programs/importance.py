@@ -66,6 +66,15 @@ def log_weights(
             latents, or values of different kinds; if a site lies outside the batch's plate.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
+
+    Example:
+        >>> import torch
+        >>> from inference import log_weights
+        >>> from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+        >>> model = VAE(StandardNormal(2), MLPDecoder(2, (1, 8, 8)))
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8)), latent_dim=2)
+        >>> log_weights(model, guide, torch.zeros(5, 1, 8, 8), num_samples=100).shape
+        torch.Size([100, 5])
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
@@ -179,6 +188,13 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
         ValueError: if m is below 1 or above num_samples, or a weight is NaN or infinite.
 
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8 and theorem 1.
+
+    Example:
+        >>> import math, torch
+        >>> from inference import iwae_bound
+        >>> log_w = torch.tensor([[1.0], [3.0]]).log()  # two samples for one image
+        >>> [round(math.exp(iwae_bound(log_w, m)), 3) for m in (1, 2)]
+        [1.732, 2.0]
     """
     if log_w.dim() != 2:
         raise ValueError(f"log_w must be (num_samples, B); got {tuple(log_w.shape)}")
@@ -199,6 +215,12 @@ def bits_per_dim(nats: Tensor | float, image_shape: tuple[int, ...]) -> Tensor |
 
     Raises:
         ValueError: if the image has no pixels.
+
+    Example:
+        >>> import math
+        >>> from inference import bits_per_dim
+        >>> bits_per_dim(64 * math.log(2), (1, 8, 8))
+        1.0
     """
     if not math.prod(image_shape) > 0:
         raise ValueError(f"image_shape must be whole numbers of at least 1; got {tuple(image_shape)}")

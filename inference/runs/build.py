@@ -30,6 +30,11 @@ def build(spec: Any, allow: Sequence[str] = ()) -> Any:
     Raises:
         ValueError: if it describes anything else, an argument does not fit, or two named objects
             each need the other.
+
+    Example:
+        >>> from inference import build
+        >>> build({"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}})
+        StandardNormal()
     """
     if not isinstance(spec, dict) or not spec:
         raise ValueError(f"a description maps names to parts, or class_path to one; got {_short(spec)}")

@@ -78,6 +78,18 @@ def fit(
         OSError: if the run's files cannot be written; existing ones stay intact.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
+
+    Example:
+        >>> from inference import Settings, binarise, fit, load_dataset
+        >>> from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+        >>> train, test = (binarise(images, "dynamic") for images in load_dataset("digits"))
+        >>> model = VAE(StandardNormal(2), MLPDecoder(2, (1, 8, 8), hidden=[20]))
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8), hidden=[20]), latent_dim=2)
+        >>> rows = fit(model, guide, train, test, Settings(epochs=2, lr=0.01, device="cpu", compile="off"))
+        epoch 1/2: negative elbo train ..., test ..., ... s
+        epoch 2/2: negative elbo train ..., test ..., ... s
+        >>> rows[1]["test_negative_elbo"] < rows[0]["test_negative_elbo"]
+        True
     """
     settings, objective = settings or Settings(), objective or Trace_ELBO()
     device = settings.find_device()

@@ -47,6 +47,13 @@ def flip_realnvp(
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.2 to 3.5.
+
+    Example:
+        >>> from pyro_models import flip_realnvp
+        >>> p = flip_realnvp((1, 4, 4), pairs=2)()
+        >>> y = p.sample([5])
+        >>> y.shape, p.log_prob(y).shape
+        (torch.Size([5, 1, 4, 4]), torch.Size([5]))
     """
     half = half_size(image_shape)
     if pairs < 1:

@@ -63,6 +63,14 @@ def image_realnvp(
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     section 3.4, and 4.1 for the networks; ActNorm from Kingma and Dhariwal, "Glow" (2018).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import image_realnvp
+        >>> flow = image_realnvp((1, 4, 4), channels=8, blocks=1, context=10)
+        >>> labels = torch.tensor([3, 3, 7])
+        >>> flow(torch.eye(10)[labels]).sample().shape
+        torch.Size([3, 1, 4, 4])
     """
     _check(image_shape, outer, squeezed, inner, halvings=1)
     squeeze = Squeeze()

@@ -38,6 +38,11 @@ def masked_realnvp(
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.2 to 3.5.
+
+    Example:
+        >>> from pyro_models import masked_realnvp
+        >>> masked_realnvp((2,), layers=4, hidden=[16])().sample([5]).shape
+        torch.Size([5, 2])
     """
     half = half_size(image_shape)
     if layers < 2:

@@ -54,6 +54,13 @@ class FlowGuide(_TransformedNormal):
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015), with the
     couplings of Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import FlowGuide, MLPEncoder
+        >>> q = FlowGuide(MLPEncoder((1, 8, 8)), latent_dim=2).posterior(torch.zeros(5, 1, 8, 8))
+        >>> q.log_prob(q.rsample()).shape
+        torch.Size([5])
     """
 
     def __init__(

@@ -15,6 +15,14 @@ class MeanFieldGuide(AmortizedGuide):
     Site, shapes and arguments as for :class:`AmortizedGuide`.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 9.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import MeanFieldGuide, MLPEncoder
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8)), latent_dim=2)
+        >>> x = torch.zeros(5, 1, 8, 8)
+        >>> guide.posterior(x).mean.shape
+        torch.Size([5, 2])
     """
 
     def __init__(self, encoder: nn.Module, latent_dim: int, num_classes: int = 0) -> None:

@@ -26,6 +26,15 @@ class UniformDequantizer(PyroModule):
 
     Source: Uria, Murray and Larochelle, "RNADE" (2013), section 5.1; as a bound, Theis, van den
     Oord and Bethge (2016), section 3.1.
+
+    Example:
+        >>> import torch
+        >>> from pyro import poutine
+        >>> from pyro_models import UniformDequantizer
+        >>> x = torch.tensor([[3.0, 255.0]])
+        >>> y = poutine.trace(UniformDequantizer(256)).get_trace(x).nodes["y"]["value"]
+        >>> (256 * y).floor()
+        tensor([[  3., 255.]])
     """
 
     def __init__(self, levels: int) -> None:

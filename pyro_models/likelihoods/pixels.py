@@ -17,6 +17,12 @@ class BernoulliPixels(nn.Module):
     .. math:: \log p(x) = \sum_d x_d \log \pi_d + (1 - x_d) \log(1 - \pi_d), \qquad \pi = \sigma(\mathrm{raw})
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import BernoulliPixels
+        >>> BernoulliPixels()(torch.zeros(5, 1, 8, 8)).mean.unique()
+        tensor([0.5000])
     """
 
     levels = 2
@@ -39,6 +45,14 @@ class CategoricalPixels(nn.Module):
 
     Source: van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks" (2016),
     section 3.3.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import CategoricalPixels, MLPDecoder
+        >>> likelihood = CategoricalPixels(levels=17)
+        >>> decoder = MLPDecoder(2, (1, 8, 8), per_pixel=likelihood.per_pixel)
+        >>> likelihood(decoder(torch.zeros(5, 2))).sample().shape
+        torch.Size([5, 1, 8, 8])
     """
 
     def __init__(self, levels: int) -> None:
@@ -63,6 +77,13 @@ class LogisticPixels(nn.Module):
 
     Source: Kingma et al., "Improving variational inference with inverse autoregressive flow"
     (2016), appendix C; Salimans et al., "PixelCNN++" (2017), section 2.1.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import LogisticPixels
+        >>> p = LogisticPixels(levels=3)(torch.zeros(1, 1, 1, 2))
+        >>> p.log_prob(torch.arange(3.0).reshape(3, 1, 1, 1)).exp()
+        tensor([0.2259, 0.5482, 0.2259])
     """
 
     per_pixel = 2

@@ -38,6 +38,13 @@ class FlowModel(PyroModule):
 
     Source: Theis, van den Oord and Bethge, "A note on the evaluation of generative models"
     (2016), section 3.1.
+
+    Example:
+        >>> from pyro_models import FlowModel, flip_realnvp
+        >>> model = FlowModel(flip_realnvp((1, 4, 4), pairs=2), levels=256)
+        >>> x = model(batch=5)
+        >>> x.shape, bool((x == x.round()).all())
+        (torch.Size([5, 1, 4, 4]), True)
     """
 
     def __init__(self, flow: nn.Module, levels: int, num_classes: int = 0) -> None:

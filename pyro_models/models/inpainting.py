@@ -44,6 +44,16 @@ class Inpainting(PyroModule):
 
     Source: the idea of sampling a flow's posterior in its base space, Hoffman et al.,
     "NeuTra-lizing bad geometry in Hamiltonian Monte Carlo using neural transport" (2019).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import FlowModel, Inpainting, flip_realnvp
+        >>> known = torch.ones(1, 4, 4, dtype=torch.bool)
+        >>> known[:, :, 2:] = False
+        >>> program = Inpainting(FlowModel(flip_realnvp((1, 4, 4)), levels=17), known)
+        >>> x = torch.full((3, 1, 4, 4), 8.0)
+        >>> bool((program(x)[:, known] == 8).all())
+        True
     """
 
     known: Tensor

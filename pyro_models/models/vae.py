@@ -36,6 +36,15 @@ class VAE(PyroModule):
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1; with labels,
     Sohn, Lee and Yan, "Learning structured output representation" (2015).
+
+    Example:
+        >>> from pyro.infer import Predictive
+        >>> from pyro_models import VAE, MLPDecoder, StandardNormal
+        >>> model = VAE(StandardNormal(2), MLPDecoder(2, (1, 8, 8)))
+        >>> model(batch=5).shape
+        torch.Size([5, 1, 8, 8])
+        >>> {name: tuple(value.shape) for name, value in Predictive(model, num_samples=3)(batch=5).items()}
+        {'z': (3, 5, 2), 'x': (3, 5, 1, 8, 8)}
     """
 
     def __init__(

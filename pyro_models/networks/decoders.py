@@ -30,6 +30,12 @@ class MLPDecoder(nn.Module):
         ValueError: if a number is out of its range.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.1.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import MLPDecoder
+        >>> MLPDecoder(2, (1, 8, 8))(torch.zeros(5, 2)).shape
+        torch.Size([5, 1, 8, 8])
     """
 
     def __init__(
@@ -76,6 +82,12 @@ class ConvDecoder(nn.Module):
         ValueError: if a number is out of its range.
 
     Source: He et al., "Deep residual learning for image recognition" (2016).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import ConvDecoder
+        >>> ConvDecoder(2, (1, 7, 5), channels=4)(torch.zeros(5, 2)).shape
+        torch.Size([5, 1, 7, 5])
     """
 
     def __init__(

@@ -33,6 +33,12 @@ class MLPEncoder(nn.Module):
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix C.2; noise as in
     Im et al., "Denoising criterion for variational auto-encoding framework" (2017).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import MLPEncoder
+        >>> MLPEncoder((1, 8, 8), hidden=[30])(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 30])
     """
 
     def __init__(

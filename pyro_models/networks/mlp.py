@@ -49,6 +49,13 @@ class MLP(nn.Module):
 
     Raises:
         ValueError: if a size is below 1, the activation unknown, or ``dropout`` outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import MLP
+        >>> scale, shift = MLP(3, (4, 4), hidden=[10])(torch.zeros(5, 3))
+        >>> scale.shape, shift.shape
+        (torch.Size([5, 4]), torch.Size([5, 4]))
     """
 
     def __init__(

@@ -20,6 +20,13 @@ class ClassNormal(nn.Module):
 
     Source: Sohn, Lee and Yan, "Learning structured output representation using deep conditional
     generative models" (2015), section 4.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import ClassNormal
+        >>> labels = torch.tensor([0, 2, 2])
+        >>> ClassNormal(4, context=3)(torch.eye(3)[labels]).sample().shape
+        torch.Size([3, 4])
     """
 
     def __init__(self, latent_dim: int, context: int = 0) -> None:

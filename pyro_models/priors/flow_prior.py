@@ -34,6 +34,12 @@ class FlowPrior(Flow):
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017); as a prior,
     Chen et al., "Variational lossy autoencoder" (2017), section 3.2.
+
+    Example:
+        >>> from pyro_models import FlowPrior
+        >>> p = FlowPrior(4, couplings=2)()
+        >>> p.log_prob(p.sample([5])).shape
+        torch.Size([5])
     """
 
     def __init__(

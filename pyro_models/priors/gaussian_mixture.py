@@ -23,6 +23,11 @@ class GaussianMixture(nn.Module):
         ValueError: if ``latent_dim`` or ``num_components`` is below 1.
 
     Source: the "MoG" baseline of Tomczak and Welling, "VAE with a VampPrior" (2018).
+
+    Example:
+        >>> from pyro_models import GaussianMixture
+        >>> GaussianMixture(2, num_components=50)().sample([5]).shape
+        torch.Size([5, 2])
     """
 
     def __init__(self, latent_dim: int, num_components: int = 10, spread: float = 1.0) -> None:

@@ -17,6 +17,13 @@ class StandardNormal(nn.Module):
 
     Raises:
         ValueError: if ``latent_dim`` is below 1.
+
+    Example:
+        >>> from pyro_models import StandardNormal
+        >>> p = StandardNormal(2)()
+        >>> z = p.sample([5])
+        >>> z.shape, p.log_prob(z).shape
+        (torch.Size([5, 2]), torch.Size([5]))
     """
 
     loc: Tensor

@@ -37,6 +37,12 @@ class VampPrior(nn.Module):
         TypeError: if the guide has no ``posterior``.
 
     Source: Tomczak and Welling, "VAE with a VampPrior" (2018), equation 9; weights as in their code.
+
+    Example:
+        >>> from pyro_models import MeanFieldGuide, MLPEncoder, VampPrior
+        >>> guide = MeanFieldGuide(MLPEncoder((1, 8, 8)), latent_dim=2)
+        >>> VampPrior(guide, (1, 8, 8), num_components=10)().sample([5]).shape
+        torch.Size([5, 2])
     """
 
     def __init__(

@@ -42,6 +42,15 @@ class AffineCoupling(Bijector):
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     equations 4 to 8; channel-wise, section 3.4.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import MLP, AffineCoupling
+        >>> coupling = AffineCoupling(MLP(2, (2, 2), hidden=[10]))
+        >>> x = torch.randn(5, 4)
+        >>> y, log_det = coupling.forward_and_log_det(x)
+        >>> torch.equal(y[:, :2], x[:, :2]), log_det.shape
+        (True, torch.Size([5]))
     """
 
     def __init__(self, conditioner: nn.Module, bound: float | None = 2.0, dim: int = -1, swap: bool = False) -> None:

@@ -17,6 +17,12 @@ class Flip(Bijector):
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     section 3.5.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import Flip
+        >>> Flip()(torch.tensor([1.0, 2.0, 3.0]))
+        tensor([3., 2., 1.])
     """
 
     domain = constraints.real_vector

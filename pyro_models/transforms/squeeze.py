@@ -20,6 +20,12 @@ class Squeeze(Bijector):
         ValueError: if a side is odd, or, for the inverse, the number of channels is not a multiple of four.
 
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017), section 3.6.
+
+    Example:
+        >>> import torch
+        >>> from pyro_models import Squeeze
+        >>> Squeeze()(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 4, 4, 4])
     """
 
     domain = constraints.independent(constraints.real, 3)
