@@ -28,7 +28,8 @@ class Images:
     Example:
         >>> import torch
         >>> from inference import Images
-        >>> images = Images("noise", torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5).long(), levels=256)
+        >>> pixels = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
+        >>> images = Images("noise", pixels, torch.zeros(5).long(), levels=256)
         >>> len(images), images.take(slice(2)).observe().shape
         (5, torch.Size([2, 1, 8, 8]))
     """
