@@ -1,1 +1,1 @@
-"""Images in memory, and the data sets they come from."""
+"""Data sets of images, held in memory."""

@@ -28,11 +28,11 @@ _SIZES = {"train": 60_000, "test": 10_000}
 
 
 class DataError(RuntimeError):
-    """A data set that cannot be had, or is not what it should be."""
+    """A data set is unavailable or damaged."""
 
 
 def default_data_root() -> Path:
-    """``$PYRO_MODELS_DATA`` where set, else the user's cache folder."""
+    """``$PYRO_MODELS_DATA`` if set, otherwise the user's cache folder."""
     if "PYRO_MODELS_DATA" in os.environ:
         return Path(os.environ["PYRO_MODELS_DATA"])
     import platformdirs
@@ -43,13 +43,13 @@ def default_data_root() -> Path:
 def load_dataset(name: str, root: Path | str | None = None) -> tuple[Images, Images]:
     """The training and the test images of a data set, as grey levels.
 
-    "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, downloaded by
-    torchvision into ``root`` unless they are there; "digits" is 8x8 with 17 levels, 1,438 and 359
-    images, and part of scikit-learn.
+    "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, which torchvision
+    downloads into ``root`` if they are missing; "digits" is 8x8 with 17 levels, 1,438 and 359 images,
+    and comes with scikit-learn.
 
     Raises:
         ValueError: if the name is unknown.
-        DataError: if the files cannot be had, or are damaged.
+        DataError: if the files are missing and cannot be downloaded, or are damaged.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
@@ -70,7 +70,7 @@ def _digits(root: Path) -> tuple[Images, Images]:
     digits = load_digits()
     pixels = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
-    held_out = torch.arange(len(pixels)) % 5 == 4  # every fifth image: both splits hold all writers
+    held_out = torch.arange(len(pixels)) % 5 == 4  # every fifth image, so that both splits hold all writers
     return (
         Images("digits train", pixels[~held_out], labels[~held_out], levels=17),
         Images("digits test", pixels[held_out], labels[held_out], levels=17),
@@ -85,7 +85,7 @@ DATASETS: dict[str, Callable[[Path], tuple[Images, Images]]] = {
 
 
 def is_there(name: str, root: Path | str) -> bool:
-    """Whether a data set is in a folder, so that nothing has to be downloaded."""
+    """Whether a folder holds a data set, so that nothing needs downloading."""
     folder = Path(root).expanduser() / {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}.get(name, "") / "raw"
     return name == "digits" or all((folder / file).is_file() for file in _MNIST_MD5)
 
@@ -94,7 +94,7 @@ def _from_torchvision(class_name: str, root: Path, md5: dict[str, str]) -> tuple
     import_torchvision()
     import torchvision.datasets
 
-    # not those that earlier releases left in "processed", which torchvision would unpickle
+    # ignore what earlier releases left in "processed", which torchvision would unpickle
     plain = {"_check_legacy_exist": lambda _: False}
     dataset_class = type(class_name, (getattr(torchvision.datasets, class_name),), plain)
     folder = root / class_name / "raw"
@@ -109,7 +109,7 @@ def _from_torchvision(class_name: str, root: Path, md5: dict[str, str]) -> tuple
 
 
 def _is_whole(file: Path, md5: str | None) -> bool:
-    """Whether a file has its checksum, or where none is known is what the archive beside it holds."""
+    """Whether a file has the given checksum or, if none is known, the content of the archive beside it."""
     if file.stat().st_size > _LARGEST_FILE:
         return False
     content = file.read_bytes()
@@ -139,7 +139,7 @@ def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
 
 
 def _download(dataset_class: Any, root: Path, folder: Path) -> None:
-    """Download to a new folder, then move the files: torchvision would write to where links in an old one lead."""
+    """Download to a new folder, then move the files: in an old one torchvision would follow links."""
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder.parent, folder):
         if place.is_symlink():
@@ -159,7 +159,7 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
     split = "train" if train else "test"
     try:
         dataset = dataset_class(root, train=train)
-    except Exception as error:  # torchvision stops on a damaged file with whatever its parser hits
+    except Exception as error:  # on a damaged file torchvision raises whatever its parser hits
         raise DataError(
             f"the {split} files in {folder} are damaged ({_first_line(error) or type(error).__name__}); "
             "remove them and run again to download them anew"

@@ -14,16 +14,16 @@ class Images:
     """Integer images as one uint8 tensor.
 
     Args:
-        name: of the data set and split, for messages.
+        name: the data set and split, for messages.
         pixels: (N, C, H, W) uint8, from 0 to levels - 1.
         labels: (N,) int64.
         levels: number of grey levels.
         binarisation: "none" to observe the integer pixels, otherwise a key of ``BINARISATIONS``.
-        conditional: whether model and guide are given the labels beside the images.
+        conditional: whether model and guide also take the labels.
 
     Raises:
         TypeError: if the pixels are not uint8.
-        ValueError: if a shape or a range is off.
+        ValueError: if a shape or a range is wrong.
 
     Example:
         >>> import torch
@@ -87,14 +87,14 @@ class Images:
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def take(self, index: Tensor | slice) -> "Images":
-        """The images at an index, as a data set."""
+        """The images at these indices, as a data set."""
         return replace(self, pixels=self.pixels[index], labels=self.labels[index])
 
     def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """What a model sees of the images at an index: (B, C, H, W) floats.
+        """The observations of the images at these indices: (B, C, H, W) floats.
 
-        Binary draws with P(1) = pixel / (levels - 1), fresh at every call, under "dynamic"
-        binarisation; otherwise the pixels themselves, whole numbers.
+        With "dynamic" binarisation, binary draws with P(1) = pixel / (levels - 1), fresh at every
+        call; otherwise the pixels themselves, whole numbers.
         """
         pixels = self.pixels[index].float()
         if self.binarisation != "dynamic":
@@ -102,11 +102,11 @@ class Images:
         return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()
 
     def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
-        """What model and guide are called with: (x,), or (x, labels) for conditional ones."""
+        """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
         return (self.observe(index), self.labels[index]) if self.conditional else (self.observe(index),)
 
     def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
-        """Arguments of model and guide in batches, in the given order; the last one may be short.
+        """The arguments of model and guide, batch by batch in the given order; the last batch may be short.
 
         Raises:
             ValueError: if ``batch_size`` is below 1.
@@ -139,13 +139,13 @@ BINARISATIONS = {"dynamic": _dynamic, "static": _static, "threshold": _threshold
 
 
 def binarise(images: Images, how: str, seed: int = 0) -> Images:
-    """Binary images from grey ones, an intensity being the probability of a 1.
+    """Binary images from grey ones, whose intensity is the probability of a 1.
 
     "dynamic" draws anew whenever a batch is observed, "static" draws once, from ``seed``, and
     "threshold" sets the pixels of at least half the full intensity.
 
     Raises:
-        ValueError: if ``how`` is none of these, or the images are binary already.
+        ValueError: if ``how`` is none of these, or the images are already binarised.
 
     Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
     "Importance weighted autoencoders" (2016), section 5 (dynamic).

@@ -1,9 +1,9 @@
 """Import torchvision beside a CPU-only torch.
 
-torchvision's Linux wheel is linked against CUDA.  Beside a torch without CUDA its compiled
-operators do not load, and ``import torchvision`` stops at the first one that its Python code
-mentions.  Data sets and image grids use none of them, so declaring their schemas is enough.
-Where the two packages match, the plain import succeeds and nothing here takes effect.
+torchvision's Linux wheel is linked against CUDA.  With a CPU-only torch its compiled operators do
+not load, and ``import torchvision`` fails at the first one that its Python code mentions.  Data sets
+and image grids use none of them, so declaring their schemas is enough.  Where the two packages match,
+the plain import succeeds and nothing here takes effect.
 """
 
 import importlib
@@ -16,11 +16,11 @@ _SCHEMAS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_libraries: list[torch.library.Library] = []  # a library's declarations live as long as it does
+_libraries: list[torch.library.Library] = []  # keeps them alive: the declarations vanish with their library
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision package, with missing operators declared first where that is needed."""
+    """The torchvision package, after declaring its missing operators if need be."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Objects described as data: ``{"class_path": ..., "init_args": {...}}``."""
+"""Build objects from plain descriptions: ``{"class_path": ..., "init_args": {...}}``."""
 
 import importlib
 import inspect
@@ -11,21 +11,21 @@ from torch import nn
 
 from inference.runs.parts import Role, described, find_part, fits, parts_for, roles
 
-_IMPORT_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # no private name in it
+_IMPORT_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # without private names
 _DEPTH = 20  # of parts within parts
 
 
 def build(spec: Any, allow: Sequence[str] = ()) -> Any:
-    """Make what a description describes, inner descriptions first.
+    """Build the described object or objects, inner ones first.
 
-    A description is of one part, ``{"class_path": path, "init_args": {...}}``, or maps names such
-    as "model" and "guide" to those of several, which ``{"same_as": name}`` refers to: one object,
-    however often it is named.  A path is one of the table of :mod:`inference.runs.parts` or leads to
-    a class within ``allow``.  All of it is checked before anything is imported or made.
+    A description is that of one part, ``{"class_path": path, "init_args": {...}}``, or a mapping from
+    names such as "model" and "guide" to descriptions.  Within a mapping ``{"same_as": name}`` refers
+    to the one object of that name.  A path is in the table of :mod:`inference.runs.parts`, or leads to
+    a class within ``allow``.  The whole description is checked before anything is imported or built.
 
     Args:
         spec: the description.
-        allow: packages of your own whose classes may be made too.
+        allow: your own packages whose classes may be built too.
 
     Raises:
         ValueError: if it describes anything else, an argument does not fit, or two named objects
@@ -54,7 +54,7 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
 
     Args:
         path: such as ``"pyro_models.GaussianMixture"``.
-        allow: packages from which a class may come that is none of this project's parts; any, if not given.
+        allow: packages that may supply classes other than this project's parts; by default any.
 
     Raises:
         ValueError: if there is no such class, or its package is not allowed.
@@ -68,10 +68,10 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
 
 
 def check_may_import(path: str, allow: Sequence[str] | None) -> None:
-    """Make sure that a path which is none of this project's parts is of an allowed package.
+    """Check that the path of a class outside this project leads into an allowed package.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it does not.
     """
     if not _IMPORT_PATH.fullmatch(path):
         raise ValueError(f"there is no part {_short(path)}: expected a name of this project's or an import path")
@@ -84,11 +84,11 @@ def check_may_import(path: str, allow: Sequence[str] | None) -> None:
 
 
 def _own_class(path: str, packages: Sequence[str]) -> type:
-    """The class that a module has from these packages: not what it has imported from elsewhere."""
+    """The class at a path, if one of these packages defines it rather than imports it from elsewhere."""
     module, _, name = path.rpartition(".")
     try:
         found = vars(importlib.import_module(module)).get(name)
-    except Exception as error:  # a stranger's module may raise anything
+    except Exception as error:  # other people's modules may raise anything
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
     if not inspect.isclass(found) or not is_within(found.__module__, packages):
         raise ValueError(f"there is no class {name} that {module} defines itself")
@@ -96,12 +96,12 @@ def _own_class(path: str, packages: Sequence[str]) -> type:
 
 
 def is_within(path: str, packages: Sequence[str]) -> bool:
-    """Whether a dotted path leads into one of some packages or modules."""
+    """Whether a dotted path leads into one of these packages or modules."""
     return any(f"{path}.".startswith(f"{package}.") for package in packages)
 
 
 class _Builder:
-    """Checks a whole description, then makes each of its named parts once, when it is first needed."""
+    """Checks a whole description, then builds each named part once, when it is first needed."""
 
     def __init__(self, spec: dict[str, Any], allow: tuple[str, ...]) -> None:
         self.spec = spec
@@ -110,7 +110,7 @@ class _Builder:
         self.begun: list[str] = []
 
     def check_part(self, spec: Any, role: str | None, depth: int = 0) -> None:
-        """Make sure that a description is of a part for a role, of any if there is none."""
+        """Check that a description is that of a part, for the given role if there is one."""
         what = role or "part"
         if not isinstance(spec, dict) or depth > _DEPTH:
             raise ValueError(f"{what} must be described by class_path and init_args; got {_short(spec)}")
@@ -177,7 +177,13 @@ class _Builder:
             return constructor(**arguments)
         except TypeError as error:
             raise ValueError(f"{path} does not take these arguments: {error}") from error
-        except (LookupError, AttributeError, NameError, AssertionError, ImportError) as error:  # in a stranger's class
+        except (
+            LookupError,
+            AttributeError,
+            NameError,
+            AssertionError,
+            ImportError,
+        ) as error:  # in other people's classes
             raise ValueError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
 
 
@@ -185,10 +191,10 @@ _ANYTHING_PLAIN = bool | int | float | str | None | list[bool | int | float | st
 
 
 def check_kind(constructor: Callable[..., Any], path: str, role: str | None) -> None:
-    """Make sure that a class may play a role: objectives are Pyro's, all other parts torch's modules.
+    """Check that a class can play a role: objectives are Pyro ELBOs, all other parts torch modules.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it cannot.
     """
     if find_part(path) is not None:
         return

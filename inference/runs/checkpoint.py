@@ -1,4 +1,4 @@
-"""Training state in one safetensors file: weights, optimiser and how far the run has come."""
+"""Training state in one safetensors file: weights, optimiser and progress of the run."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from torch.optim import Optimizer
 from inference.system.files import write_whole
 
 Tensors = dict[str, Tensor]
-_ROOM = 2**28  # bytes a checkpoint may have beyond the weights and two moments of each
+_ROOM = 2**28  # bytes beyond the weights and two moments for each
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, damaged, or made for another model."""
+    """A checkpoint is missing, damaged, or made for another model."""
 
 
 class Progress(NamedTuple):
-    """Where the run stood: plain values such as ``epoch``, and tensors of an epoch that was under way."""
+    """Where the run stood: plain values such as ``epoch``, and tensors of an unfinished epoch."""
 
     values: dict[str, Any]
     tensors: Tensors
@@ -36,17 +36,17 @@ def save_checkpoint(
     progress: Progress | None = None,
     previous: Path | None = None,
 ) -> None:
-    """Write the state to ``path`` in one step: an interrupted write leaves the old file whole.
+    """Write the state to ``path`` atomically: an interrupted write leaves the old file intact.
 
-    A digest of all that it holds is written with it, by which damage is known.
+    A digest of the content is stored with it, so that damage is noticed.
 
     Args:
         path: file to write.
         model: the generative half.
         guide: the inference half.
-        optimizer: whose state a later run is to continue; left out of checkpoints kept for use only.
+        optimizer: its state is saved for resuming; None for checkpoints that will not be resumed.
         progress: where the run stands.
-        previous: name under which a checkpoint that is there already is kept.
+        previous: new name for the checkpoint that is already at ``path``.
 
     Raises:
         OSError: if it cannot be written.
@@ -66,16 +66,18 @@ def save_checkpoint(
                     header["scalars"][f"{index}.{key}"] = value
     # clones: safetensors refuses tensors that share memory
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    text = json.dumps({"sha256": _digest(tensors, header), **header})  # one text: safetensors keeps no order of several
+    text = json.dumps(
+        {"sha256": _digest(tensors, header), **header}
+    )  # one string: safetensors does not keep several in order
     write_whole(path, save(tensors, {"run": text}), previous)
 
 
 def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: Optimizer | None = None) -> Progress:
-    """Restore what :func:`save_checkpoint` wrote, and say where the run stood.
+    """Restore what :func:`save_checkpoint` wrote, and return where the run stood.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or does not fit the model and guide, which
-            then may hold some of its weights.
+        CheckpointError: if the file is missing, damaged, or does not fit the model and guide, some of
+            whose weights may then have been replaced.
     """
     weights = [*model.state_dict().values(), *guide.state_dict().values()]
     tensors, header = _read(path, most=_ROOM + 3 * sum(value.nbytes for value in weights))
@@ -91,7 +93,7 @@ def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: O
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """The plain values of where a checkpoint stands, without its weights; none if it cannot be read."""
+    """The plain values of a checkpoint's progress, without its weights; empty if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             return dict(json.loads((file.metadata() or {})["run"])["progress"])

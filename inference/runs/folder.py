@@ -1,11 +1,11 @@
-"""The folder of a run: which files are the run's own, who may write them, and how a new run replaces an old one.
+"""The folder of a run: which files belong to the run, who may write them, and how a new run replaces an old one.
 
-A new run is made in a folder of its own within, and takes the old run's place when its first checkpoint is there.
-A kill leaves one of these, and the next start carries on from it:
+A new run is prepared in a subfolder and replaces the old one when its first checkpoint is written.  If the process
+is killed, one of these subfolders remains, and the next start continues from there:
 
-    .new-*      a run being made: it counts for nothing yet
-    .whole      a complete run: it counts, and the old run's files are being removed
-    .placing    its files are being moved to where they belong
+    .new-*      a run being prepared, which is discarded
+    .whole      a complete run, for which the old run's files are being removed
+    .placing    a complete run, whose files are being moved into place
 """
 
 import shutil
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from inference.system.files import remove_unfinished, sync_folder, umask
 
-RESULTS = (  # of a trained run; whoever evaluates it writes them
+RESULTS = (  # written by those who evaluate a trained run
     "evaluation.json",
     "evaluation_first_[0-9]*.json",
     "diagnosis.json",
@@ -35,24 +35,24 @@ OWN_FILES = (
 )
 OWN_FOLDERS = ("checkpoints", "figures", "tensorboard")
 _LOCK, _NEW, _WHOLE, _PLACING = ".run.lock", ".new-", ".whole", ".placing"
-_PATIENCE = 2.0  # seconds to wait for somebody who may only be tidying up
+_PATIENCE = 2.0  # seconds to wait for a process that may only be tidying up
 _MODE = 0o666 & ~umask()
 
 
 class RunError(RuntimeError):
-    """A run folder that is missing, incomplete, in use or in the way."""
+    """A run folder is missing, incomplete, in use or in the way."""
 
 
 @contextmanager
 def locked(path: Path, keep: Path | None = None, patience: float = _PATIENCE) -> Iterator[None]:
-    """Within, no other process writes a run here; what killed ones left is put in order first.
+    """Keep other processes from writing a run here; first clean up after killed ones.
 
-    It may be entered again by the thread that is within.  The operating system holds the lock, and
-    frees it when the process ends in whatever way.
+    The same thread may enter it again.  The operating system holds the lock and frees it however the
+    process ends.
 
     Args:
-        path: the run's folder, which is made if need be.
-        keep: a new run being made in it.
+        path: the run's folder, created if needed.
+        keep: a new run being prepared in it.
         patience: seconds to wait for another process.
 
     Raises:
@@ -79,7 +79,7 @@ def locked(path: Path, keep: Path | None = None, patience: float = _PATIENCE) ->
 
 
 def settle(path: Path) -> None:
-    """Finish a replacement that was cut short, or wait until the process that is at it has.
+    """Finish an interrupted replacement, or wait until the process that is doing it has finished.
 
     Raises:
         RunError: if the folder cannot be written.
@@ -102,7 +102,7 @@ def is_unsettled(path: Path) -> bool:
 
 
 def make_new(path: Path) -> Path:
-    """A folder for a run being made in ``path``, with a place for its checkpoints."""
+    """A subfolder of ``path`` in which to prepare a run, with a folder for its checkpoints."""
     new = Path(tempfile.mkdtemp(prefix=_NEW, dir=path))
     new.chmod(0o777 & ~umask())
     (new / "checkpoints").mkdir()
@@ -110,7 +110,7 @@ def make_new(path: Path) -> Path:
 
 
 def take_place(path: Path, new: Path) -> None:
-    """Replace the run in ``path`` by the complete one in ``new``; files that are no run's own stay."""
+    """Replace the run in ``path`` by the complete one in ``new``; other files stay."""
     sync_folder(new)
     new.rename(path / _WHOLE)
     _carry_on(path)
@@ -121,20 +121,20 @@ def own_files(path: Path) -> list[Path]:
 
 
 def is_a_runs(path: Path) -> bool:
-    """Whether a folder holds a run, or what is left of making one, and not other files alone."""
+    """Whether a folder holds a run, or the remains of preparing one, rather than only other files."""
     if (path / _LOCK).exists() or ((path / "config.yaml").is_file() and (path / "checkpoints").is_dir()):
         return True
     names = {file.name for file in path.iterdir()} - {"checkpoints"}
-    begun = (*OWN_FILES, *(f"{pattern}.*.tmp" for pattern in OWN_FILES))  # by versions that made a run in its place
+    begun = (*OWN_FILES, *(f"{pattern}.*.tmp" for pattern in OWN_FILES))  # by versions that prepared a run in place
     empty = not (path / "checkpoints").is_dir() or not any((path / "checkpoints").iterdir())
     return empty and all(any(fnmatch(name, pattern) for pattern in begun) for name in names)
 
 
 def check_name(path: Path) -> None:
-    """Make sure that a folder can be named in UTF-8: checkpoints in another could be written, but not read.
+    """Check that the folder's name is valid UTF-8: otherwise checkpoints could be written but not read.
 
     Raises:
-        RunError: if not.
+        RunError: if it is not.
     """
     try:
         str(path).encode()
@@ -143,16 +143,16 @@ def check_name(path: Path) -> None:
 
 
 def _check_lock(file: Path) -> None:
-    """Make sure that a lock is a file of its own: some versions of filelock empty what a link leads to."""
+    """Check that the lock is not a link: some versions of filelock truncate the file it leads to."""
     if file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1):
         raise RunError(f"{file} leads elsewhere, by a link: remove it")
 
 
 def check_nothing_is_in_the_way(path: Path) -> None:
-    """Make sure that a run's files and folders are where they belong, or can be put there.
+    """Check that nothing else is in the place of a run's files and folders.
 
     Raises:
-        RunError: if a link, a file or a folder is in the place of something else.
+        RunError: if a link, a file or a folder is.
     """
     for name in OWN_FOLDERS:
         if (path / name).is_symlink():
@@ -167,7 +167,7 @@ def check_nothing_is_in_the_way(path: Path) -> None:
 
 
 def remove_unfinished_results(path: Path) -> None:
-    """Remove what killed evaluations left; what others are writing stays."""
+    """Remove what killed evaluations left, but not what others are writing."""
     _remove_unfinished(path, RESULTS)
 
 
@@ -184,9 +184,11 @@ def _put_in_order(path: Path, keep: Path | None) -> None:
 def _carry_on(path: Path) -> None:
     whole, placing = path / _WHOLE, path / _PLACING
     for folder in (whole, placing):
-        if folder.is_symlink():  # in a run from elsewhere: files would be moved out of what it leads to
+        if folder.is_symlink():  # in someone else's run: files would be moved out of the folder it leads to
             raise RunError(f"{folder} leads elsewhere, by a symbolic link: remove it")
-    for folder in (path, whole, placing) if is_unsettled(path) else ():  # and from or to where one within leads
+    for folder in (
+        (path, whole, placing) if is_unsettled(path) else ()
+    ):  # nor may a link within lead the files elsewhere
         check_nothing_is_in_the_way(folder)
     if whole.is_dir():
         for file in own_files(path):

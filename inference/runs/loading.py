@@ -1,4 +1,4 @@
-"""Trained pairs, from the folders of their runs."""
+"""Load trained pairs from run folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from inference.runs.run import Run
 
 @dataclass(frozen=True)
 class Pair:
-    """A trained model and its guide, in evaluation mode, with the options they were made with.
+    """A trained model and its guide, in evaluation mode, with the options of their run.
 
-    ``epoch`` is a fraction where the run was interrupted within an epoch.
+    ``epoch`` is fractional if the run was interrupted within an epoch.
     """
 
     model: nn.Module
@@ -34,9 +34,9 @@ def load(
 
     Args:
         run_dir: the run's folder.
-        checkpoint: "last", "best" or "previous"; by default "best" where images were held out to choose it by.
+        checkpoint: "last", "best" or "previous"; the default is "best" if validation images were held out.
         allow: packages outside this project whose classes the run may name.
-        device: where to put the pair.
+        device: the device for the pair.
 
     Raises:
         RunError, CheckpointError: if the folder or the checkpoint is missing or damaged.
@@ -54,6 +54,6 @@ def load(
     try:
         progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
     finally:
-        run.check_unchanged()  # or the weights are not those of the configuration
+        run.check_unchanged()  # otherwise weights and configuration may not match
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
     return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))

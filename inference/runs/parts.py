@@ -1,4 +1,4 @@
-"""What a file may name: a fixed table of parts, and the plain values that each takes."""
+"""The parts that files may name, a fixed table, and the plain values that each part takes."""
 
 import inspect
 import math
@@ -10,10 +10,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, Union, get_args, get_origin
 
-_TABLES = ("pyro_models.parts", "inference.objectives")  # modules, each with its PARTS by role
-_LARGEST = 2**53  # whole numbers up to here are the same in JSON, YAML and floating point
+_TABLES = ("pyro_models.parts", "inference.objectives")  # each module lists its PARTS by role
+_LARGEST = 2**53  # JSON, YAML and floating point agree on whole numbers up to here
 
-Role = type("Role", (str,), {"__doc__": "The hint of an option that is itself a part: of which role."})
+Role = type("Role", (str,), {"__doc__": "The hint of an option that is itself a part, of this role."})
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Part:
     """One entry of the table.
 
     Args:
-        role: what it is for: "model", "guide", "prior", "objective", ...
-        path: the import path that files give it.
-        constructor: the class, or the function that makes one.
+        role: "model", "guide", "prior", "objective", ...
+        path: its import path in files.
+        constructor: the class, or a function that builds one.
     """
 
     role: str
@@ -41,14 +41,14 @@ class Part:
 
 
 def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
-    """The type hints of a constructor's options; a :class:`Role` where another part belongs.
+    """The type hints of a constructor's options; a :class:`Role` for options that are parts.
 
-    An option without an annotation takes the type of its default, and nothing but None if that is None.
+    An option without an annotation has the type of its default, and accepts only None if that is None.
     """
     target = constructor.__init__ if inspect.isclass(constructor) else constructor
     try:
         hints = typing.get_type_hints(target)
-    except Exception:  # a stranger's annotations may name what is not there
+    except Exception:  # annotations may name what does not exist
         hints = {}
     parameters = inspect.signature(constructor).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -73,7 +73,7 @@ def roles() -> frozenset[str]:
 
 @cache
 def _by_path() -> Mapping[str, Part]:
-    """The table by every exact path under which a run may have recorded a part: all are looked up, none resolved."""
+    """The table by every path under which a run may have recorded a part; paths are looked up, never imported."""
     paths: dict[str, Part] = {}
     for part in parts():
         home = part.constructor.__module__.split(".")
@@ -83,7 +83,7 @@ def _by_path() -> Mapping[str, Part]:
 
 
 def find_part(path: str) -> Part | None:
-    """The part of that name or exact import path, or None."""
+    """The part with this name or exact import path, or None."""
     return _by_path().get(path)
 
 
@@ -93,10 +93,10 @@ def parts_for(role: str) -> list[str]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is what an option takes.
+    """Whether a plain value fits an option's type hint.
 
-    Whole numbers are no flags and lie within 2^53; numbers are finite; lists hold what they should
-    throughout.  What a file cannot give (a tensor, a function) fits nothing.
+    Booleans are not whole numbers, which lie within 2^53; numbers are finite; every item of a list must
+    fit.  What a file cannot hold (a tensor, a function) never fits.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -115,7 +115,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def is_plain(hint: Any) -> bool:
-    """Whether an option of that type hint can be given as plain values, in a file or on the command line."""
+    """Whether plain values, in a file or on the command line, can fit this type hint."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return True

@@ -1,4 +1,4 @@
-"""One strict reader for every small YAML or JSON file: options, descriptions, lists of rows, records."""
+"""A strict reader for all small YAML and JSON files: options, descriptions, lists of rows, records."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ LARGEST = 100_000  # bytes
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
-    """What a small YAML or JSON file maps.
+    """The mapping in a small YAML or JSON file.
 
-    It holds plain values alone: null, true, false, numbers, texts, and lists and mappings of these.
-    Tags, anchors, aliases (by which a few lines can stand for gigabytes), merge keys, dates and
-    repeated keys are refused.
+    Only plain values are allowed: null, true, false, numbers, strings, and lists and mappings of these.
+    Tags, anchors, aliases (which can expand a few lines to gigabytes), merge keys, dates and repeated
+    keys are refused.
 
     Raises:
-        RunError: if the file cannot be read, is larger than 100 kB or is anything else.
+        RunError: if the file cannot be read, is larger than 100 kB or holds anything else.
     """
     try:
         with file.open("rb") as stream:
@@ -34,10 +34,10 @@ def read_mapping(file: Path) -> dict[str, Any]:
 
 
 def check_kinds(content: dict[str, Any], file: Path, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
-    """The content of a file, made sure to hold what those who use it take from it.
+    """The content of a file, after checking that it holds these names with values of these types.
 
     Raises:
-        RunError: if a name is missing, or holds a value of another kind.
+        RunError: if a name is missing or has a value of another type.
     """
     for name, kind in kinds.items():
         if name not in content:
@@ -49,9 +49,9 @@ def check_kinds(content: dict[str, Any], file: Path, **kinds: type | tuple[type,
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without what stands for something else."""
+    """PyYAML's safe loader without tags, anchors, aliases, merge keys, dates and repeated keys."""
 
-    # dates are texts, and "<<" and "=" have no meaning of their own
+    # dates stay strings, and "<<" and "=" have no special meaning
     yaml_implicit_resolvers = {
         start: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("null", "bool", "int", "float")]
         for start, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -1,4 +1,4 @@
-"""A run folder: what was asked, what was built, what was measured, and the weights."""
+"""A run folder: options, description of the pair, metrics and checkpoints."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ from inference.runs.tables import as_csv, read_rows
 from inference.system.environment import describe_environment
 from inference.system.files import write_whole
 
-_DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
+_DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # written before the first epoch
 _COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
 
 
@@ -54,27 +54,27 @@ class Run:
     ) -> "Run":
         """A new run that is about to start.
 
-        A run that is there already is kept, whole and usable, until the new one's first checkpoint
-        is written; then it is replaced in one step.  Files of other kinds in the folder stay.
+        An existing run stays complete and usable until the new one's first checkpoint is written, and
+        is then replaced in one step.  Other files in the folder stay.
 
         Args:
-            path: the folder; it may exist if it is empty.
+            path: the folder, which may exist if it is empty.
             config: the options of the run.
             pair: descriptions of "model" and "guide", see :func:`inference.runs.build.build`.
-            overwrite: replace a run that is there already.
+            overwrite: replace an existing run.
             command: what was typed, for the record; this process's own command line if not given.
 
         Raises:
-            RunError: if the folder holds a run and is not to be overwritten, or holds other files, or
-                if another process trains there.
+            RunError: if the folder holds a run and ``overwrite`` is off, if it holds other files, or if
+                another process is training there.
         """
         path = Path(path)
         cls(path).check_free(overwrite)
         with locked(path):
-            cls(path).check_free(overwrite)  # what was cut short is finished by now
+            cls(path).check_free(overwrite)  # an interrupted replacement is finished by now
             run = cls(path, new=make_new(path))
             try:
-                plain = json.loads(json.dumps(pair))  # no part of it is shared, which YAML would write as anchors
+                plain = json.loads(json.dumps(pair))  # copies shared parts, for which YAML would write anchors
                 write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
                 environment = describe_environment(command) | {"seed": config.get("seed"), "id": uuid4().hex}
                 write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -89,25 +89,25 @@ class Run:
 
     @property
     def files(self) -> Path:
-        """Where the run's files are: in a folder of their own, until it takes the place of another run."""
+        """The folder of the run's files: a subfolder until the run takes the place of another."""
         return self.new if self.new is not None and self.new.is_dir() else self.path
 
     def take_place(self) -> None:
-        """Replace the run that is in the folder by this one, if that is still to be done."""
+        """Replace the run in the folder by this one, unless that has been done."""
         if self.files != self.path:
             take_place(self.path, self.files)
 
     def discard(self) -> None:
-        """Give up a run that has not taken its place: the one in the folder stays."""
+        """Delete a run that has not taken its place; the one in the folder stays."""
         if self.files != self.path:
             shutil.rmtree(self.files)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Within, no other process trains in this folder; see :func:`inference.runs.folder.locked`."""
+        """Keep other processes from training in this folder; see :func:`inference.runs.folder.locked`."""
         return locked(self.path, keep=self.new)
 
     def settle(self) -> None:
-        """Finish what a killed process had begun: the replacement of one run by another.
+        """Finish the replacement of one run by another that a killed process began.
 
         Raises:
             RunError: if the folder cannot be written.
@@ -115,7 +115,7 @@ class Run:
         settle(self.path)
 
     def check_free(self, overwrite: bool = False) -> None:
-        """Make sure that a run may be written here; one that never finished an epoch is no loss.
+        """Check that a run may be written here; an old one that never finished an epoch may be lost.
 
         Raises:
             RunError: as in :meth:`create`.
@@ -135,10 +135,10 @@ class Run:
             )
 
     def check_room(self, weights: int) -> None:
-        """Make sure that the checkpoints of so many bytes of weights find room, beside a run to be replaced.
+        """Check that there is room for checkpoints of this many bytes of weights, beside a run to be replaced.
 
         Raises:
-            RunError: if not.
+            RunError: if there is not.
         """
         needed = 10 * weights  # weights and two moments in the last checkpoint, the one before and the next; the best
         if self.checkpoints.is_dir():  # and one is written before another goes
@@ -151,10 +151,10 @@ class Run:
             )
 
     def check_unchanged(self) -> None:
-        """Make sure that the folder still holds this run.
+        """Check that the folder still holds this run.
 
         Raises:
-            RunError: if another has been written in its place since.
+            RunError: if another run has replaced it.
         """
         if self.opened is not None and self.opened != self._identity():
             raise RunError(f"another run has been written to {self.path} meanwhile: open it again")
@@ -168,10 +168,10 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
-        """A run that exists.
+        """Open an existing run.
 
         Raises:
-            RunError: if the folder is missing or not a run's.
+            RunError: if the folder is missing or holds no complete run.
         """
         run = cls(Path(path))
         check_name(run.path)
@@ -183,11 +183,11 @@ class Run:
         if missing:
             raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
         run = replace(run, opened=run._identity())
-        run.environment  # noqa: B018  (is whole)
+        run.environment  # noqa: B018  (reading it checks it)
         return run
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Replace the options, for a continuation that changes some."""
+        """Replace the options, for resuming with other ones."""
         write_whole(self.files / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     @property
@@ -201,7 +201,7 @@ class Run:
 
     @property
     def previous(self) -> Path:
-        """The one before it, for the case that it is damaged."""
+        """The checkpoint before the last, in case that is damaged."""
         return self.checkpoints / "previous.safetensors"
 
     @property
@@ -210,7 +210,7 @@ class Run:
 
     @property
     def best_is_last(self) -> bool:
-        """Whether the best weights are in the last checkpoint alone: a save was killed before it wrote them again."""
+        """Whether only the last checkpoint holds the best weights: a save was killed before it copied them."""
         last, best = read_progress(self.last), read_progress(self.best)
         return "epoch" in last and "step" not in last and last["epoch"] == last.get("best_epoch") != best.get("epoch")
 
@@ -234,7 +234,7 @@ class Run:
         return check_kinds(content, file, command=str, commit=(str, type(None)), machine=str, versions=dict)
 
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of ``metrics.csv``, in order of their epoch; empty if there are none yet."""
+        """The rows of ``metrics.csv``, in order of epoch; empty if there are none yet."""
         return read_rows(self.files / "metrics.csv", _COLUMNS)
 
     def evaluation(self) -> dict[str, Any] | None:
@@ -245,14 +245,14 @@ class Run:
         return check_kinds(read_mapping(file), file, epochs=(int, float), negative_elbo=dict, negative_iwae=dict)
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their seconds."""
+        """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their column of seconds."""
         seconds = [{key: row[key] for key in ("epoch", "seconds")} for row in rows]
         metrics = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
         write_whole(self.files / "seconds.csv", as_csv(seconds))
         write_whole(self.files / "metrics.csv", as_csv(metrics))
 
     def write_result(self, name: str, content: bytes | str) -> None:
-        """Write what was found out about this run into its folder.
+        """Write a result about this run into its folder.
 
         Raises:
             RunError: if the folder holds another run by now.
@@ -263,7 +263,7 @@ class Run:
         write_whole(self.path / name, content)
 
     def seconds(self) -> list[float]:
-        """What each epoch took."""
+        """The duration of each epoch."""
         return [row["seconds"] for row in read_rows(self.files / "seconds.csv", {"epoch", "seconds"})]
 
     @property

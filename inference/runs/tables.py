@@ -10,7 +10,7 @@ _LARGEST = 100_000_000  # bytes
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
-    """A table with the columns of its first row."""
+    """Rows as CSV, with the columns of the first."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
@@ -19,10 +19,10 @@ def as_csv(rows: list[dict[str, float]]) -> str:
 
 
 def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
-    """The rows of a table, one for each epoch from the first on.
+    """The rows of a table that has one for each epoch, from the first on; empty if there is no file.
 
     Raises:
-        RunError: if it is not one.
+        RunError: if it is not such a table.
     """
     if not file.is_file():
         return []

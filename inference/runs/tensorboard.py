@@ -1,4 +1,4 @@
-"""Metrics where TensorBoard looks for them."""
+"""Metrics for TensorBoard."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from inference.runs.run import Run
 
 
 class TensorBoard:
-    """Writes rows of metrics into the folder "tensorboard" of a run, which is made with the first of them.
+    """Writes rows of metrics into the folder "tensorboard" of a run, created with the first row.
 
     Args:
         run: the run.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no run.
     """
 
     def __init__(self, run: Run | None) -> None:

@@ -1,7 +1,7 @@
-"""Which device does the work: the one that is asked for, where this machine really has it.
+"""Find the device that does the work, and check that this machine has it.
 
-What torch was built for says nothing of that: its usual build for Linux is one for CUDA, and runs
-on machines without a GPU as well.
+What torch was built for does not tell: its usual Linux build is for CUDA and also runs on machines
+without a GPU.
 """
 
 import os
@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-BACKENDS = {"cuda": "nccl", "xpu": "xccl", "cpu": "gloo"}  # by which processes join what these devices hold
+BACKENDS = {"cuda": "nccl", "xpu": "xccl", "cpu": "gloo"}  # over which processes exchange what these devices hold
 _BEST_FIRST = ("cuda", "xpu", "mps", "cpu")
 
 
 def check_device(name: str) -> None:
-    """Make sure that a device, of this machine or of another, could be called so.
+    """Check that this is the name of a device, on this machine or another.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it is not.
     """
     try:
-        known = name == "auto" or torch.device(name).type != "meta"  # which holds no numbers
+        known = name == "auto" or torch.device(name).type != "meta"  # meta tensors hold no numbers
     except RuntimeError:
         known = False
     if not known:
@@ -28,13 +28,13 @@ def check_device(name: str) -> None:
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device that this process is to use.
+    """The device for this process to use.
 
-    "auto" is a GPU where torch can use one, and the CPU elsewhere.  Of several processes on a machine
-    each takes a GPU of its own.
+    "auto" is a GPU if torch can use one, otherwise the CPU.  Each of several processes on one machine
+    takes its own GPU.
 
     Raises:
-        ValueError: if there is no such device here, or not one for each process.
+        ValueError: if this machine has no such device, or too few for its processes.
     """
     check_device(name)
     place = _place_among_processes()
@@ -62,6 +62,6 @@ def _count(kind: str) -> int:
 
 
 def _place_among_processes() -> int | None:
-    """The number of this process among those of this machine, if several were started together."""
+    """The index of this process on this machine, if several were started together."""
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     return int(os.environ["LOCAL_RANK"]) if several and "LOCAL_RANK" in os.environ else None

@@ -1,4 +1,4 @@
-"""What ran where: for the record of a run or a result."""
+"""The environment that a run or a result came from."""
 
 import platform
 import subprocess
@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "torchvision", "pyro-ppl", "numpy", "scikit-learn")
 
 
 def describe_environment(command: str | None = None) -> dict[str, Any]:
-    """Command (that of this process, if not given), time, commit, machine and versions, for the record."""
+    """Command (by default that of this process), time, commit, machine and versions."""
     return {
         "command": command or " ".join(["python", *sys.argv]).encode(errors="backslashreplace").decode(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

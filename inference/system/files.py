@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic file writes."""
 
 import os
 import re
@@ -11,23 +11,23 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can remove a file that is open
+except ImportError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 _UNFINISHED = re.compile(r"(?P<target>.+)\.[a-z0-9_]{8}\.tmp")  # as mkstemp names it
-_FORGOTTEN = 86_400  # seconds after which a file is nobody's, on a disk that cannot say so
+_FORGOTTEN = 86_400  # seconds after which an unfinished file counts as abandoned, on a disk without locks
 
 
 def write_whole(path: Path, content: bytes | str, previous: Path | None = None) -> None:
-    """Write a file in one step: whatever happens meanwhile, ``path`` holds the old content or the new.
+    """Write a file atomically: whatever happens, ``path`` holds either the old content or the new.
 
     Args:
         path: file to write.
-        content: of it; text is written as UTF-8, and what UTF-8 has no bytes for is spelled out.
-        previous: name that a file which is there already is given, once the new one is complete.
+        content: bytes, or text, which is written as UTF-8 with backslash escapes for what UTF-8 cannot encode.
+        previous: new name for the file that is already at ``path``, given once the new one is complete.
 
     Raises:
-        OSError: if it cannot be written, for want of space or permission; all is as it was then.
+        OSError: if it cannot be written, for lack of space or permission; nothing has changed then.
     """
     descriptor, name = _begin(path)
     try:
@@ -39,7 +39,7 @@ def write_whole(path: Path, content: bytes | str, previous: Path | None = None) 
             if previous is not None and path.is_file():
                 _keep(path, previous)
             if fcntl is None:
-                file.close()  # Windows renames no file that is open
+                file.close()  # Windows cannot rename an open file
             os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -48,9 +48,9 @@ def write_whole(path: Path, content: bytes | str, previous: Path | None = None) 
 
 
 def try_writing(path: Path) -> None:
-    """Make sure that a file can be written, before the work of which it is to hold the result.
+    """Check that a file can be written, before doing the work whose result it will hold.
 
-    Its folder is made if need be; a file that is there stays as it is.
+    Its folder is created if needed; an existing file stays unchanged.
 
     Raises:
         OSError: if it cannot.
@@ -61,17 +61,17 @@ def try_writing(path: Path) -> None:
     try:
         descriptor, name = _begin(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # not the name that was tried
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name
     os.close(descriptor)
     os.unlink(name)
 
 
 def remove_unfinished(folder: Path, names: Collection[str]) -> None:
-    """Remove what killed calls of :func:`write_whole` left in a folder, and leave alone what is being written.
+    """Remove what killed calls of :func:`write_whole` left in a folder, but not what is being written now.
 
     Args:
         folder: where to look.
-        names: patterns of the names that the files were to have.
+        names: patterns of the final names.
     """
     for file in folder.iterdir() if folder.is_dir() else ():
         match = _UNFINISHED.fullmatch(file.name)
@@ -80,7 +80,7 @@ def remove_unfinished(folder: Path, names: Collection[str]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Wait until the folder's entries are on the disk."""
     if os.name == "nt":
         return  # Windows has no such call
     descriptor = os.open(folder, os.O_RDONLY)
@@ -97,25 +97,25 @@ def umask() -> int:
 
 
 def _begin(path: Path) -> tuple[int, str]:
-    """A new file beside ``path``, locked for as long as it is open: so others know that somebody is writing it."""
+    """A new file beside ``path``, locked while it is open, which tells others that it is being written."""
     while True:
-        # under a name that nobody knows: a link of that name would be followed
+        # an unpredictable name: a link planted under a known one would be followed
         descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
         _try_lock(descriptor)
         if os.path.exists(name):
             return descriptor, name
-        os.close(descriptor)  # taken for a dead one before it was locked
+        os.close(descriptor)  # another process took it for abandoned before it was locked
 
 
 def _try_lock(descriptor: int) -> bool | None:
-    """Whether nobody else has the file open; None if the system cannot tell."""
+    """Whether the file is now locked by us alone; None if the disk has no locks."""
     if fcntl is None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a network folder without locks
+    except OSError:  # such as a network folder without locks
         return None
     return True
 
@@ -124,7 +124,7 @@ def _remove_if_dead(file: Path) -> None:
     try:
         descriptor = os.open(file, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
-        return  # gone by now, or not to be opened
+        return  # gone by now, or not ours to open
     try:
         free = _try_lock(descriptor)
         if free or (free is None and time.time() - os.fstat(descriptor).st_mtime > _FORGOTTEN):
@@ -134,9 +134,9 @@ def _remove_if_dead(file: Path) -> None:
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """A second name for what ``path`` holds: it is never missing in between."""
+    """Give the file at ``path`` a second name, without ever removing the first."""
     if previous.exists() and os.path.samefile(path, previous):
-        return  # a write was killed between the two; replacing a name by one of the same file does nothing
+        return  # a write was killed halfway; renaming one name of a file to another does nothing
     descriptor, name = _begin(previous)
     os.close(descriptor)
     try:

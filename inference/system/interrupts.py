@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM, obeyed where nothing is half done."""
+"""Defer Ctrl-C and SIGTERM to a point where nothing is half done."""
 
 import signal
 import threading
@@ -10,11 +10,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was asked to stop, and has saved what it had.
+    """A run was asked to stop, and has saved its state.
 
     Args:
         message: one line.
-        signum: the signal that asked.
+        signum: the signal that it received.
     """
 
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
@@ -23,16 +23,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Which signal has asked to stop, if one has."""
+    """The signal that has been received, if any."""
 
     signum: int | None = None
 
 
 @contextmanager
 def noted_interrupts(enabled: bool = True) -> Iterator[Interrupts]:
-    """Within, the first SIGINT or SIGTERM is only noted; a second one acts as ever.
+    """Only note the first SIGINT or SIGTERM inside this context; a second one acts as usual.
 
-    Outside the main thread, where Python takes no signals, and where not enabled they are left alone.
+    Signals are left alone if not enabled, and outside the main thread, where Python handles none.
     """
     interrupts = Interrupts()
     if not enabled or threading.current_thread() is not threading.main_thread():
@@ -42,7 +42,7 @@ def noted_interrupts(enabled: bool = True) -> Iterator[Interrupts]:
 
     def restore() -> None:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not from Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a handler not set from Python
 
     def note(signum: int, frame: FrameType | None) -> None:
         interrupts.signum = signum

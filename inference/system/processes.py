@@ -1,4 +1,4 @@
-"""Several processes of one run: who this one is, and what each of them has, put together."""
+"""A run over several processes: the rank of this one, and collective operations."""
 
 import atexit
 import os
@@ -17,22 +17,22 @@ Value = TypeVar("Value")
 
 
 class ProcessError(RuntimeError):
-    """Another process of the run has failed, or cannot be reached."""
+    """Another process of the run has failed or cannot be reached."""
 
 
 def join_processes(device: str = "auto", *, cpu: bool = False) -> tuple[int, int]:
-    """Meet the other processes that ``torchrun`` has started; (rank, how many).
+    """Join the other processes that ``torchrun`` has started; returns (rank, world size).
 
-    They talk through gloo about what CPUs hold, through nccl about NVIDIA GPUs.  This process leaves
-    them when it ends.
+    They communicate through gloo on CPUs and through nccl on NVIDIA GPUs.  This process leaves the
+    group when it ends.
 
     Args:
-        device: where the work is to be done, see :func:`~inference.system.devices.find_device`.
+        device: does the work, see :func:`~inference.system.devices.find_device`.
         cpu: the same as the device "cpu".
 
     Raises:
-        ValueError: if the device is not there.
-        ProcessError: if others were started, but did not come.
+        ValueError: if this machine does not have the device.
+        ProcessError: if others were started, but did not join.
     """
     expected = int(os.environ.get("WORLD_SIZE", 1))
     if expected > 1 and distributed.is_available() and not distributed.is_initialized():
@@ -40,7 +40,7 @@ def join_processes(device: str = "auto", *, cpu: bool = False) -> tuple[int, int
         if place.index is not None:
             torch.get_device_module(place).set_device(place)
         distributed.init_process_group(BACKENDS[place.type])
-        atexit.register(leave_processes)  # its threads, left to themselves, may abort a process that ends
+        atexit.register(leave_processes)  # otherwise its threads may abort a process that is ending
     rank, size = rank_and_size()
     if expected > 1 and size != expected:  # each would train by itself, and all write to the same run
         raise ProcessError(f"{expected} processes were started together, but this one is in a group of {size}")
@@ -60,11 +60,11 @@ def leave_processes() -> None:
 
 @contextmanager
 def others_awaited() -> Iterator[None]:
-    """Within, a connection to another process that breaks off is told as the failure of that process.
+    """Report a broken connection to another process as the failure of that process.
 
     Raises:
-        ProcessError: in place of what the library for the connection raises: nccl an error of a type of
-            its own, gloo a RuntimeError like any other, but for the file of its sources that it names.
+        ProcessError: in place of the library's own error: nccl has a type for it, gloo raises a plain
+            RuntimeError that names a file of its sources.
     """
     try:
         yield
@@ -76,17 +76,17 @@ def others_awaited() -> Iterator[None]:
 
 
 def rank_and_size() -> tuple[int, int]:
-    """The number of this process among all, and how many there are."""
+    """The rank of this process, and the world size."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def share_of(count: int) -> Tensor:
-    """The indices below ``count`` that fall to this process: every n-th one.
+    """This process's share of the indices below ``count``: every n-th one for n processes.
 
     Raises:
-        ValueError: if there are fewer than processes.
+        ValueError: if there are fewer indices than processes.
     """
     rank, size = rank_and_size()
     if count < size:
@@ -95,7 +95,7 @@ def share_of(count: int) -> Tensor:
 
 
 def of_every_process(value: Value) -> list[Value]:
-    """The values that all processes give here, in order; all must come to this point."""
+    """The values of all processes, in order of rank; every process must call this."""
     _, size = rank_and_size()
     if size == 1:
         return [value]
@@ -106,10 +106,10 @@ def of_every_process(value: Value) -> list[Value]:
 
 
 def mean_of_processes(value: Tensor) -> Tensor:
-    """The mean of what all processes give here, without a gradient; all must come to this point.
+    """The mean of all processes' values, without a gradient; every process must call this.
 
     Raises:
-        NotImplementedError: if a graph is being recorded, which cannot ask the others.
+        NotImplementedError: while a graph is being recorded, since it cannot communicate.
     """
     _, size = rank_and_size()
     if size == 1:
@@ -123,7 +123,7 @@ def mean_of_processes(value: Tensor) -> Tensor:
 
 
 def shares_joined(share: Tensor) -> Tensor:
-    """One value for each index, (count,), from every process's values of its :func:`share_of` them."""
+    """One value for each index, (count,), from each process's values for its :func:`share_of` the indices."""
     shares = of_every_process(share.cpu())
     joined = torch.empty(sum(map(len, shares)), dtype=share.dtype)
     for rank, values in enumerate(shares):

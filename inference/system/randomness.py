@@ -1,4 +1,4 @@
-"""Random numbers as a function of where we are, so that a resumed run needs no generator state."""
+"""Random numbers as a function of the position in a run, so that resuming needs no generator state."""
 
 import math
 import random
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def seed_from(*place: int) -> int:
-    """A seed below 2^32 that depends on every one of the numbers (seed, epoch, rank, ...).
+    """A seed below 2^32 that depends on all of the numbers (seed, epoch, rank, ...).
 
     Raises:
         ValueError: if a number is negative.
@@ -23,12 +23,12 @@ def seed_from(*place: int) -> int:
 
 
 def set_seed(*place: int) -> None:
-    """Seed Python, NumPy, torch and Pyro for one place in a run: (seed, epoch, rank, stream)."""
+    """Seed Python, NumPy, torch and Pyro for one position in a run: (seed, epoch, rank, stream)."""
     pyro.set_rng_seed(seed_from(*place))
 
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's random number generators, by device, of NumPy's and of Python's."""
+    """The states of the random number generators of torch, by device, of NumPy and of Python."""
     states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": _python_state()}
     if device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state(device)
@@ -36,9 +36,10 @@ def generator_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_generators(states: dict[str, Tensor], device: torch.device | None = None) -> None:
-    """Go on with the random numbers where :func:`generator_states` was called; generators without a state stay.
+    """Continue the random numbers from where :func:`generator_states` was called.
 
-    So do those of devices other than the one that is in use now: a run may go on elsewhere.
+    Generators without a state stay as they are, and so do those of devices other than ``device``: a
+    run may continue on another one.
     """
     for name, state in states.items():
         if name == "numpy":
@@ -54,23 +55,23 @@ def restore_generators(states: dict[str, Tensor], device: torch.device | None = 
 
 
 def _numpy_state() -> Tensor:
-    """The 624 words, the position among them and the second draw of a pair; doubles hold all of them exactly."""
+    """The 624 words, the position among them, and the spare normal draw; doubles hold them all exactly."""
     state = np.random.get_state(legacy=False)
     own = state["state"]
     return torch.tensor([*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64)
 
 
 def _python_state() -> Tensor:
-    """As :func:`_numpy_state`: the words and the position, and the second draw of a pair, NaN for none."""
+    """Like :func:`_numpy_state`: the words and the position, and the spare normal draw, NaN for none."""
     _, words, gauss = random.getstate()
     return torch.tensor([*words, math.nan if gauss is None else gauss], dtype=torch.float64)
 
 
 @contextmanager
 def generators_as_they_were() -> Iterator[None]:
-    """Afterwards, the random number generators of torch, NumPy and Python are where they were.
+    """Restore the random number generators of torch, NumPy and Python on leaving this context.
 
-    So are those of all NVIDIA GPUs, if this process has used one before; it starts none just to ask.
+    Those of all NVIDIA GPUs are included if this process has already used one; none is started just to ask.
     """
     others = {"numpy": _numpy_state(), "python": _python_state()}
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
@@ -84,11 +85,11 @@ def generators_as_they_were() -> Iterator[None]:
 def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1) -> Tensor:
     """The indices that one process visits in one epoch, in order.
 
-    All processes shuffle alike and take every ``world_size``-th index, so that together they visit
-    each image once; a remainder of fewer than ``world_size`` images is left out that epoch.
+    All processes shuffle alike and take every ``world_size``-th index, so together they visit each
+    image once, except for a remainder of fewer than ``world_size`` images.
 
     Raises:
-        ValueError: if a number is negative, or there is no such process.
+        ValueError: if a number is negative, or the rank is not below the world size.
     """
     if num_images < 0 or not 0 <= rank < world_size:
         raise ValueError(f"there is no process {rank} of {world_size}, or the number of images is {num_images}")

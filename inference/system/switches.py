@@ -1,4 +1,4 @@
-"""Switches of the whole process, put back as they were found."""
+"""Process-wide switches, restored after use."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from torch.distributions import Distribution
 
 @contextmanager
 def validating(on: bool) -> Iterator[None]:
-    """``pyro.validation_enabled``, after which torch's own switch too is what it was.
+    """``pyro.validation_enabled`` that also restores torch's own switch.
 
-    Pyro keeps a switch beside that of torch and puts torch's back by its own, though the two may differ.
+    Pyro keeps a switch of its own and sets torch's from it on leaving, though the two may have differed.
     """
     of_torch = Distribution._validate_args
     try:
@@ -25,7 +25,7 @@ def validating(on: bool) -> Iterator[None]:
 
 @contextmanager
 def switches_as_they_were() -> Iterator[None]:
-    """Afterwards validation, precision of matrix products, default dtype, gradients and warnings are what they were."""
+    """Restore validation, matmul precision, default dtype, grad mode and warning filters on leaving."""
     precision, dtype = torch.get_float32_matmul_precision(), torch.get_default_dtype()
     of_torch = Distribution._validate_args
     try:
