@@ -1,23 +1,23 @@
-# Set-up, checks and the demonstration. Everything happens in .venv and its likes; nothing else is touched.
+# Set-up, checks and the demonstration. Everything is installed in .venv, .venv-oldest and .venv-newest.
 PYTHON ?= python3
 RUN := .venv/bin/python
 PIP = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CORE := tests/test_project.py tests/test_pyro_models tests/test_inference tests/test_scripts
-# whoever has once chosen the CPU build of torch keeps it
+# an environment with the CPU build of torch keeps it
 TORCH ?= $(if $(wildcard .venv/.torch-cpu),cpu)
-$(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: TORCH=cpu takes the CPU build of torch, without it pip decides))
+$(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: use TORCH=cpu for the CPU build of torch, or leave it out))
 
 .PHONY: install test test-oldest test-newest demo bench mutate lint clean help FORCE
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
 	@echo "make test         lint (ruff, mypy, import-linter), examples in docstrings, tests"
-	@echo "make test-oldest  the core's tests and the demo with the oldest version of every dependency, in .venv-oldest"
-	@echo "make test-newest  the same with the newest versions, in .venv-newest"
-	@echo "make demo         train, evaluate and report on scikit-learn's digits"
-	@echo "make bench        time this project beside others, into results/bench.json"
-	@echo "make mutate       break the software in one place after another; the tests must notice"
+	@echo "make test-oldest  the core tests and the demo with the oldest supported dependencies, in .venv-oldest"
+	@echo "make test-newest  the same with the newest dependencies, in .venv-newest"
+	@echo "make demo         train, evaluate and report on the digits of scikit-learn"
+	@echo "make bench        time this project against others; writes results/bench.json"
+	@echo "make mutate       break the code in one place after another; the tests must notice"
 
 install: .venv/.installed
 
@@ -30,16 +30,16 @@ ENVIRONMENTS := .venv .venv-oldest .venv-newest
 $(ENVIRONMENTS:%=%/.installed): %/.installed: pyproject.toml constraints.txt constraints-oldest.txt \
 		$(if $(TORCH),%/.torch-cpu) | %/bin/python
 	@[ -n "$(TORCH)" ] || [ -e $@ ] || [ "$$(uname -sm)" != "Linux x86_64" ] || nvidia-smi -L >/dev/null 2>&1 || \
-		echo "No NVIDIA GPU found: pip's torch for Linux brings gigabytes of CUDA, make install TORCH=cpu does without"
+		echo "No NVIDIA GPU found: torch from PyPI brings gigabytes of CUDA; make install TORCH=cpu does not"
 	$(PIP) $(PINS) -e '.[dev,tensorboard]'
 	@touch $@
 
-# torch alone: what it needs comes from PyPI afterwards
+# only torch itself; its dependencies come from PyPI afterwards
 $(ENVIRONMENTS:%=%/.torch-cpu): %/.torch-cpu: constraints.txt constraints-oldest.txt | %/bin/python
 	@echo "torch from $(CPU_INDEX)"
 	@$(PIP) $(PINS) --upgrade --no-deps --timeout 10 --retries 1 --index-url $(CPU_INDEX) torch torchvision || { \
-		echo "no CPU build of torch from $(CPU_INDEX): can you reach it, and does it have this version for your Python?" \
-			"make install TORCH= takes torch from PyPI"; exit 1; }
+		echo "no CPU build of torch from $(CPU_INDEX): is it reachable, and does it have this version for your Python?" \
+			"make install TORCH= installs torch from PyPI"; exit 1; }
 	@touch $@
 
 $(ENVIRONMENTS:%=%/bin/python): %/bin/python:
@@ -64,12 +64,12 @@ test-oldest test-newest: test-%: .venv-%/.installed
 demo: install
 	$(RUN) scripts/demo.py
 
-# the others are installed where they can be; what is missing is left out, with a word
+# libraries that cannot be installed are skipped with a message
 bench: install
 	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/run.py
 
-# the tests must notice every break: some minutes
+# takes some minutes
 mutate: install
 	$(RUN) tools/mutate.py
 

@@ -1,4 +1,4 @@
-"""The table of importance-weighted bounds, m = 5, 50 and 150: each on its own, and all from one set of draws."""
+"""Importance-weighted bounds for m = 5, 50 and 150: with separate draws for each m, and with one set for all."""
 
 import math
 
@@ -13,13 +13,13 @@ from inference import Images, Weigher, iwae_bound, log_weights, negative_bounds
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 MS, IMAGES, BATCH = (5, 50, 150), 500, 100
-LONG = 1000  # repeats: as much work as 50 of MNIST's 10,000 test images
+LONG = 1000  # repeats; as much work as 50 repeats on MNIST's 10,000 test images
 USUAL = "each m on its own, images repeated"
 
 
 @torch.no_grad()
 def one_by_one(model: Handwritten, pixels: Tensor) -> list[float]:
-    """For every m: copies of each image through encoder and decoder, and the log-mean-exp of their weights."""
+    """For each m, encode and decode m copies of each image and take the log-mean-exp of their weights."""
     table = []
     for m in MS:
         bounds = []

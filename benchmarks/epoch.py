@@ -1,4 +1,4 @@
-"""An epoch on MNIST as programs usually do it, and as this project does: training, then both sets measured."""
+"""An epoch on MNIST, the usual way and this project's: train, then measure both sets."""
 
 import os
 import time
@@ -15,7 +15,7 @@ BATCH = 100
 
 
 def usual_epoch(root: str) -> float:
-    """Seconds: images through a DataLoader with a transform each, a second pass over the training set."""
+    """Seconds with a DataLoader that transforms every image, and a second pass over the training set."""
     from torchvision import datasets, transforms
 
     sets = [datasets.MNIST(root, train, transforms.ToTensor()) for train in (True, False)]
@@ -34,7 +34,7 @@ def usual_epoch(root: str) -> float:
 
 
 def our_epoch(train: Images, test: Images, **settings) -> float:  # type: ignore[no-untyped-def]
-    """Seconds of a second epoch: the first one compiles."""
+    """Seconds of the second epoch; the first one compiles."""
     shape, hidden = train.image_shape, (HIDDEN, HIDDEN)
     model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
     guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
@@ -44,7 +44,7 @@ def our_epoch(train: Images, test: Images, **settings) -> float:  # type: ignore
 def measure(repeats: int) -> list[Group]:
     root = os.environ.get("PYRO_MODELS_DATA")
     if not root:
-        print("\nwithout the epoch on MNIST: set PYRO_MODELS_DATA to the folder that has it")
+        print("\nskipping the epoch on MNIST: set PYRO_MODELS_DATA to the folder that holds it")
         return []
     train, test = (binarise(images, "dynamic") for images in load_dataset("mnist", root))
     programs = {

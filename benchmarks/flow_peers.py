@@ -1,7 +1,7 @@
-"""The same couplings in several libraries: same shapes, same networks, one function from x to log p(x).
+"""The same couplings in several libraries, with the same shapes and networks.
 
-Each function takes conditioner networks, one a coupling, from the half that is seen to the two
-parameters of the half that is transformed, and returns a module whose call is log p(x).
+Each function takes one conditioner network per coupling, which maps the unchanged half to the two
+parameters of the transformed half, and returns a module that maps x to log p(x).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from torch.distributions.transforms import ReshapeTransform
 
 from pyro_models import AffineCoupling, Flip, Flow
 
-Shape = tuple[int, ...]  # (D,), or (C, H, W) whose channels are split
+Shape = tuple[int, ...]  # (D,), or (C, H, W) with the channels split
 
 
 class Density(nn.Module):
-    """A function log p(x) that holds the modules it uses."""
+    """log p(x) as a module that registers the modules it uses."""
 
     def __init__(self, log_prob: Callable[[Tensor], Tensor], *modules: nn.Module) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ def this_project(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
         else:
             transforms.append(AffineCoupling(Halves(network, dim), bound=None, dim=dim, swap=bool(i % 2)))
     size = int(torch.tensor(shape).prod())
-    flow = Flow([ReshapeTransform((size,), shape), *transforms], size)
+    flow = Flow([ReshapeTransform(torch.Size([size]), torch.Size(shape)), *transforms], size)
     return Density(lambda x: flow().log_prob(x), flow)
 
 
 class Flattened(nn.Module):
-    """A network of images for a library that hands it vectors and expects such back."""
+    """A network of images for a library that passes and expects vectors."""
 
     def __init__(self, network: nn.Module, shape: Shape) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def pyro_transforms(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
 
 def zuko(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
     if len(shape) != 1:
-        raise NotImplementedError("couplings of vectors alone")
+        raise NotImplementedError("its couplings only take vectors")
     from zuko.flows import NICE
 
     flow = NICE(shape[0], transforms=len(networks), hidden_features=())
@@ -121,7 +121,7 @@ def normflows(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
     for i, network in enumerate(networks):
         if len(shape) == 1:
             layers += [nf.flows.AffineCouplingBlock(network), nf.flows.Permute(shape[0], mode="swap")]
-        else:  # its permutation is of vectors: the other half is split off by turns instead
+        else:  # its permutation only takes vectors: alternate the halves instead
             layers.append(nf.flows.AffineCouplingBlock(network, split_mode="channel_inv" if i % 2 else "channel"))
     flow = nf.NormalizingFlow(nf.distributions.DiagGaussian(shape, trainable=False), layers)
     return Density(flow.log_prob, flow)

@@ -1,4 +1,4 @@
-"""One training step of flows, here and in other libraries: same shapes, same networks, one run."""
+"""One training step of flows, here and in other libraries, with the same shapes and networks."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ LIBRARIES = {
 
 
 class Joined(nn.Module):
-    """Two networks whose outputs are joined."""
+    """Two networks with concatenated outputs."""
 
     def __init__(self, *networks: nn.Module) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Joined(nn.Module):
         return torch.cat(self.networks(x), dim=-1)
 
 
-# what is compared: shape of x, batch, and the network of each coupling
+# comparisons: shape of x, batch, and the network of each coupling
 GROUPS: dict[str, tuple[tuple[int, ...], int, Callable[[], list[nn.Module]]]] = {
     "flat, as in flip_realnvp: 4 couplings of 784, one MLP 512-512 each": (
         (784,),
@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[tuple[int, ...], int, Callable[[], list[nn.Module]]]] = 
         lambda: [ResNet(2, 4, 32, 2) for _ in range(6)],
     ),
 }
-# whole models of this project, for what compilation gains
+# whole models of this project, to see what compilation gains
 OWN = {
     "flip_realnvp": lambda: flip_realnvp((1, 28, 28)),
     "image_realnvp, 16 channels, 2 blocks": lambda: image_realnvp((1, 28, 28), 16, 2),
@@ -72,7 +72,7 @@ def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Program:
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            loss = -density(x.clone()).mean()  # a new tensor: caches of the last step must not serve this one
+            loss = -density(x.clone()).mean()  # a new tensor, so that no cache of the last step is used
         loss.backward()
         optimizer.step()
 
@@ -80,7 +80,7 @@ def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Program:
 
 
 def products_alone(networks: list[nn.Module], batch: int, width: int) -> Program:
-    """The networks without a flow around them: forward, backward and Adam, the floor for everyone."""
+    """The networks without a flow: forward, backward and Adam, a lower bound for every library."""
     held = nn.ModuleList(networks)
     x = torch.randn(batch, width, requires_grad=True)
     return training_step(flow_peers.Density(lambda x: sum(n(x) for n in held), held), x)
@@ -98,7 +98,7 @@ def compare(name: str, repeats: int) -> Group:
             if len(shape) == 1:
                 programs[f"{library}, bf16"] = training_step(density, x, bf16=True)
         except (ImportError, NotImplementedError) as error:
-            print(f"without {library}: {error}")
+            print(f"skipping {library}: {error}")
     if len(shape) == 1:
         programs["the networks alone"] = products_alone(networks(), batch, shape[0] // 2)
     group = Group(f"step of a flow: {name}; batch {batch}", side_by_side(programs, repeats))
@@ -108,11 +108,11 @@ def compare(name: str, repeats: int) -> Group:
 
 
 def own(name: str, repeats: int) -> Group:
-    """A step as ``fit`` takes it, without and with compilation."""
+    """A step as in ``fit``, without and with compilation."""
     x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
     objective = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
     with pyro.validation_enabled(False):
-        objective.train()(x)  # initialises itself by the data
+        objective.train()(x)  # initialises its ActNorms
     modules = {THIS: objective, f"{THIS}, compiled": CompiledELBO(objective).train()}
     times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, repeats)
     return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)

@@ -1,4 +1,4 @@
-"""Time this project beside others, side by side in one run, and write results/bench.json."""
+"""Time this project against other programs and write results/bench.json."""
 
 import argparse
 import importlib
@@ -16,8 +16,8 @@ MODULES = ("vae_step", "epoch", "bounds", "flows", "startup", "scaling")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=MODULES, default=MODULES, help="which comparisons to run")
-    parser.add_argument("--repeats", type=int, default=15, help="timed calls of each program; fewer of long ones")
+    parser.add_argument("--only", nargs="+", choices=MODULES, default=MODULES, help="comparisons to run")
+    parser.add_argument("--repeats", type=int, default=15, help="timed calls of each program; fewer for slow ones")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="file for the record")
     options = parser.parse_args()
     if options.repeats < 2:
@@ -31,12 +31,14 @@ def main() -> None:
     for name in options.only:
         part = measured(name, options.repeats) if len(options.only) == 1 else measured_apart(name, options.repeats)
         found = {key: found[key] + part[key] for key in found}
-        options.out.write_text(json.dumps({**kept, **found}, indent=2) + "\n")  # after each: a later one may fail
+        options.out.write_text(
+            json.dumps({**kept, **found}, indent=2) + "\n"
+        )  # after each module, since a later one may fail
     print(f"\n{options.out}")
 
 
 def measured(name: str, repeats: int) -> dict[str, list[Any]]:
-    """The comparisons of one module, printed and as they are recorded."""
+    """Run and print the comparisons of one module; returns their records."""
     groups = importlib.import_module(name).measure(repeats)
     for group in groups:
         group.show()
@@ -44,7 +46,7 @@ def measured(name: str, repeats: int) -> dict[str, list[Any]]:
 
 
 def measured_apart(name: str, repeats: int) -> dict[str, list[Any]]:
-    """The same, in a process of its own: what one module's libraries leave behind does not slow the next."""
+    """The same in a process of its own, so that one module's libraries do not slow the next."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "part.json")
         command = [sys.executable, __file__, "--only", name, "--repeats", str(repeats), "--out", str(out)]

@@ -1,6 +1,6 @@
-"""An epoch in one and in two processes on this CPU, and from there what more machines would do.
+"""An epoch in one and two processes on this CPU, and a prediction for more machines.
 
-Run by ``torchrun`` it is one of the processes: it trains, and prints what it measured as JSON.
+Started by ``torchrun`` it is one of the processes: it trains and prints its measurements as JSON.
 """
 
 import argparse
@@ -18,12 +18,12 @@ import torch.distributed
 from timing import Group, Times
 
 IMAGES, BATCH, EPOCHS = 20_000, 100, 4
-# links between processes, as their makers state them: bytes a second each way, and seconds before the first byte
+# processes, and their link as its maker states it: bytes per second each way, and latency in seconds
 LINKS = {
     "8 GPUs of one node (NVLink, 450 GB/s)": (8, 450e9, 10e-6),
     "64 GPUs, 8 nodes (50 GB/s each)": (64, 50e9, 30e-6),
 }
-# a GPU's step is not known here
+# the step of a GPU is unknown here
 STEPS = {"as measured": 1, "100 times as fast": 100}
 
 
@@ -54,7 +54,7 @@ def worker() -> None:
 
 
 def _all_reduce(numbers: int, size: int) -> float:
-    """Seconds in which the processes sum one gradient."""
+    """Seconds that the processes take to sum one gradient."""
     if size == 1:
         return 0.0
     gradient, seconds = torch.randn(numbers), []
@@ -67,7 +67,7 @@ def _all_reduce(numbers: int, size: int) -> float:
 
 
 def launched(processes: int) -> dict:
-    """What a run in so many processes, of one thread each, measured."""
+    """The measurements of a run with this many single-threaded processes."""
     launcher = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     command = [sys.executable, "-m", *launcher, __file__]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -78,7 +78,7 @@ def launched(processes: int) -> dict:
 
 
 def predicted(step: float, numbers: int, processes: int, bandwidth: float, latency: float) -> dict:
-    """Throughput of so many processes, as a multiple of one, if nothing overlaps: a ring's all-reduce after every step.
+    """Predicted speed-up over one process, with a ring all-reduce after every step and no overlap.
 
     .. math:: t = t_1 + 2 (n - 1) \\Big(\\frac{4 P}{n\\, b} + l\\Big)
     """

@@ -1,4 +1,4 @@
-"""Seconds until something happens: imports, --help, and a run of one epoch on scikit-learn's digits."""
+"""Start-up times: imports, --help, and one epoch on scikit-learn's digits."""
 
 import subprocess
 import sys

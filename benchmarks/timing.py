@@ -1,14 +1,14 @@
-"""Times of several programs side by side: interleaved, so that what slows the machine slows them all."""
+"""Time several programs side by side, interleaved, so that whatever slows the machine slows them all."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
-Program = Callable[[], float | None]  # a program whose set-up is not to count returns its seconds itself
+Program = Callable[[], float | None]  # may return its own seconds, to leave out set-up
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Times:
         return low, high
 
 
-def side_by_side(programs: dict[str, Program], repeats: int, warm_up: int = 2) -> dict[str, Times]:
-    """Times of each program, called by turns: every repeat calls each once, in turning order.
+def side_by_side(programs: Mapping[str, Program], repeats: int, warm_up: int = 2) -> dict[str, Times]:
+    """Time each program once per repeat, in an order that rotates.
 
     Raises:
         ValueError: if there are fewer than 2 repeats.
@@ -48,14 +48,14 @@ def side_by_side(programs: dict[str, Program], repeats: int, warm_up: int = 2) -
 
 @dataclass(frozen=True)
 class Group:
-    """Programs that did the same work, and the comparisons drawn from them.
+    """Programs that do the same work, and comparisons of them.
 
     Args:
         what: the work.
-        times: of the programs.
-        steps: how many steps one call was.
+        times: the times of each program.
+        steps: number of steps in one call.
         rows: the comparisons.
-        notes: what else was measured, for the record.
+        notes: other measurements to record.
     """
 
     what: str
@@ -65,7 +65,7 @@ class Group:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def compare(self, ours: str, other: str, goal: float | None = None) -> "Group":
-        """Add the ratio of two programs' medians; its spread is the quartiles of the repeats' ratios."""
+        """Add the ratio of two programs' medians, with the quartiles of the ratios over repeats as its spread."""
         if ours in self.times and other in self.times:
             a, b = self.times[ours], self.times[other]
             paired = Times([x / y for x, y in zip(a.seconds, b.seconds, strict=True)])
@@ -84,7 +84,7 @@ class Group:
         return self
 
     def record(self) -> dict[str, Any]:
-        """Milliseconds of every program, as they are saved."""
+        """Milliseconds of every program, as saved."""
         programs = {}
         for name, times in sorted(self.times.items(), key=lambda item: item[1].median):
             low, high = (round(1000 * value / self.steps, 3) for value in times.quartiles)

@@ -1,7 +1,7 @@
 """Training steps of one VAE, 784-300-300-10 and back, as each library's users write them.
 
 Each function takes batches (N, B, 784) of binary pixels and returns a program that trains on them,
-one step a batch, or raises ImportError where its library is missing.
+one step per batch, or raises ImportError if its library is missing.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def layers(*sizes: int) -> nn.Sequential:
 
 
 class Handwritten(nn.Module):
-    """The VAE that every PyTorch tutorial has."""
+    """The VAE of PyTorch tutorials."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def by_hand(batches: Tensor, compile: bool = False) -> Program:
 
 
 class PyroVAE:
-    """Model and guide as in Pyro's own example; the name keeps one pair's parameters from another's."""
+    """Model and guide as in Pyro's own example; the name keeps the parameters of pairs apart."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -82,7 +82,7 @@ class PyroVAE:
 
 def in_pyro(batches: Tensor, elbo: ELBO) -> Program:
     pair = PyroVAE(type(elbo).__name__)
-    svi = SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": LR}), elbo)
+    svi = SVI(pair.model, pair.guide, pyro.optim.PyroOptim(torch.optim.Adam, {"lr": LR}), elbo)
 
     def run() -> None:
         for x in batches:
@@ -160,7 +160,7 @@ def _stax(stax, *widths: int) -> list:  # type: ignore[no-untyped-def]
 
 
 def products_alone(batches: Tensor) -> Program:
-    """The matrix products of a step, forward and backward, and nothing else: the floor for everyone."""
+    """Only the matrix products of a step, forward and backward: a lower bound for every program."""
     count = batches.shape[1]
     sizes = (PIXELS, HIDDEN, HIDDEN, 2 * LATENT), (LATENT, HIDDEN, HIDDEN, PIXELS)
     shapes = [pair for half in sizes for pair in pairwise(half)]

@@ -1,4 +1,4 @@
-"""One training step of a VAE: here, by hand, in Pyro and in NumPyro; same shapes, same batches, one run."""
+"""One training step of a VAE, here, by hand, in Pyro and in NumPyro, with the same shapes and batches."""
 
 import torch
 import vae_peers as peers
@@ -22,7 +22,7 @@ def programs(batches: torch.Tensor) -> dict[str, Program]:
         try:
             made[name] = make(batches)
         except ImportError as error:
-            print(f"without {name}: {error}")
+            print(f"skipping {name}: {error}")
     return made
 
 

@@ -1,6 +1,6 @@
-"""Break the software on purpose, one place at a time: the tests must notice every break.
+"""Break the code on purpose, one place at a time, and check that the tests notice.
 
-``make mutate``, or ``python tools/mutate.py NAME ...`` for some of them.  Works on a copy.
+Run ``make mutate``, or ``python tools/mutate.py NAME ...`` for some of the mutations.  Works on a copy.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# name: file, what stands there, what it becomes, and the tests that are to notice, the nearest first
+# name: file, text, replacement, and the tests that should notice
 MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     "sign of a coupling's log-determinant": (
         "pyro_models/transforms/coupling.py",
@@ -217,7 +217,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
 
 
 def copy_to(folder: Path) -> None:
-    """What is under version control, as it is now."""
+    """Copy the files under version control, in their present state."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file():
@@ -226,16 +226,17 @@ def copy_to(folder: Path) -> None:
 
 
 def noticed(folder: Path, name: str) -> bool:
-    """Whether the tests fail with one place broken.
+    """Whether the tests fail with one place broken: first the nearest test file, then its folder.
 
     Raises:
-        ValueError: if the place is not there, or more than once.
+        ValueError: if the text to replace is missing.
+        RuntimeError: if the tests could not be run.
     """
     file, before, after, tests = MUTATIONS[name]
     nearest = f"tests/{tests}"
     whole = (folder / file).read_text()
-    if whole.count(before) < 1:
-        raise ValueError(f"{name}: {before!r} is not in {file}; the mutation has to follow the code")
+    if before not in whole:
+        raise ValueError(f"{name}: {before!r} is not in {file}; update the mutation")
     (folder / file).write_text(whole.replace(before, after))
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     try:
@@ -253,11 +254,11 @@ def noticed(folder: Path, name: str) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which mutations; all, if none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutations to try; by default all")
     names = parser.parse_args().names or list(MUTATIONS)
     unknown = [name for name in names if name not in MUTATIONS]
     if unknown:
-        parser.error(f"unknown mutations {', '.join(unknown)}: expected some of {', '.join(MUTATIONS)}")
+        parser.error(f"unknown mutations {', '.join(unknown)}: expected {', '.join(MUTATIONS)}")
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         copy_to(Path(folder))
