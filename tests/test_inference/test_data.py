@@ -1,8 +1,10 @@
 """Images, binarisation, data sets and the order of an epoch."""
 
+import dataclasses
 import gzip
 import hashlib
 import shutil
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +12,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from inference import DataError, Images, binarise, load_dataset, set_seed
+from inference import DataError, Images, Settings, binarise, diagnose, fit, load_dataset, negative_bounds, set_seed
 from inference.data import datasets
+from inference.data.protocol import DataSet
 from inference.data.torchvision_ops import import_torchvision
 from inference.system.randomness import epoch_order, seed_from
+from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 
 def grey(count: int = 50, levels: int = 256) -> Images:
@@ -269,3 +273,25 @@ def test_other_import_errors_are_not_hidden(monkeypatch):
     monkeypatch.setattr(module.importlib, "import_module", broken)
     with pytest.raises(RuntimeError, match="something else"):
         import_torchvision()
+
+
+def test_fitting_and_measuring_use_of_images_what_the_protocol_says(monkeypatch):
+    used = set()
+
+    def note(self, name):
+        caller = sys._getframe(1).f_globals["__name__"]
+        if caller.startswith("inference.") and not caller.startswith("inference.data."):
+            used.add(name)
+        return object.__getattribute__(self, name)
+
+    images = binarise(grey(20), "dynamic")
+    images = dataclasses.replace(images, labels=images.labels % 3, conditional=True)
+    assert isinstance(images, DataSet)
+    model = VAE(StandardNormal(2), MLPDecoder(2, (1, 4, 4), [4], context=3), num_classes=3)
+    guide = MeanFieldGuide(MLPEncoder((1, 4, 4), [4], context=3), 2, num_classes=3)
+    monkeypatch.setattr(Images, "__getattribute__", note)
+    fit(model, guide, images, images, Settings(epochs=1, num_validation=5, device="cpu", compile="off"), show=None)
+    negative_bounds(model, guide, images, [1, 4], repeats=2)
+    diagnose(model, guide, images, num_images=4, num_samples=20)
+    promised = {name for name in vars(DataSet) if not name.startswith("_")}
+    assert promised == {name for name in used if not name.startswith("_")} | {"name", "levels"}  # of checks that fail
