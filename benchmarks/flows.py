@@ -110,10 +110,10 @@ def compare(name: str, repeats: int) -> Group:
 def own(name: str, repeats: int) -> Group:
     """A step as in ``fit``, without and with compilation."""
     x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
-    objective = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
+    eager = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
     with pyro.validation_enabled(False):
-        objective.train()(x)  # initialises its ActNorms
-    modules = {THIS: objective, f"{THIS}, compiled": CompiledELBO(objective).train()}
+        eager.train()(x)  # initialises its ActNorms
+    modules = {THIS: eager, f"{THIS}, compiled": CompiledELBO(eager).train()}
     times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, repeats)
     return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)
 

@@ -103,8 +103,8 @@ def this_project(batches: Tensor, compile: bool = False) -> Program:
     shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
     model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
     guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
-    objective: nn.Module = ELBOWithTerms(Trace_ELBO(), model, guide)
-    step = (CompiledELBO(objective) if compile else objective).train()  # type: ignore[arg-type]
+    eager: nn.Module = ELBOWithTerms(Trace_ELBO(), model, guide)
+    step = (CompiledELBO(eager) if compile else eager).train()  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(step.parameters(), LR, weight_decay=0.0, fused=True)
 
     def run() -> None:

@@ -23,7 +23,7 @@ from inference.programs.terms import check_reparameterised, check_sites, sample_
 
 @contextmanager
 def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Within, nothing computed from the parameters has a gradient with respect to them."""
+    """Treat the parameters as constants: nothing computed inside has a gradient with respect to them."""
     needed = [parameter.requires_grad for parameter in parameters]
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -44,7 +44,7 @@ def _generators(device: torch.device) -> list[Tensor]:
 
 @contextmanager
 def _drawing_from(states: list[Tensor], device: torch.device) -> Iterator[None]:
-    """Within, random numbers continue from the states; afterwards, from where they are now."""
+    """Draw random numbers from these states, and afterwards from the present ones."""
     with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
         torch.set_rng_state(states[0])
         for state in states[1:]:
@@ -72,8 +72,8 @@ class PathDerivative(ImageELBO):
             raise TypeError("this objective needs a guide that is a torch.nn.Module")
         if getattr(module, "random_density", False):
             raise ValueError(
-                f"the density of a {type(module).__name__} is drawn anew at each call, which this objective cannot "
-                "hold: choose another guide, or another objective"
+                f"the density of a {type(module).__name__} is random, and this objective cannot hold it fixed: "
+                "choose another guide, or another objective"
             )
         # the second run must see the same noise, of dropout for example, and the same running statistics
         noise, buffers = _generators(data[0].device), BufferSnapshot(module)
@@ -87,7 +87,7 @@ class PathDerivative(ImageELBO):
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
             density = log_joint(held, shape)  # inside: a flow runs its networks only now
         if draws_recorded() != drawn:
-            raise NotImplementedError("the guide draws noise of its own, which a graph cannot draw twice alike")
+            raise NotImplementedError("the guide draws noise of its own, which a graph cannot repeat")
         program = in_particles(model, self.num_particles)
         joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)
         check_sites(joint, trace)

@@ -24,7 +24,7 @@ class BufferSnapshot:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Within, buffers have the values of the snapshot; afterwards, those they have now.
+        """Give the buffers the values of the snapshot, and afterwards those they have now.
 
         If a pass wrote to parameters since the snapshot, it initialised them, which must not happen
         twice: then flags keep the values they have now, and statistics start from theirs.

@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(*programs: Callable) -> Iterator[None]:
-    """Within, programs that are modules are in evaluation mode; afterwards every part is in its own mode again."""
+    """Put programs that are modules into evaluation mode, and afterwards every part into its own mode again."""
     halves = [program for program in programs if isinstance(program, nn.Module)]
     modes = [(module, module.training) for half in halves for module in half.modules()]
     for half in halves:

@@ -101,7 +101,7 @@ def _name(program: Callable) -> str:
 
 
 class SiteChecks(Messenger):
-    """Within, every site must be a distribution inside the plate of the batch, as this project assumes.
+    """Checks that every site is a distribution inside the plate of the batch, as this project assumes.
 
     Args:
         batch: number of images.

@@ -44,8 +44,8 @@ def log_weights(
     pixels the latent is the dequantised image.
 
     ``chunk_size`` bounds the memory, whatever ``num_samples`` is.  The guide runs once for each
-    image, unless one image's samples alone exceed ``chunk_size``.  Modules are in evaluation mode
-    meanwhile: with dropout, every call would weigh draws of other networks.
+    image, unless one image's samples alone exceed ``chunk_size``.  Modules are put into evaluation
+    mode for the call: with dropout, every chunk would weigh draws of other networks.
 
     Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
 
@@ -99,7 +99,7 @@ def log_weights(
 
 @contextmanager
 def _failures_explained(model: Callable, guide: Callable, *data: Tensor) -> Iterator[None]:
-    """Within, an error that a program causes is raised as one line on what is wrong with the pair."""
+    """Turn an error raised by a program into one line on what is wrong with the pair."""
     try:
         yield
     except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough

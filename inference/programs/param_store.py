@@ -11,7 +11,7 @@ from torch import Tensor
 
 @contextmanager
 def param_store_unchanged() -> Iterator[None]:
-    """Afterwards, the store has forgotten the parameters that programs registered within.
+    """Remove from the store, at the end, the parameters that programs registered inside.
 
     Calling a ``PyroModule`` registers its parameters in the global store by name.  Another pair
     with the same names would find them there, and ``SVI`` would train those instead of its own.
@@ -31,7 +31,7 @@ def param_store_unchanged() -> Iterator[None]:
 
 
 class ParameterSites(Messenger):
-    """Within, records the value of every ``pyro.param`` site; the store starts empty."""
+    """Records the value of every ``pyro.param`` site; inside, the store starts empty."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -113,7 +113,7 @@ class Loop:
     Args:
         model: the generative half.
         guide: the inference half.
-        train: images to fit, some of which the settings may hold out for validation.
+        train: images to fit, except those that the settings hold out for validation.
         test: images to measure.
         settings: of the training.
         objective: Pyro's estimator of the ELBO.
@@ -191,7 +191,7 @@ class Loop:
             self.display.add_epoch(self.history.rows[-1])
 
     def train_epoch(self) -> list[Terms]:
-        """Take the steps of an epoch, or those left of one that was interrupted; returns the terms of all its steps."""
+        """Take an epoch's steps, or the rest of an interrupted one; returns the terms of all its steps."""
         started = time.perf_counter()
         set_seed(*self.place("train"))
         partial = self.history.partial or PartialEpoch(0, 0.0, 0.0, [], {})
@@ -241,17 +241,17 @@ class Loop:
         self.save()
 
     def stop_if_asked(self) -> None:
-        """Stop between steps, if a signal has asked for it and epochs are left.
+        """Stop the run if a signal has asked for it, unless it is complete.
 
         Raises:
-            Interrupted: if so.
+            Interrupted: to stop.
         """
         if self.interrupts.signum is not None and self.history.epoch < self.settings.epochs:
             hint = "; --resume continues it" if self.history.run else ""
             raise Interrupted(f"interrupted in epoch {self.history.epoch + 1}{hint}", self.interrupts.signum)
 
     def new_check(self, terms: list[Terms]) -> NonFiniteCheck:
-        """A check of the steps of an epoch, some of which have these terms."""
+        """A check of the epoch's steps; ``terms`` are those of the steps before an interruption."""
         return NonFiniteCheck(
             self.steps.eager,
             f"epoch {self.history.epoch + 1}",
@@ -263,7 +263,7 @@ class Loop:
 
     @contextmanager
     def shown(self, metric: Metric | None) -> Iterator[Display]:
-        """Within, progress is shown; an error about a number that is not finite names the checkpoint that is kept."""
+        """Show progress, and name the checkpoint that is kept in an error about a number that is not finite."""
         partial, history = self.history.partial, self.history
         taken = history.epoch * self.steps_an_epoch + (partial.step if partial else 0)
         try:

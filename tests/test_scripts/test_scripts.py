@@ -237,7 +237,7 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
         (["--likelihood", "AutoregressivePixels", "--likelihood.sight", 0], "sight must be at least 1"),
         (["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--prior", "VampPrior"], "latent 'z2' has event shape"),
         (["--guide", "TwoLevelGuide"], "must draw the same latents"),
-        (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "drawn anew"),
+        (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "is random"),
         (["--prior", "ClassNormal"], "for conditional models"),
         (["--binarisation", "none"], "binarise the images"),
         (["--objective", "RenyiELBO", "--objective.num_particles", 0], "num_particles"),
