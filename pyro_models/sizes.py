@@ -40,3 +40,14 @@ def features_of(encoder: nn.Module) -> int:
         name = type(encoder).__name__
         raise TypeError(f"an encoder must have out_features, the number of features it returns; {name} has none")
     return size
+
+
+def checked_levels(levels: int) -> int:
+    """The number of values of a pixel.
+
+    Raises:
+        ValueError: unless it is a whole number of at least 2.
+    """
+    if levels < 2 or int(levels) != levels:
+        raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
+    return levels

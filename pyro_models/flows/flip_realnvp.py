@@ -7,6 +7,7 @@ from torch.distributions import Transform
 from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Activation, Parallel
+from pyro_models.sizes import check_at_least
 from pyro_models.transforms import AffineCoupling, Flip
 
 
@@ -56,8 +57,7 @@ def flip_realnvp(
         (torch.Size([5, 1, 4, 4]), torch.Size([5]))
     """
     half = half_size(image_shape)
-    if pairs < 1:
-        raise ValueError(f"pairs must be at least 1; got {pairs}")
+    check_at_least(1, pairs=pairs)
 
     def network(*heads: int) -> MLP:
         return MLP(half + context, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)

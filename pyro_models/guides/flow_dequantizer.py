@@ -14,6 +14,7 @@ from torch.distributions.transforms import AffineTransform, ReshapeTransform
 from pyro_models.distributions import UniformCell
 from pyro_models.flows import FlowDistribution
 from pyro_models.networks import ResNet, ScaleAndShift, WithContext
+from pyro_models.sizes import check_at_least, checked_levels
 from pyro_models.transforms import MaskedCoupling, Squash, checkerboard
 
 
@@ -58,12 +59,9 @@ class FlowDequantizer(PyroModule):
         blocks: int = 2,
     ) -> None:
         super().__init__()
-        if levels < 2 or int(levels) != levels:
-            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
-        if couplings < 1:
-            raise ValueError(f"couplings must be at least 1; got {couplings}")
+        check_at_least(1, couplings=couplings)
         count, height, width = image_shape
-        self.levels = levels
+        self.levels = checked_levels(levels)
         self.image_shape = (count, height, width)
         self.features = ResNet(count, channels, channels, blocks)
         self.couplings = nn.ModuleList(

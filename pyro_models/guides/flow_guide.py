@@ -72,8 +72,7 @@ class FlowGuide(_TransformedNormal):
         num_classes: int = 0,
     ) -> None:
         super().__init__(encoder, latent_dim, num_classes)
-        if couplings < 1:
-            raise ValueError(f"couplings must be at least 1; got {couplings}")
+        check_at_least(1, couplings=couplings)
 
         def network() -> nn.Module:
             sizes = latent_dim + features_of(encoder), (latent_dim, latent_dim)

@@ -5,6 +5,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyro_models.distributions import UniformCell
+from pyro_models.sizes import checked_levels
 
 
 class UniformDequantizer(PyroModule):
@@ -39,9 +40,7 @@ class UniformDequantizer(PyroModule):
 
     def __init__(self, levels: int) -> None:
         super().__init__()
-        if levels < 2 or int(levels) != levels:
-            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
-        self.levels = levels
+        self.levels = checked_levels(levels)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
         with pyro.plate("data", len(x)):

@@ -9,6 +9,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyro_models.distributions import BernoulliImage, DiscretizedLogistic, PixelCategorical
+from pyro_models.sizes import checked_levels
 
 
 class BernoulliPixels(nn.Module):
@@ -110,9 +111,3 @@ def checked_raw(raw: Tensor, likelihood: nn.Module) -> Tensor:
             f"gives {tuple(raw.shape)}: make it with per_pixel={count}"
         )
     return raw
-
-
-def checked_levels(levels: int) -> int:
-    if levels < 2 or int(levels) != levels:
-        raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
-    return levels

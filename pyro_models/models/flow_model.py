@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyro_models.checks import check_images, checked_distribution
 from pyro_models.distributions import Quantized
 from pyro_models.labels import one_hot
+from pyro_models.sizes import checked_levels
 
 
 class FlowModel(PyroModule):
@@ -49,10 +50,8 @@ class FlowModel(PyroModule):
 
     def __init__(self, flow: nn.Module, levels: int, num_classes: int = 0) -> None:
         super().__init__()
-        if levels < 2 or int(levels) != levels:
-            raise ValueError(f"levels must be a whole number of at least 2; got {levels}")
         self.flow = flow
-        self.levels = levels
+        self.levels = checked_levels(levels)
         self.num_classes = num_classes
 
     def intensities(self, labels: Tensor | None = None, **options: Any) -> TransformedDistribution:

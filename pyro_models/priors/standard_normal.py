@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_models.sizes import check_at_least
+
 
 class StandardNormal(nn.Module):
     r"""p(z) = N(0, I).
@@ -31,8 +33,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1; got {latent_dim}")
+        check_at_least(1, latent_dim=latent_dim)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 

@@ -5,6 +5,7 @@ import torch.distributed
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
+from pyro_models.sizes import check_at_least
 from pyro_models.transforms.bijector import Bijector
 
 
@@ -33,8 +34,7 @@ class ActNorm(Bijector):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1; got {channels}")
+        check_at_least(1, channels=channels)
         self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
         self.register_buffer("initialised", torch.tensor(False))

@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Transform
 
+from pyro_models.sizes import check_at_least
 from pyro_models.transforms.bijector import Bijector, condition, forward_and_log_det, inverse_and_log_det, modules_of
 
 
@@ -38,8 +39,7 @@ class ChannelPart(Bijector):
 
     def __init__(self, transforms: Sequence[Transform], channels: int) -> None:
         super().__init__()
-        if channels < 1:
-            raise ValueError(f"channels must be at least 1; got {channels}")
+        check_at_least(1, channels=channels)
         self.transforms = list(transforms)
         self.registered = modules_of(transforms)
         self.channels = channels
