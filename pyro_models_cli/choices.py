@@ -1,4 +1,4 @@
-"""Parts of a pair that are swapped by name, and their descriptions."""
+"""Parts of a pair, chosen by name, and their descriptions."""
 
 import difflib
 import inspect
@@ -15,13 +15,13 @@ Part = str | Mapping[str, Any]  # a name, an import path, or {"class_path": ...,
 
 @dataclass(frozen=True)
 class Choice:
-    """A part that is swapped by name: ``--prior NAME --prior.option ...``.
+    """A part chosen by name: ``--prior NAME --prior.option ...``.
 
     Args:
         role: name of the option.
-        names: of this project's parts, those to choose from; the first is the default.
+        names: this project's parts to choose from; the first is the default.
         help: one phrase.
-        kind: the role in the table of parts, where it has another name.
+        kind: the role in the table of parts, if its name differs.
     """
 
     role: str
@@ -33,7 +33,7 @@ class Choice:
         """The class, or the function that makes one, behind a name or an import path.
 
         Raises:
-            ValueError: if there is none, or it is for another role.
+            ValueError: if there is none, or it plays another role.
         """
         known = find_part(path)
         if (known is None and "." not in path) or (known is not None and known.name not in self.names):
@@ -49,10 +49,10 @@ class Choice:
         return constructor
 
     def described(self, part: Part, allow: Sequence[str] = ()) -> dict[str, Any]:
-        """The whole description of a part, with the defaults of the options that it leaves out.
+        """The complete description of a part, with the defaults of the options it leaves out.
 
         Raises:
-            ValueError: if it describes no part for this role, or one that ``allow`` does not cover.
+            ValueError: if it does not describe a part for this role, or ``allow`` does not cover its class.
         """
         described = dict(part) if isinstance(part, Mapping) else {"class_path": part}
         path = described.get("class_path")
@@ -64,7 +64,7 @@ class Choice:
         return json.loads(json.dumps(with_defaults(described, allow)))  # lists, however they were given
 
 
-# what a command knows by itself, and so passes to every part that takes it
+# what a command works out itself and passes to every part that takes it
 GIVEN = {
     *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
     *("model", "guide", "prior", "decoder", "encoder", "likelihood", "flow"),
@@ -72,7 +72,7 @@ GIVEN = {
 
 
 def with_defaults(part: Any, allow: Sequence[str] = ()) -> Any:
-    """The description of a part with the defaults of what it does not say; anything else is itself."""
+    """The description of a part, completed with defaults; anything else is returned as it is."""
     if not isinstance(part, dict) or "class_path" not in part:
         return part
     known = find_part(part["class_path"])
@@ -85,11 +85,11 @@ def with_defaults(part: Any, allow: Sequence[str] = ()) -> Any:
 
 
 def describe(part: Part, **given: Any) -> dict[str, Any]:
-    """The description of a part, see ``inference.runs.build``: its chosen options and what it takes of ``given``.
+    """The description of a part, see ``inference.runs.build``: its chosen options, and what it takes of ``given``.
 
     Args:
         part: name or import path, or a description.
-        given: values for the parameters that the command knows by itself.
+        given: values that the command works out itself.
     """
     path, chosen = (part, {}) if isinstance(part, str) else (part["class_path"], part["init_args"])
     accepted = inspect.signature(import_object(path)).parameters

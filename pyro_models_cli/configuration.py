@@ -1,4 +1,4 @@
-"""Configuration files, which may come from anybody: read as the plain options that a person could have typed."""
+"""Configuration files. They may come from a stranger, so they hold only what one could type on the command line."""
 
 import json
 import math
@@ -20,12 +20,12 @@ class Configuration:
 
     Args:
         file: YAML, such as a run's config.yaml.
-        options: names of the options that it may give.
-        roles: those of them that name parts.
-        allowed: packages whose classes it may name beside this project's parts.
+        options: names of the options it may set.
+        roles: the options that name parts.
+        allowed: packages whose classes it may name, besides this project's parts.
 
     Raises:
-        ValueError: if it is no plain mapping of options, or names other classes.
+        ValueError: if the file is not a plain mapping of options, or names other classes.
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class Configuration:
             raise ValueError(str(error)) from error
         for name, value in content.items():
             if name in TYPED_ALONE:
-                raise ValueError(f"{file} asks for {name}, which is for the command line alone: take it out")
+                raise ValueError(f"{file} sets {name}, which belongs on the command line: remove it")
             if name in roles:
                 self.parts[name] = self._part(name, value, allowed)
             elif name not in options:
-                raise ValueError(f"{file} has an option {name!r}, which is not known here: --help lists those that are")
+                raise ValueError(f"{file} sets {name!r}, which this command does not know: --help lists its options")
             elif not _is_plain(value):
-                raise ValueError(f"{file} has {name} of a form that is no option's: expected plain names and numbers")
+                raise ValueError(f"{file} must set {name} to plain names and numbers")
             else:
                 self.plain[name] = value
-        self.plain.pop("out", None)  # where to write is for the command line to say
+        self.plain.pop("out", None)  # only the command line says where to write
 
     def _part(self, role: str, value: Any, allowed: Sequence[str]) -> dict[str, Any]:
         described = {"class_path": value} if isinstance(value, str) else value
         path = described.get("class_path") if isinstance(described, dict) else None
         if not isinstance(path, str) or not described.keys() <= {"class_path", "init_args"}:
-            raise ValueError(f"{self.file} must describe its {role} by class_path and init_args alone")
+            raise ValueError(f"{self.file} must describe its {role} by class_path and init_args only")
         try:
             if find_part(path) is None:
                 check_may_import(path, allowed)
@@ -66,26 +66,26 @@ class Configuration:
             raise ValueError(f"{self.file} must give the options of its {role} as plain names and numbers")
         odd = [name for name in arguments if not name.isidentifier()]
         if odd:
-            raise ValueError(f"{self.file} gives its {role} an option {odd[0]!r}, which is none")
+            raise ValueError(f"{self.file} gives its {role} the option {odd[0]!r}, which cannot exist")
         return {"class_path": path, "init_args": arguments}
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value stands for itself; a text that YAML would read as more than a text does not."""
+    """Whether a value stands for itself: text that YAML would parse into something else does not."""
     if isinstance(value, list):
         return all(not isinstance(item, list) and _is_plain(item) for item in value)
     return isinstance(value, _PLAIN) and not (isinstance(value, str) and value.lstrip()[:1] in set("[{&*!|>@`%"))
 
 
 def config_of(options: dict[str, Any], roles: Collection[str]) -> dict[str, Any]:
-    """Options as a configuration file holds them: parts first, without what is not set or holds for one command."""
+    """Options as a configuration file holds them: parts first, without unset options and those of one command only."""
     plain = json.loads(json.dumps(options))
     order = [*roles, *(name for name in plain if name not in roles)]
     return {name: plain[name] for name in order if plain[name] not in (None, "") and name not in TYPED_ALONE}
 
 
 def as_typed(name: str, value: Any) -> str:
-    """The word of a command line that gives an option a plain value."""
+    """The command-line word that sets an option to a plain value."""
     return f"--{name}={value if isinstance(value, str) else _text(value)}"
 
 

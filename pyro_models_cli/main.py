@@ -1,10 +1,11 @@
-"""How every script runs: one-line errors, exit codes, and what the scripts share on the command line."""
+"""How every command runs: one-line errors and exit codes."""
 
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,12 @@ from pyro_models_cli.words import one_line
 
 
 def main(function: Callable[[], None]) -> None:
-    """Run a script: bad values exit with 2, failures with 1, each with one line and no traceback.
+    """Run a command: bad values exit with 2, failures with 1, each with one line and no traceback.
 
     ``PYRO_MODELS_DEBUG=1`` shows tracebacks.
     """
-    warnings.showwarning = _warn
     end_with_exceptions()
-    with lasting_streams() as out:
+    with lasting_streams() as out, _warnings_in_one_line():
         try:
             check_arguments_are_text()
             function()
@@ -31,21 +31,31 @@ def main(function: Callable[[], None]) -> None:
             _stop(2, error)
         except (OSError, RuntimeError, ArithmeticError) as error:
             _stop(1, error)
-        except Exception as error:  # from a user's own parts, or a fault of ours
+        except Exception as error:  # from a user's own parts, or a bug of ours
             _stop(1, error, f"{type(error).__name__}: {error} (PYRO_MODELS_DEBUG=1 shows where)")
 
 
 def check_arguments_are_text() -> None:
-    """Make sure that what was typed can be written into a run's files.
+    """Check that what was typed can be written to a run's files.
 
     Raises:
-        ValueError: if not: some libraries cannot even open files of such names.
+        ValueError: if not; some libraries cannot even open files with such names.
     """
     for argument in sys.argv[1:]:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"{argument!r} is not valid UTF-8: files and folders need other names") from error
+            raise ValueError(f"{argument!r} is not valid UTF-8: rename the file or folder") from error
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    before = warnings.showwarning
+    warnings.showwarning = _warn
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""Options of the commands as frozen dataclasses, from which come the flags and their help."""
+"""Options of the commands as frozen dataclasses; their fields and docstrings become flags and help."""
 
 import inspect
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 def one_of(names: Sequence[str], default: str | None) -> Any:
-    """A field that takes one of some names."""
+    """A field with a fixed list of names to choose from."""
     return field(default=default, metadata={"choices": tuple(names)})
 
 
 def check_choices(options: Any) -> None:
-    """Make sure that every field of :func:`one_of` has one of its names, or its default.
+    """Check that every field made by :func:`one_of` has one of its names.
 
     Raises:
         ValueError: if not.
@@ -30,7 +30,7 @@ def check_choices(options: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How a run is read.
+    """Options for reading a run.
 
     Args:
         data_root: folder of the data sets; by default the run's own.
@@ -48,18 +48,18 @@ class ReadingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(ReadingOptions):
-    """Which weights of a run are read.
+    """Options for reading the weights of a run.
 
     Args:
-        checkpoint: which weights to take; by default the best where images were held out to choose them
-            by, else the last.
+        checkpoint: which weights to take; by default the best if images were held out to choose them by, else
+            the last.
     """
 
     checkpoint: str | None = one_of(("last", "best", "previous"), None)
 
 
 def homes(options: type) -> list[tuple[type, list[Field]]]:
-    """The classes that bring fields to a class of options, each with its own: the most special first."""
+    """The ancestors of a class of options, each with the fields it adds, the class itself first."""
     found: list[tuple[type, list[Field]]] = []
     seen: set[str] = set()
     for home in reversed(options.__mro__):
@@ -70,16 +70,16 @@ def homes(options: type) -> list[tuple[type, list[Field]]]:
 
 
 def ordered(options: type) -> list[Field]:
-    """All fields of a class of options, the most special first."""
+    """All fields of a class of options, its own first."""
     return [entry for _, own in homes(options) for entry in own]
 
 
 def is_flag(options: type, entry: Field) -> bool:
-    """Whether a field is switched on by its flag alone; settings are given as true or false."""
+    """Whether a field is a flag without a value; settings of the fit take true or false."""
     return entry.type in (bool, "bool") and entry.name not in Settings.__dataclass_fields__
 
 
 def packaged(name: str) -> Path:
-    """The file of that name, or if there is none, the one that the package brings under it, such as ``zoo``."""
+    """The file of that name or, if there is none, the one that comes with the package, such as ``zoo``."""
     ours = CONFIGS / f"{name}.yaml"
     return ours if name.isidentifier() and not Path(name).exists() and ours.is_file() else Path(name)

@@ -1,4 +1,4 @@
-"""Options on the command line and in files: parts swapped by name, each with options of its own."""
+"""Command-line options and configuration files. Parts are swapped by name, and each brings its own options."""
 
 import argparse
 import inspect
@@ -30,21 +30,21 @@ Options = TypeVar("Options")
 class Parser(jsonargparse.ArgumentParser):
     """An argument parser with swappable parts, whose errors are one line.
 
-    Which parts are chosen is read first; then the options of just these are added, and everything
-    is parsed once.  What a configuration file gives is parsed as if it stood on the command line,
-    before what does.
+    The first pass reads which parts are chosen; then their options are added, and the second pass
+    parses everything.  Options from a configuration file are parsed as if they were typed before
+    the others.
     """
 
     choices: dict[str, Choice] = {}
-    allowed: list[str] = []  # packages of the user's own whose classes may be made, and classes that were typed
+    allowed: list[str] = []  # the user's own packages whose classes may be made, and classes that were typed
     typed: set[str] = set()  # options on the command line itself
-    own_command = True  # of this process, which an error ends
+    own_command = True  # parses this process's command line, so an error ends it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, "formatter_class": Formatter, **kwargs})
 
     def add_options(self, options: type) -> None:
-        """The fields of a class of options, in a group for each class that brings some."""
+        """Add the fields of a class of options, one group for each class in its ancestry."""
         help_of, hints = documented(options), typing.get_type_hints(options)
         for home, own in homes(options):
             group = self.add_argument_group((inspect.getdoc(home) or "").splitlines()[0].rstrip("."))
@@ -54,21 +54,21 @@ class Parser(jsonargparse.ArgumentParser):
                     group.add_argument(f"--{entry.name}", help=help_of[entry.name], **how)
 
     def add_choices(self, *choices: Choice) -> None:
-        """Options ``--role NAME`` and ``--role.option``, and ``--config`` to take options from a file."""
+        """Add ``--role NAME`` and ``--role.option`` for each choice, and ``--config`` to read options from a file."""
         self.choices = {choice.role: choice for choice in choices}
         self.usage = "%(prog)s --out FOLDER [--option VALUE ...]"
         self.add_argument("--config", metavar="FILE", help="YAML file of options, such as a run's config.yaml")
         self.add_argument("--print_config", action="store_true", help="print all options as such a file, and stop")
 
     def parse(self, argv: Sequence[str] | None = None, trusted: bool = True) -> jsonargparse.Namespace:
-        """All options; a part's are ``{"class_path": ..., "init_args": {...}}`` under its role.
+        """Parse all options; a part is ``{"class_path": ..., "init_args": {...}}`` under its role.
 
         Args:
-            argv: the command line; that of this process if not given.
-            trusted: whether a person typed it, who may name classes of their own.
+            argv: the command line; by default this process's own.
+            trusted: whether the user typed it, and so may name classes of their own.
 
         Raises:
-            ValueError: if ``argv`` is given and wrong; this process's own ends with one line.
+            ValueError: if ``argv`` is given and wrong; an error in this process's own ends the process.
         """
         self.own_command = argv is None
         argv = list(sys.argv[1:] if argv is None else argv)
@@ -93,7 +93,7 @@ class Parser(jsonargparse.ArgumentParser):
         return options
 
     def _chosen(self, chosen: Any, rest: list[str], trusted: bool) -> tuple[dict[str, dict], list[str]]:
-        """The part for every role, whose options are added here; what files give, as words of a command line."""
+        """Choose the part for every role and add its options; options from files come back as command-line words."""
         names = {role: getattr(chosen, role) for role in self.choices}
         peeked = _Peek([], runs=True).parse_known_args(rest)[0]
         own = {name for name in names.values() if name and find_part(name) is None and "." in name}
@@ -116,7 +116,7 @@ class Parser(jsonargparse.ArgumentParser):
         for role, choice in self.choices.items():
             part = parts.get(role, {"class_path": choice.names[0]})
             constructor = choice.constructor(names[role] or part["class_path"])
-            if constructor is import_object(part["class_path"]):  # options in a file are those of the part in it
+            if constructor is import_object(part["class_path"]):  # a file's options are for the part it names
                 words += [as_typed(f"{role}.{name}", value) for name, value in part.get("init_args", {}).items()]
             path = names[role] or part["class_path"]
             known_part = find_part(path)
@@ -137,12 +137,12 @@ class Parser(jsonargparse.ArgumentParser):
         if not any(action.dest == name and action.nargs == 0 for action in self._actions):
             return [as_typed(name, value)]
         if not isinstance(value, bool):
-            raise ValueError(f"{file} must give {name} as true or false; got {value!r}")
+            raise ValueError(f"{file} must set {name} to true or false; got {value!r}")
         return [f"--{name}"] if value else []
 
     @staticmethod
     def _add_options(parser: Any, choice: Choice, constructor: Callable[..., Any]) -> None:
-        """The options of a part, in a group that says what else could be chosen."""
+        """Add the options of a part, in a group that lists the alternatives."""
         group = parser.add_argument_group(
             f"--{choice.role} NAME: {choice.help}",
             f"{', '.join(choice.names)}, or the import path of your own; chosen: {constructor.__name__}",
@@ -176,11 +176,11 @@ class Parser(jsonargparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> Any:
         if not self.own_command:
-            raise ValueError(message or "help is for the command line alone")
+            raise ValueError(message or "help is available on the command line only")
         super().exit(status, message)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        if not self.exit_on_error:  # a parser within a parser: the outer one reports
+        if not self.exit_on_error:  # a nested parser: the outer one reports
             super().error(message, ex)
         if not self.own_command:
             raise ValueError(one_line(plainly(message)))
@@ -188,13 +188,13 @@ class Parser(jsonargparse.ArgumentParser):
 
 
 def _look_here_too() -> None:
-    """Find a user's own parts in the current folder: last, or a file there could take the place of a library."""
+    """Let imports find the user's parts in the current folder: last, so that no file there shadows a library."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def documented(constructor: Callable[..., Any]) -> dict[str, str]:
-    """What the docstrings of a class and of those that it inherits from say of each argument, without markup."""
+    """The description of each argument in the docstrings of a class and its ancestors, without markup."""
     found: dict[str, str] = {}
     for home in reversed(getattr(constructor, "__mro__", [constructor])):
         for parameter in docstring_parser.parse(home.__doc__ or "").params:
@@ -203,12 +203,12 @@ def documented(constructor: Callable[..., Any]) -> dict[str, str]:
 
 
 def made(options: type[Options], given: jsonargparse.Namespace) -> Options:
-    """A class of options from what was parsed."""
+    """Options from what was parsed."""
     return options(**{entry.name: given[entry.name] for _, own in homes(options) for entry in own})
 
 
 def _how_typed(entry: Field, hint: Any, flag: bool) -> dict[str, Any]:
-    """How an option is given on the command line: as a flag, as one of some names, as several words or as one."""
+    """The form of an option on the command line: a flag, a choice, several words or one."""
     default = {"required": True} if entry.default is MISSING else {"default": entry.default}
     if flag:
         return {"action": "store_true"}
@@ -221,14 +221,14 @@ def _how_typed(entry: Field, hint: Any, flag: bool) -> dict[str, Any]:
 
 
 def _metavar(hint: Any) -> dict[str, str]:
-    """N for a whole number and X for any other; what else there is, the library names."""
+    """N for a whole number and X for any other; the library names everything else."""
     kinds = {*get_args(hint)} - {type(None)} if isinstance(hint, UnionType) else {hint}
     named = [letter for kind, letter in ((int, "N"), (float, "X")) if kinds == {kind}]
     return {"metavar": named[0]} if named else {}
 
 
 class _Peek(argparse.ArgumentParser):
-    """Reads which parts and files are chosen, or with ``runs`` which run, and leaves the rest alone."""
+    """Reads which parts and files are chosen, or with ``runs`` which run, and ignores the rest."""
 
     def __init__(self, roles: Sequence[str] | dict[str, Choice], runs: bool = False) -> None:
         super().__init__(add_help=False, allow_abbrev=False)
@@ -248,7 +248,7 @@ class _Peek(argparse.ArgumentParser):
 
 
 def without_replaced(argv: Sequence[str], roles: Iterable[str]) -> list[str]:
-    """A command line without the options of parts that a later name replaces: rows of a table do so."""
+    """A command line without the options of parts that a later name replaces, as rows of a table do."""
     kept: list[tuple[str, list[str]]] = []  # options, each with its words
     for word in argv:
         if not word.startswith("--"):

@@ -1,4 +1,4 @@
-"""Commands as they are recorded with a run or a result: each can be typed to repeat it."""
+"""The command recorded with a run or a result, which anyone can type to repeat it."""
 
 import json
 import shlex
@@ -12,8 +12,7 @@ from pyro_models_cli.choices import with_defaults
 from pyro_models_cli.configuration import as_typed
 from pyro_models_cli.options import is_flag, ordered
 
-_LAST = ("out", "data_root", "allow_import")  # what precedes these says what a run is
-_LEFT_OUT = ("resume", "overwrite")
+_LAST = ("out", "overwrite", "data_root", "allow_import")  # the words before these define the run
 
 
 def own_command() -> str:
@@ -26,14 +25,14 @@ def own_command() -> str:
 def command_of(name: str, options: Any, *positional: object) -> str:
     """The command that gives these options: ``pyro-models evaluate runs/vae --repeats=5``.
 
-    Options that have their default are left out.
+    Options at their defaults are left out.
     """
     words = [str(word) for word in positional]
     for entry in sorted(ordered(type(options)), key=lambda entry: entry.name in _LAST):
         value = getattr(options, entry.name)
         if isinstance(value, Mapping):
             words += _words_of_part(entry.name, value, entry.default)
-        elif entry.name not in _LEFT_OUT and (entry.default is MISSING or value != entry.default):
+        elif entry.name != "resume" and (entry.default is MISSING or value != entry.default):
             words += _words(entry.name, value, is_flag(type(options), entry))
     return " ".join(["pyro-models", name, *map(shlex.quote, words)])
 

@@ -1,4 +1,4 @@
-"""Tables of runs: each row is a run of a VAE, trained, diagnosed and evaluated unless that is done."""
+"""Tables of runs: each row is a VAE to train, diagnose and evaluate, unless that is done."""
 
 import json
 import re
@@ -23,11 +23,11 @@ _NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """The table.
+    """Options of the table.
 
     Args:
         rows: names of the rows to make; by default all.
-        result: JSON file for the table; by default it is printed alone.
+        result: JSON file to write the table to; by default it is only printed.
         data_root: folder of the data sets; by default $PYRO_MODELS_DATA, else the user's cache folder.
         num_samples: importance samples of the estimate of the log-likelihood.
     """
@@ -39,15 +39,15 @@ class TableOptions:
 
 
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
-    """Names and options of train-vae, in the order of the file; only those chosen, if any are.
+    """Names of rows and their options of train-vae, in the order of the file; only the chosen ones, if any.
 
     Raises:
-        ValueError: if the file is no such list, or a chosen row is not in it.
+        ValueError: if the file is no such list, or lacks a chosen row.
     """
     rows = read_mapping(file)
     for name, row in rows.items():
         if not isinstance(row, str):
-            raise ValueError(f"{file} must map names of rows to options of train-vae, each a text")
+            raise ValueError(f"{file} must map names of rows to options of train-vae, as text")
         check_row(f"row {name!r} of {file}", row)
     odd = [name for name in rows if Path(name).name != name or name[:1] in ("", ".") or not name.isprintable()]
     if odd:
@@ -59,26 +59,26 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
 
 
 def check_row(what: str, options: str) -> None:
-    """Make sure that the options of a row leave it to the table where things are read and written.
+    """Check that the options of a row do not say where to read or write.
 
     Raises:
-        ValueError: if not.
+        ValueError: if they do.
     """
     try:
         words = shlex.split(options)
     except ValueError as error:
-        raise ValueError(f"{what} is no list of options: {error}") from error
+        raise ValueError(f"{what} is not a list of options: {error}") from error
     for word in words:
         name = word.partition("=")[0].removeprefix("--")
         helps = word == "-h" or name == "help" or name.endswith(".help")
         if word.startswith("-") and (helps or name in _NOT_OF_A_ROW):
-            raise ValueError(f"{what} has {word}, which is for the command line alone: take it out")
+            raise ValueError(f"{what} has {word}, which belongs on the command line: remove it")
 
 
 def parse_row(
     name: str, options: str, out: Path, root: str | None = None, allow: Sequence[str] = ()
 ) -> TrainVAEOptions:
-    """The options of a row, which may name no class of a user's own but those that are allowed.
+    """Parse the options of a row, which may name only allowed classes besides this project's.
 
     Raises:
         ValueError: if they are wrong; it names the row.
@@ -93,10 +93,10 @@ def parse_row(
 
 
 def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
-    """Build the pairs of all rows, and show each two images: before the first is trained.
+    """Build the pairs of all rows and try each on two images, before the first is trained.
 
     Raises:
-        ValueError: if one of them cannot work; it names the row.
+        ValueError: if one cannot work; it names the row.
     """
     loaded: dict[tuple, Any] = {}
     for name, options in rows.items():
@@ -111,24 +111,24 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
 
 
 def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
-    """Train unless that is done, diagnose, evaluate.
+    """Train a row (or finish its training), diagnose and evaluate it.
 
     Args:
         options: of the training.
-        row: those that its list gives, to be shown.
+        row: the options as its list has them, to be printed.
         num_samples: importance samples of the estimate of the log-likelihood.
 
     Raises:
-        RuntimeError: if one of these fails, or the run is there with other options.
+        RuntimeError: if that fails, or the folder holds a run with other options.
     """
     path = Path(options.out)
-    if num_samples < 20:  # what the diagnosis needs: known before the training
+    if num_samples < 20:  # the diagnosis needs them; better known before the training
         raise ValueError(f"num_samples must be at least 20; got {num_samples}")
     trained = (path / "checkpoints" / "last.safetensors").exists()
     if trained and not is_of(Run.open(path).config, options):
-        raise RuntimeError(f"{path} holds a row of other options: remove it, or choose another --out")
+        raise RuntimeError(f"{path} holds a run with other options: remove it, or choose another --out")
     if is_made(path, num_samples):
-        print(f"{path.name}: made already", flush=True)
+        print(f"{path.name}: already made", flush=True)
         return
     print(one_line(f"{path.name}: {row}"), flush=True)
     root, allow = options.data_root, options.allow_import
@@ -141,12 +141,12 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
 
 
 def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a run's configuration is that of a row, wherever its files are."""
+    """Whether a run has the options of a row, wherever its files are."""
     return set(changed(config, options)) <= {"out", "data_root"}
 
 
 def is_in(row: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a row of a table was made with these options: those of the command that it records."""
+    """Whether a row of a table was made with these options, by the command it records."""
     found = re.search(r"(?:train_vae\.py|train-vae)(.*?) --out[ =]", row["command"])
     try:
         words = found[1] if found else "--help"
@@ -186,12 +186,12 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
 
 
 def active_of(row: dict[str, Any]) -> str:
-    """Active coordinates of all, of one latent or of two."""
+    """Active coordinates out of all, for one latent or two."""
     return " + ".join(f"{used:d}/{row['latent_dims'][name]:d}" for name, used in row["active_units"].items())
 
 
 def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) -> None:
-    """The table, and columns of numbers that are in its rows under the names of ``more``."""
+    """Print the table, with a column for each name in ``more``."""
     print(f"{'row':20s}" + "".join(f"{name:>11s}" for name in (*more, "-ELBO", f"NLL {num_samples}", "KL", "active")))
     for row in table:
         values = [row[name] for name in more]
@@ -200,20 +200,20 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
 
 
 def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
-    """Write the table, in the place of rows of the same names; others that are there stay, behind."""
+    """Write the table: it replaces rows of the same names, and other rows follow it."""
     kept = [row for row in _read_table(file) if row["name"] not in {new["name"] for new in table}]
     write_whole(file, json.dumps([*table, *kept], indent=2) + "\n")
 
 
 def rows_in(file: Path, num_samples: int) -> list[dict[str, Any]]:
-    """The rows of a table that is there already; none if it is not.
+    """The rows of an existing table; none if there is no file.
 
     Raises:
-        ValueError: if the file is something else, or its rows are by another number of samples.
+        ValueError: if the file is something else, or its rows have another number of samples.
     """
     rows = _read_table(file)
     if not all(f"nll_{num_samples}" in row for row in rows):
-        raise ValueError(f"{file} holds rows by another number of samples than {num_samples}: choose another file")
+        raise ValueError(f"{file} holds rows with a number of samples other than {num_samples}: choose another file")
     return rows
 
 
@@ -226,4 +226,4 @@ def _read_table(file: Path) -> list[dict[str, Any]]:
             return rows
     except (UnicodeDecodeError, ValueError, TypeError, KeyError):
         pass
-    raise ValueError(f"{file} is there and is no table of rows: choose another file")
+    raise ValueError(f"{file} exists and is not a table of rows: choose another file")

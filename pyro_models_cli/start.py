@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "estimate bounds on the log-likelihood of test images",
     "sample": "draw images from a trained model",
     "report": "gather trained runs into one HTML page",
-    "diagnose": "say what a trained run has learned",
+    "diagnose": "report what a trained run has learned",
     "inpaint": "complete images with a trained flow",
     "collapse-study": "study when a VAE ignores its code, and what helps",
     "zoo": "train and compare the VAEs of a list",

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a script: closed, nobody reading any more, or not UTF-8."""
+"""Standard output and error that never end a command: closed, without a reader, or not UTF-8."""
 
 import codecs
 import os
@@ -11,7 +11,7 @@ _SPELLED = {"±": "+/-"}
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding has no bytes for, in ASCII."""
+    """Spell in ASCII what an encoding cannot express."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end]
@@ -23,7 +23,7 @@ codecs.register_error("spelled", _spell)
 
 
 class Lasting:
-    """A stream that takes all that is written, even where nobody gets it.
+    """A stream that accepts everything written, even if it gets lost.
 
     Args:
         stream: where it goes.
@@ -48,19 +48,19 @@ class Lasting:
             self._fail(error)
 
     def check(self) -> None:
-        """Make sure that what was written has been read, or could have been.
+        """Check that nothing written was lost.
 
         Raises:
-            OSError: if not, as on a full disk; a reader that has gone wants no more.
+            OSError: if something was, as on a full disk; a reader that has gone does not count.
         """
         self.flush()
         if self.failure is not None and not isinstance(self.failure, BrokenPipeError):
-            raise OSError(f"what was printed is lost: standard output cannot be written ({self.failure})")
+            raise OSError(f"output was lost: standard output cannot be written ({self.failure})")
 
     def _fail(self, error: OSError) -> None:
         self.failure = self.failure or error
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self._stream.fileno())  # what is buffered would fail again
+        os.dup2(null, self._stream.fileno())  # the buffer would fail again
         os.close(null)
 
     def __getattr__(self, name: str) -> Any:
@@ -68,7 +68,7 @@ class Lasting:
 
 
 def open_missing() -> None:
-    """Open the null device where a standard stream is closed.
+    """Open the null device in place of each closed standard stream.
 
     Otherwise a file of ours would get its number, and with it whatever a library prints.
     """
@@ -76,15 +76,15 @@ def open_missing() -> None:
         try:
             os.fstat(number)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
             os.set_inheritable(null, True)
             if getattr(sys, name) is None:
-                setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (for as long as the script runs)
+                setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (for as long as the command runs)
 
 
 @contextmanager
 def lasting_streams() -> Iterator[Lasting]:
-    """Within, printing raises nothing; gives standard output."""
+    """Within, printing raises nothing; yields standard output."""
     before = sys.stdout, sys.stderr
     out, err = Lasting(sys.stdout), Lasting(sys.stderr)
     sys.stdout, sys.stderr = out, err

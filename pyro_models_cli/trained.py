@@ -34,7 +34,7 @@ def parse_run(options: type[Options], description: str | None, argv: Sequence[st
     Args:
         options: their class.
         description: of the command.
-        argv: the command line; that of this process if not given.
+        argv: the command line; by default this process's own.
 
     Raises:
         ValueError: if they are wrong.
@@ -47,7 +47,7 @@ def parse_run(options: type[Options], description: str | None, argv: Sequence[st
 
 
 def load_pair(run: Path | str, options: RunOptions) -> tuple[Pair, torch.device]:
-    """The pair of the run, and the device that it is on: the one that was asked for."""
+    """The pair of a run, and the device it is on."""
     device = find_device(options.device)
     pair = load(run, options.checkpoint, options.allow_import, device)
     check_config(Run.open(run))
@@ -55,7 +55,7 @@ def load_pair(run: Path | str, options: RunOptions) -> tuple[Pair, torch.device]
 
 
 def check_config(run: Run) -> None:
-    """Make sure that a run's options are there, for those who show them.
+    """Check that a run's configuration has the options that reports show.
 
     Raises:
         RunError: if not.
@@ -64,11 +64,11 @@ def check_config(run: Run) -> None:
 
 
 def checked_result(file: str) -> Path:
-    """A JSON file to write a result to, in a folder that is made if need be.
+    """A JSON file to write a result to; its folder is created if needed.
 
     Raises:
         ValueError: if its name does not end in .json.
-        OSError: if it cannot be written: known before the work, not after it.
+        OSError: if it cannot be written; better known before the work than after it.
     """
     result = Path(file)
     if result.suffix != ".json":
@@ -78,7 +78,7 @@ def checked_result(file: str) -> Path:
 
 
 def picture_file(out: str | None, usual: Path) -> Path:
-    """The PNG file to write a picture to: the one that was asked for, or the usual one.
+    """The PNG file to write a picture to: ``out``, or the usual one.
 
     Raises:
         ValueError: if its name does not end in .png.
@@ -90,7 +90,7 @@ def picture_file(out: str | None, usual: Path) -> Path:
 
 
 def is_writable(run: Run) -> bool:
-    """Whether results can be written into the run's folder, tried before the work; a warning says if not."""
+    """Whether results can be written to the run's folder; warns if not, before the work."""
     try:
         try_writing(run.path / "evaluation.json")
     except OSError as error:
@@ -100,10 +100,10 @@ def is_writable(run: Run) -> bool:
 
 
 def write_all(*writes: Callable[[], None]) -> None:
-    """Write to several places, to each of them whatever becomes of the others.
+    """Write to several places; if one fails, the others are still written.
 
     Raises:
-        OSError, RunError: the first that was raised.
+        OSError, RunError: the first failure.
     """
     errors: list[Exception] = []
     for write in writes:
@@ -116,10 +116,10 @@ def write_all(*writes: Callable[[], None]) -> None:
 
 
 def write_picture(figure: Any, path: Path) -> Path:
-    """Save a figure; where that fails now, after the work, in the system's folder for temporary files.
+    """Save a figure; if that fails, after all the work, save it in the system's temporary folder.
 
     Raises:
-        OSError: which names that folder.
+        OSError: naming that folder.
     """
     from pyro_models_cli.report.figures import save  # matplotlib is slow to import
 
@@ -131,9 +131,9 @@ def write_picture(figure: Any, path: Path) -> Path:
 
 
 def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Images, Images]:
-    """The images that a run was trained and tested on, observed as it observed them."""
+    """The images that a run was trained and tested on, binarised in the same way."""
     own = config.get("data_root")
-    if not data_root and own and is_there(config["dataset"], own):  # never written to: the run may be from elsewhere
+    if not data_root and own and is_there(config["dataset"], own):  # never downloaded to: the run may be a stranger's
         data_root = own
     train, test = load_dataset(config["dataset"], data_root)
     how = config.get("binarisation")

@@ -1,4 +1,4 @@
-"""What the two training commands share: options, data, the run folder and the fit."""
+"""What the two training commands share: options, data, run folder and fit."""
 
 import json
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from pyro_models_cli.trained import images_of
 OBJECTIVE = Choice(
     "objective",
     ("Trace_ELBO", "TraceMeanField_ELBO", "RenyiELBO", "DReG", "STL", "BetaELBO"),
-    "bound that is maximised",
+    "bound to maximise",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(Settings):
-    """Images and folder of the run.
+    """Options of the images and the run folder.
 
-    A run's config.yaml holds these fields, so that ``TrainVAEOptions(**Run.open(folder).config)`` are its options.
+    A run's config.yaml holds these fields: ``TrainVAEOptions(**Run.open(folder).config)`` are its options.
 
     Args:
         dataset: images to train on.
@@ -81,8 +81,8 @@ def parse_training(
     Args:
         options: their class.
         description: of the command.
-        argv: the command line; that of this process if not given.
-        trusted: whether a person typed it, who may name classes of their own.
+        argv: the command line; by default this process's own.
+        trusted: whether the user typed it, and so may name classes of their own.
 
     Raises:
         ValueError: if they are wrong.
@@ -92,12 +92,12 @@ def parse_training(
     parser.add_options(options)
     given = parser.parse(argv, trusted)
     if "data_root" not in parser.typed and not (given.data_root and is_there(given.dataset, given.data_root)):
-        given.data_root = None  # a file may say where data are, but not where to put them
+        given.data_root = None  # a file may say where data are, not where to download them
     return made(options, given)
 
 
 def recorded_as(argv: Sequence[str] | None) -> str | None:
-    """The command line to record: this process's own, unless another was given."""
+    """The command line to record: this process's own, unless another was parsed."""
     return own_command() if argv is None else None
 
 
@@ -115,7 +115,7 @@ def labels_known(train: Images) -> dict[str, int]:
 
 
 def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: Images) -> tuple[nn.Module, nn.Module, ELBO]:
-    """Model, guide and objective, once they have seen two images: before a run that is there is touched."""
+    """Model, guide and objective, tried on two images before any existing run is touched."""
     set_seed(options.seed)
     programs = build(pair, allow=options.allow_import)
     objective = build(options.objective, allow=options.allow_import)
@@ -132,7 +132,7 @@ def train_pair(
     show: Literal["negative_elbo", "bits_per_dim"],
     command: str,
 ) -> Run:
-    """Build the pair, try it, open or continue its run folder, fit."""
+    """Build a pair, try it, create or open its run folder, and fit it."""
     rank, processes = join_processes(options.device)
     model, guide, objective = build_and_try(options, pair, train)
     run = Run(Path(options.out))
@@ -162,12 +162,12 @@ def train_pair(
     return run
 
 
-# what a continuation may change and still be the same run, longer or elsewhere
+# what may change when a run is resumed
 MAY_CHANGE = {"out", "data_root", "epochs", "patience", "device", "tensorboard", "on_nonfinite"}
 
 
 def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -> None:
-    """Make sure that so many processes may go on with a run with these options.
+    """Check that a run can be resumed with these options by this many processes.
 
     Raises:
         ValueError: if not.
@@ -175,19 +175,19 @@ def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -
     refused = [name for name in changed(run.config, options) if name not in MAY_CHANGE]
     if refused:
         raise ValueError(
-            f"--resume continues a run as it was, and cannot change {', '.join(refused)}: "
+            f"--resume continues a run as it was and cannot change {', '.join(refused)}: "
             "leave the option out, or start a new run in another folder"
         )
     before = run.environment.get("processes", 1)
     if before != processes:
-        raise ValueError(f"the run is one of {before} process(es), and cannot be continued by {processes}")
+        raise ValueError(f"the run was started by {before} process(es) and cannot be resumed by {processes}")
     done = len(run.metrics())
     if options.epochs < done:
-        raise ValueError(f"the run has {done} epochs already; give --epochs {done} or more")
+        raise ValueError(f"the run already has {done} epochs; give --epochs {done} or more")
 
 
 def changed(config: dict[str, Any], options: TrainingOptions) -> list[str]:
-    """The options that differ from a run's; one that is newer than the run had its default."""
+    """The names of options that differ from a run's; an option newer than the run counts as its default."""
     entries = ordered(type(options))
     defaults = {entry.name: entry.default for entry in entries if entry.default is not MISSING}
     roles = {choice.role for choice in options.choices}

@@ -1,4 +1,4 @@
-"""What the libraries and the docstrings say, in the words of whoever types a command."""
+"""Messages of libraries and docstrings, reworded for the command line."""
 
 import argparse
 import re
@@ -8,7 +8,7 @@ import jsonargparse
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks, and with what a terminal would obey made visible."""
+    """The text without line breaks, with control characters made visible."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
@@ -16,7 +16,7 @@ _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 
 def plainly(message: str) -> str:
-    """An error of the library in the words of a user."""
+    """An error of the parser in plain words."""
     message = re.sub(r'Parser key "([\w.]+)":\s*', r"--\1: ", message)
     message = re.sub(r"(?:an? )?<class '(int|float|bool|str|NoneType)'>", lambda m: _WORDS[m[1]], message)
     message = re.sub(r"(?:an? )?<class '(?:list|collections\.abc\.Sequence)'>", "a list such as [100,100]", message)
@@ -30,18 +30,18 @@ def plainly(message: str) -> str:
     message = re.sub(r"(the following arguments are required: )(\w)", r"\1--\2", message)
     if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
         role = message.split()[2][2:].split(".")[0]
-        return f"{message}: the {role} that is chosen has no such option; --{role}.help NAME lists those of each"
+        return f"{message}: the chosen {role} has no such option; --{role}.help NAME lists those of each"
     return message
 
 
 def unmarked(text: str) -> str:
-    """A docstring's text without its markup, and without what Pyro's add to the last argument."""
+    """A docstring's text without its markup, and without the references that Pyro appends to the last argument."""
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text.partition("\nReferences")[0])
     return " ".join(text.replace("`", "").replace(" Defaults to False.", "").split())
 
 
 class Formatter(jsonargparse.DefaultHelpFormatter):
-    """Help that says of every option what it does and what it is if it is not given."""
+    """Help that gives every option's meaning and default."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = (action.help or "").rstrip(". ")

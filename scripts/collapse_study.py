@@ -1,8 +1,4 @@
-"""A pair whose posterior provably collapses, then six cures one by one: which of them help, and why.
-
-Above a certain weight of the divergence, which the images and the likelihood decide, a decoder that
-ignores the code is a stable optimum (inference.collapse_threshold).  The pair is trained beyond it.
-"""
+"""Train a pair whose posterior provably collapses, then six cures one by one, and show which of them help."""
 
 from pyro_models_cli.start import run
 

@@ -1,4 +1,4 @@
-"""The whole job on scikit-learn's digits, in about a minute: train, evaluate, report."""
+"""Train, evaluate and report on scikit-learn's digits, in about a minute."""
 
 from pyro_models_cli.start import run
 

@@ -1,4 +1,4 @@
-"""Say what a trained run has learned: active coordinates, collapse, the quality of its guide."""
+"""Report what a trained run has learned: the active coordinates of its code, collapse, the quality of its guide."""
 
 from pyro_models_cli.start import run
 

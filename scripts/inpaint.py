@@ -1,4 +1,4 @@
-"""Complete images of which a part is missing, by Hamiltonian Monte Carlo in a trained flow's base space."""
+"""Complete images with missing pixels, by Hamiltonian Monte Carlo in the base space of a trained flow."""
 
 from pyro_models_cli.start import run
 

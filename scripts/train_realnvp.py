@@ -1,4 +1,4 @@
-"""Train a RealNVP flow on integer pixels."""
+"""Train a RealNVP flow on integer pixels x: a density of intensities y, and a guide q(y|x) that dequantises them."""
 
 from pyro_models_cli.start import run
 

@@ -1,4 +1,4 @@
-"""Train a variational autoencoder."""
+"""Train a variational autoencoder: a model p of images x and their codes z, and a guide q(z|x)."""
 
 from pyro_models_cli.start import run
 

@@ -1,4 +1,4 @@
-"""Train, diagnose and evaluate one VAE for every row of a list, and write the table; rows already made are skipped."""
+"""Train, diagnose and evaluate a VAE for every row of a list, and print the table; rows already made are skipped."""
 
 from pyro_models_cli.start import run
 

@@ -26,7 +26,7 @@ class Settings:
         clip_norm: largest norm of the gradient; by default it is not clipped.
         on_nonfinite: what to do if a loss or gradient is NaN or infinite: stop, or skip the step; either way
             it changes no weight.
-        seed: of everything random.
+        seed: seed of all random numbers.
         num_validation: training images held out to choose the best epoch.
         patience: stop after this many epochs without a better validation negative ELBO.
         full_train_pass: measure the training images in a second pass after each epoch, not during training.

@@ -1,4 +1,4 @@
-"""A pair whose posterior provably collapses, then six cures one by one: which of them help, and why.
+"""Train a pair whose posterior provably collapses, then six cures one by one, and show which of them help.
 
 Above a certain weight of the divergence (KL), which the images and the likelihood decide, a decoder that ignores the
 code is a stable optimum: this threshold is computed first, and the pair is trained with a weight beyond it.
@@ -39,14 +39,14 @@ COMMON = {
 
 @dataclass(frozen=True, kw_only=True)
 class CollapseStudyOptions(TableOptions):
-    """The study.
+    """Options of the study.
 
     Args:
-        dataset: images to study it on.
+        dataset: images to train on.
         common: more options of train-vae for all rows.
-        margin: weight of the divergence, in thresholds of collapse; above 1.
-        out: folder of the runs; by default runs/collapse_ and the name of the data set.
-        num_images: training images to find the threshold from, binarised anew where there are fewer.
+        margin: weight of the divergence, as a multiple of the threshold; above 1.
+        out: folder for the runs; by default runs/collapse_digits or runs/collapse_mnist.
+        num_images: training images to compute the threshold from; fewer are binarised several times.
     """
 
     dataset: str = one_of(tuple(COMMON), "digits")
@@ -63,10 +63,10 @@ class CollapseStudyOptions(TableOptions):
 
 
 class Thresholds:
-    """The weights above which collapse is stable: found once for each likelihood.
+    """The weights above which collapse is stable, computed once for each likelihood.
 
     Args:
-        num_images: training images to find them from.
+        num_images: training images to compute them from.
     """
 
     def __init__(self, num_images: int) -> None:
@@ -74,7 +74,7 @@ class Thresholds:
         self._found: dict[str, float] = {}
 
     def of(self, options: TrainVAEOptions) -> float:
-        """The threshold of a pair, before its training."""
+        """The threshold of the pair that these options describe."""
         key = repr((options.likelihood, options.conditional))
         if key not in self._found:
             self._found[key] = self._find(options)
@@ -92,11 +92,11 @@ class Thresholds:
 
 
 def collapse_study(options: CollapseStudyOptions | None = None) -> list[dict[str, Any]]:
-    """Make the rows that are not made yet, and print and draw the table of all; returns it.
+    """Make the missing rows, print the table and draw it; returns its rows.
 
     Raises:
-        ValueError: if an option or a row is wrong: before anything is trained.
-        RuntimeError: if making a row fails; those made so far are kept.
+        ValueError: if an option or a row is wrong; nothing has been trained then.
+        RuntimeError: if making a row fails; the rows made so far are kept.
     """
     options = options or CollapseStudyOptions()
     result = checked_result(options.result) if options.result else None

@@ -1,4 +1,4 @@
-"""The whole job on scikit-learn's digits, in about a minute: train, evaluate, report."""
+"""Train, evaluate and report on scikit-learn's digits, in about a minute."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ FOLDER = Path("demo")
 
 
 def demo(folder: Path | str = FOLDER, epochs: tuple[int, int] = (80, 50)) -> Path:
-    """Train a VAE and a flow, evaluate both and report on them; returns the report's file.
+    """Train a VAE and a flow, evaluate both and report on them; returns the path of the page.
 
     Args:
-        folder: for the runs and the report.
-        epochs: of the VAE and of the flow.
+        folder: folder for the runs and the report.
+        epochs: epochs of the VAE and of the flow.
     """
     networks = {"class_path": "flip_realnvp", "init_args": {"hidden": [256, 256]}}
     common: dict[str, Any] = {"dataset": "digits", "batch_size": 50, "overwrite": True}

@@ -1,7 +1,7 @@
-"""Say what a trained run has learned: active coordinates of its code, collapse, the quality of its guide.
+"""Report what a trained run has learned: the active coordinates of its code, collapse, the quality of its guide.
 
 KL is the divergence of the guide from the prior, in nats per image.  Pareto k is the shape of the largest importance
-weights: the larger it is, the less an estimate by so many samples can be trusted.
+weights: the larger it is, the less can estimates from them be trusted.
 """
 
 import json
@@ -16,13 +16,13 @@ from pyro_models_cli.trained import images_of, is_writable, load_pair, parse_run
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseOptions(RunOptions):
-    """What is looked at.
+    """Options of the diagnosis.
 
     Args:
-        num_images: test images for the latents.
-        num_weighted: test images for the importance weights.
-        num_samples: importance samples for each of these.
-        seed: of the draws.
+        num_images: number of test images for the latents.
+        num_weighted: number of test images for the importance weights.
+        num_samples: importance samples for each of these images.
+        seed: seed of the draws.
     """
 
     num_images: int = 1000
@@ -32,7 +32,7 @@ class DiagnoseOptions(RunOptions):
 
 
 def diagnose_run(run: Path | str, options: DiagnoseOptions | None = None) -> Diagnosis:
-    """Diagnose a run, print what was found, and keep it in the run's folder with a figure for each latent.
+    """Diagnose a run, print the findings, and keep them in the run's folder with a figure for each latent.
 
     Raises:
         ValueError: if an option is out of its range.

@@ -19,23 +19,23 @@ from pyro_models_cli.options import RunOptions
 from pyro_models_cli.recorded import command_of, own_command
 from pyro_models_cli.trained import checked_result, images_of, is_writable, load_pair, parse_run, write_all
 
-# numbers of samples and repeats, if none are asked for: of binary images, and of integer pixels
+# default numbers of samples and repeats for binary images and for integer pixels
 BINARY: tuple[Sequence[int], int] = ((5, 50, 150), 50)
 INTEGER: tuple[Sequence[int], int] = ((1, 8), 5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RunOptions):
-    """What is estimated.
+    """Options of the estimate.
 
     Args:
         m: numbers of importance samples; by default 5 50 150 for binary images, 1 8 for integer pixels.
         repeats: independent estimates to average; by default 50 for binary images, 5 for integer pixels.
-        num_samples: also estimate the log-likelihood, with so many importance samples; by default it is not.
-        num_images: only the first so many test images; by default all.
+        num_samples: also estimate the log-likelihood with this many importance samples; not by default.
+        num_images: use only the first N test images; by default all.
         batch_size: test images at a time.
-        chunk_size: pairs of an image and a sample in memory at a time; by default as many as a batch has.
-        seed: of the draws.
+        chunk_size: pairs of an image and a sample in memory at a time; by default what 16 MB of pixels hold.
+        seed: seed of the draws.
         result: JSON file to write the record to, beside the one in the run's folder.
     """
 
@@ -50,12 +50,12 @@ class EvaluateOptions(RunOptions):
 
 
 def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: str | None = None) -> dict[str, Any]:
-    """Estimate the bounds of a run, print them, and keep the record of them in the run's folder.
+    """Estimate the bounds of a run, print them, and keep them in the run's folder.
 
     Args:
         run: folder of the run.
         options: of the estimate.
-        command: what the record says was typed; by default a command that gives these options.
+        command: the command line to record; by default one that gives these options.
 
     Returns:
         The record, as in the run's ``evaluation.json``.
@@ -66,7 +66,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     """
     options = options or EvaluateOptions()
     opened = Run.open(run)
-    record = {  # as the run is now: by the end it may be another
+    record = {  # read now: by the end it may be another run
         "command": f"{opened.environment['command']} && {command or command_of('evaluate', options, run)}",
         "commit": opened.environment["commit"],
         "machine": opened.environment["machine"],
@@ -84,10 +84,10 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     kept = rank > 0 or is_writable(opened)
     record |= {"seed": pair.config["seed"], "epochs": pair.epoch, "pair": description}
     record |= {"dataset": pair.config["dataset"], **measure(pair, test, options)}
-    if rank == 0:  # the first of several processes tells
+    if rank == 0:  # of several processes, only the first reports
         print_table(record, _bits_per_nat(test))
         text = json.dumps(record, indent=2) + "\n"
-        part = "" if options.num_images is None else f"_first_{len(test)}"  # leaves a full evaluation alone
+        part = "" if options.num_images is None else f"_first_{len(test)}"  # does not replace a full evaluation
         write_all(
             *([partial(opened.write_result, f"evaluation{part}.json", text)] if kept else []),
             *([partial(write_whole, result, text)] if result else []),
@@ -96,18 +96,18 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
 
 
 def _place_of_result(file: str | None, run: Run) -> Path | None:
-    """Where to write the record too; a place that cannot be written is known before the work."""
+    """Where else to write the record, checked before the work."""
     if file is None:
         return None
     result = checked_result(file)
     ours = result.resolve().parent == run.path.resolve() and not result.name.startswith("evaluation")
     if ours and result.exists():
-        raise ValueError(f"--result would replace {result}, which is a part of the run: choose another file")
+        raise ValueError(f"--result would replace {result}, which is part of the run: choose another file")
     return result
 
 
 def measure(pair: Pair, test: Images, options: EvaluateOptions) -> dict[str, Any]:
-    """What is estimated of a pair on images, as the record has it."""
+    """The estimates for a pair on images, as the record holds them."""
     usual_ms, usual_repeats = INTEGER if test.binarisation == "none" else BINARY
     ms = sorted(set(options.m or usual_ms))
     repeats = usual_repeats if options.repeats is None else options.repeats
@@ -133,7 +133,7 @@ def measure(pair: Pair, test: Images, options: EvaluateOptions) -> dict[str, Any
 
 
 def _bits_per_nat(images: Images) -> float | None:
-    """Bits per dimension that one nat is, for integer pixels alone: of others there is no such thing."""
+    """Bits per dimension in one nat; None unless the pixels are integers."""
     return float(bits_per_dim(1.0, images.image_shape)) if images.binarisation == "none" else None
 
 

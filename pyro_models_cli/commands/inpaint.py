@@ -1,4 +1,4 @@
-"""Complete images of which a part is missing, by Hamiltonian Monte Carlo in a trained flow's base space."""
+"""Complete images with missing pixels, by Hamiltonian Monte Carlo in the base space of a trained flow."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pyro_models_cli.options import RunOptions, one_of
 from pyro_models_cli.trained import images_of, load_pair, parse_run, picture_file, write_picture
 
 SHOWN = 6  # completions of an image in the figure
-# what is seen of an image of H x W pixels
+# the known pixels of an image of H x W pixels
 KNOWN = {
     "top": lambda h, w: torch.arange(h)[:, None].expand(h, w) < h / 2,
     "left": lambda h, w: torch.arange(w).expand(h, w) < w / 2,
@@ -34,17 +34,17 @@ def _middle(size: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class InpaintOptions(RunOptions):
-    """What is completed.
+    """Options of the images and the sampler.
 
     Args:
-        known: the pixels that are seen: the top half, the left half, a frame around the middle, or a
-            quarter of all, scattered.
-        num_images: the first so many test images.
-        num_chains: chains of the sampler, each from a start of its own.
-        num_samples: draws of each chain.
-        warm_up: earlier draws of each chain, to adapt the sampler; not kept.
-        noise: standard deviation of the seen pixels' logits.
-        seed: of the draws.
+        known: the known pixels: the top half, the left half, a frame around the middle, or a scattered
+            quarter.
+        num_images: number of test images, from the first on.
+        num_chains: number of chains, each with its own start.
+        num_samples: draws to keep from each chain.
+        warm_up: earlier draws of each chain, which adapt the sampler and are not kept.
+        noise: standard deviation of the noise on the logits of known pixels.
+        seed: seed of the draws.
         out: PNG file; by default figures/inpainting.png in the run's folder.
     """
 
@@ -65,17 +65,17 @@ class InpaintOptions(RunOptions):
 
 
 def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
-    """Complete test images with a run's flow; returns the picture's file.
+    """Complete test images with a run's flow; returns the path of the picture.
 
     Raises:
-        ValueError: if the run's model is no flow, or an option is out of its range.
+        ValueError: if the run's model is not a flow, or an option is out of its range.
         RunError, OSError: if the run cannot be read, or the picture not written.
     """
     options = options or InpaintOptions()
     out = picture_file(options.out, Path(run) / "figures" / "inpainting.png")
     pair, device = load_pair(run, options)
     if not isinstance(pair.model, FlowModel):
-        raise ValueError(f"only a flow's run can be inpainted; {run} is one of a {type(pair.model).__name__}")
+        raise ValueError(f"only a flow can complete images; {run} holds a {type(pair.model).__name__}")
     test = images_of(pair.config, options.data_root)[1].to(device)
     try_writing(out)
     set_seed(options.seed)
@@ -86,12 +86,12 @@ def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
 
     write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
     given = ", given its label" if pair.model.num_classes else ""
-    print(f"{out}: in each row an image, what is seen of it, {len(rows[0]) - 3} completions{given}, the mean of all")
+    print(f"{out}: each row has an image, its known pixels, {len(rows[0]) - 3} completions{given}, and the mean of all")
     return out
 
 
 def completed(flow: FlowModel, known: Tensor, test: Images, options: InpaintOptions) -> list[Tensor]:
-    """For each of the first test images what :func:`row` shows of it."""
+    """What :func:`row` shows, for each of the first test images."""
     model = Inpainting(flow, known, options.noise).requires_grad_(False)
     count = min(options.num_images, len(test))
     rows = []
@@ -126,7 +126,7 @@ def complete(
 
 
 def row(x: Tensor, known: Tensor, draws: Tensor, images: Images) -> Tensor:
-    """An image, what is seen of it, some completions and the mean of all, as intensities."""
+    """An image, its known pixels, some completions and the mean of all, as intensities."""
     grey = torch.where(known, x, (images.levels - 1) / 2)
     some = draws[torch.linspace(0, len(draws) - 1, min(SHOWN, len(draws))).long()]
     return torch.stack([x, grey, *some, draws.mean(0)]) / (images.levels - 1)

@@ -17,12 +17,12 @@ from pyro_models_cli.trained import check_config, images_of
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(ReadingOptions):
-    """The report.
+    """Options of the report.
 
     Args:
         out: folder for report.html and its figures.
-        title: of the report.
-        seed: of the drawn images.
+        title: title of the page.
+        seed: seed of the drawn images.
     """
 
     out: str = "report"
@@ -31,7 +31,7 @@ class ReportOptions(ReadingOptions):
 
 
 def report(runs: Sequence[Path | str], options: ReportOptions | None = None) -> Path:
-    """Write a report on some runs, in their order; returns the page's file.
+    """Write a report on runs, in the order given; returns the path of the page.
 
     Raises:
         RunError, OSError: if a run cannot be read, or the report not written.
@@ -67,9 +67,9 @@ def _rendered(title: str, sections: Sequence[dict[str, Any]]) -> str:
 
 
 def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> dict[str, Any]:
-    """What the template needs of one run; its figures are saved, and numbered on from those before."""
+    """What the template needs of one run; its figures are saved, with numbers that continue those before."""
     import pyro_models_cli.report.flow_section
-    import pyro_models_cli.report.vae_section  # noqa: F401  (both say what is known of their models)
+    import pyro_models_cli.report.vae_section  # noqa: F401  (these register what is said of their models)
     from pyro_models_cli.report.sections import section  # matplotlib is slow to import
 
     run = Run.open(path)

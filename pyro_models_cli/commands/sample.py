@@ -14,11 +14,11 @@ from pyro_models_cli.trained import load_pair, parse_run, picture_file
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(RunOptions):
-    """What is drawn.
+    """Options of the picture.
 
     Args:
-        num_samples: images to draw, of each class if the model is given labels.
-        seed: of the draws.
+        num_samples: number of images; of each class, if the model is conditional.
+        seed: seed of the draws.
         out: PNG file; by default figures/samples.png in the run's folder.
     """
 
@@ -28,7 +28,7 @@ class SampleOptions(RunOptions):
 
 
 def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
-    """Draw images from a run's model; returns the picture's file.
+    """Draw images from a run's model; returns the path of the picture.
 
     Raises:
         ValueError: if an option is out of its range.

@@ -31,7 +31,7 @@ DEQUANTIZER = Choice(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRealNVPOptions(TrainingOptions):
-    """The pair.
+    """Options of the flow.
 
     A part is a name, an import path, or a description as in a configuration file.
 
@@ -62,11 +62,11 @@ def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> TrainRealN
 
 
 def train_realnvp(options: TrainRealNVPOptions, command: str | None = None) -> Run:
-    """Train a flow, or go on training it; its run folder holds all that is known of it.
+    """Train a flow, or continue its training; everything about it is kept in the run folder.
 
     Args:
         options: of the flow, its images and the training.
-        command: what the run's record says was typed; by default a command that gives these options.
+        command: the command line to record; by default one that gives these options.
 
     Raises:
         ValueError: if the parts, the images and the settings do not fit together.

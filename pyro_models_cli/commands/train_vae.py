@@ -45,7 +45,7 @@ GUIDE = Choice(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainVAEOptions(TrainingOptions):
-    """The pair.
+    """Options of the VAE.
 
     A part is a name, an import path, or a description as in a configuration file.
 
@@ -61,9 +61,9 @@ class TrainVAEOptions(TrainingOptions):
         likelihood: form of p(x|z), pixel by pixel.
         guide: form of q(z|x).
         encoder: network of q(z|x).
-        latent_dim: coordinates of the code z; with two layers of codes, of the lower one.
-        top_dim: coordinates of the upper code of two; by default half of latent_dim.
-        binarisation: how grey pixels become black and white; none models them as they are.
+        latent_dim: number of coordinates of the code z; of the lower code in a model with two.
+        top_dim: number of coordinates of the upper code, if there are two; by default half of latent_dim.
+        binarisation: how grey pixels become black or white; none keeps them grey.
         conditional: model images given their labels.
     """
 
@@ -89,11 +89,11 @@ def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> TrainVAEOp
 
 
 def train_vae(options: TrainVAEOptions, command: str | None = None) -> Run:
-    """Train a pair, or go on training it; its run folder holds all that is known of it.
+    """Train a VAE, or continue its training; everything about it is kept in the run folder.
 
     Args:
         options: of the pair, its images and the training.
-        command: what the run's record says was typed; by default a command that gives these options.
+        command: the command line to record; by default one that gives these options.
 
     Raises:
         ValueError: if the parts, the images and the settings do not fit together.
@@ -106,7 +106,7 @@ def train_vae(options: TrainVAEOptions, command: str | None = None) -> Run:
 
 
 def describe_pair(options: TrainVAEOptions, train: Images) -> dict[str, Any]:
-    """Every part with what it needs to know of the images and of the others."""
+    """Describe model and guide: every part with what it needs to know of the images and the other parts."""
     levels = train.levels if train.binarisation == "none" else 2
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
     known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}

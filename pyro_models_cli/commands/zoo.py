@@ -1,7 +1,7 @@
-"""Train, diagnose and evaluate one VAE for every row of a list, and write the table; rows already made are skipped.
+"""Train, diagnose and evaluate a VAE for every row of a list, and print the table; rows already made are skipped.
 
 NLL is the negative log-likelihood by importance samples, KL the divergence of the guide from the prior, in nats per
-image; active are the coordinates of the code that are used.
+image; active counts the coordinates of the code that are used.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from pyro_models_cli.trained import checked_result
 
 @dataclass(frozen=True, kw_only=True)
 class ZooOptions(TableOptions):
-    """The rows.
+    """Options of the rows.
 
     Args:
         list: YAML file that maps names of rows to options of train-vae, or the name of a packaged list.
@@ -46,11 +46,11 @@ class ZooOptions(TableOptions):
 
 
 def zoo(options: ZooOptions | None = None) -> Sequence[dict[str, Any]]:
-    """Make the rows that are not made yet, and print the table of all that are; returns it.
+    """Make the missing rows and print the table; returns its rows.
 
     Raises:
-        ValueError: if the list, a row or an option is wrong: before anything is trained.
-        RuntimeError: if making a row fails; those made so far are kept.
+        ValueError: if the list, a row or an option is wrong; nothing has been trained then.
+        RuntimeError: if making a row fails; the rows made so far are kept.
     """
     options = options or ZooOptions()
     out, file = Path(options.out), packaged(options.list)
@@ -67,7 +67,7 @@ def zoo(options: ZooOptions | None = None) -> Sequence[dict[str, Any]]:
     try_rows({name: row for name, row in asked.items() if name not in there | done})
     for name, row in asked.items():
         if name in there:
-            print(f"{name}: in {result} already", flush=True)
+            print(f"{name}: already in {result}", flush=True)
         else:
             make_row(row, words[name], options.num_samples)
             done.add(name)

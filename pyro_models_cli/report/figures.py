@@ -2,23 +2,19 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.style import context
 from torch import Tensor
 from torch.distributions import Normal
 
 from inference.data.torchvision_ops import import_torchvision
 from inference.system.files import write_whole
-
-matplotlib.rcdefaults()  # not what a matplotlibrc in the current folder says, such as to run LaTeX
 
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -32,18 +28,24 @@ _STYLE: dict[Any, Any] = {
 _COLOURS = {"train": "#4C72B0", "test": "#DD8452", "validation": "#55A868"}
 
 
+def _styled() -> AbstractContextManager[None]:
+    """Our style, whatever a matplotlibrc in the current folder says, which could run LaTeX."""
+    return context(["default", _STYLE])
+
+
 def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch: bool = False) -> Figure:
-    """Metrics against epochs, one panel each, a line for every split that has it.
+    """Metrics by epoch, one panel each, with a line for every split that has it.
 
     Args:
         rows: of ``metrics.csv``.
-        panels: the metric's name in the columns, such as "kl", and the axis label it gets.
-        last_batch: the last batch of each epoch, not the mean over all of them.
+        panels: each metric's name in the columns, such as "kl", and its axis label.
+        last_batch: show the last batch of each epoch, not the mean over all batches.
     """
     middle = "_last_batch_" if last_batch else "_"
     epochs = [row["epoch"] for row in rows]
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 0.6, 3.0), squeeze=False)
+    with _styled():
+        figure = Figure((3.6 * len(panels) + 0.6, 3.0))
+        axes = figure.subplots(1, len(panels), squeeze=False)
         for axis, (metric, label) in zip(axes[0], panels.items(), strict=True):
             for split, colour in _COLOURS.items():
                 column = f"{split}{middle}{metric}"
@@ -65,10 +67,11 @@ def curves(rows: Sequence[dict[str, float]], panels: dict[str, str], last_batch:
 
 
 def against_normal(points: Tensor) -> Figure:
-    """Points (N, D) beside the standard normal that they should follow."""
+    """Points (N, D) next to the standard normal they should follow."""
     points = points.cpu()
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.0))
+    with _styled():
+        figure = Figure((7.8, 3.0))
+        left, right = figure.subplots(1, 2)
         grid = torch.linspace(-5, 5, 201)
         left.hist(
             points.flatten().clamp(-5, 5).numpy(), bins=100, density=True, color=_COLOURS["test"], label="test images"
@@ -84,9 +87,10 @@ def against_normal(points: Tensor) -> Figure:
 
 
 def bars(panels: Mapping[str, Sequence[float]], label: str) -> Figure:
-    """Numbers in falling order, one panel for each list of them."""
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.0), squeeze=False)
+    """Numbers in descending order, one panel for each list."""
+    with _styled():
+        figure = Figure((3.9 * len(panels), 3.0))
+        axes = figure.subplots(1, len(panels), squeeze=False)
         for axis, (name, values) in zip(axes[0], panels.items(), strict=True):
             axis.bar(range(len(values)), sorted(values, reverse=True), color=_COLOURS["train"])
             axis.set(xlabel=label, ylabel=name)
@@ -94,17 +98,18 @@ def bars(panels: Mapping[str, Sequence[float]], label: str) -> Figure:
 
 
 def compare(runs: Mapping[str, Sequence[float]], label: str, totals: dict[str, float], total_label: str) -> Figure:
-    """A curve over epochs for each of several runs, and one number for each as a bar of the same colour."""
-    with plt.rc_context(_STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(3, 2))
-        colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+    """A curve over epochs and a bar for each run, in the same colour."""
+    with _styled():
+        figure = Figure((8.6, 3.4))
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
         for values, colour in zip(runs.values(), colours, strict=False):
             left.semilogy(range(1, len(values) + 1), values, color=colour)
         left.set(xlabel="epoch", ylabel=label)
         right.barh(list(totals), list(totals.values()), color=colours[: len(totals)])
         for i, (value, tick) in enumerate(zip(totals.values(), right.get_yticklabels(), strict=True)):
             right.text(value, i, f" {value:g}", va="center")
-            tick.set_color(colours[i])  # where a bar is of length zero, its name is all there is to see
+            tick.set_color(colours[i])  # the name is all one sees of a bar of length zero
         right.invert_yaxis()
         right.grid(visible=False)
         right.set(xlabel=total_label)
@@ -112,7 +117,7 @@ def compare(runs: Mapping[str, Sequence[float]], label: str, totals: dict[str, f
 
 
 def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
-    """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names to write beside them."""
+    """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names written beside them."""
     import_torchvision()
     from torchvision.utils import make_grid
 
@@ -121,20 +126,21 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
     _, height, width = mosaic.shape
     margin = 0.5 * inches if rows else 0.0
     full = inches * columns + margin
-    figure = plt.figure(figsize=(full, inches * columns * height / width))
-    axis = figure.add_axes((margin / full, 0, 1 - margin / full, 1))
-    axis.imshow(mosaic.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
-    axis.axis("off")
-    for i, name in enumerate(rows or []):
-        middle = padding + (images.shape[-2] + padding) * i + images.shape[-2] / 2
-        axis.text(-padding, middle, str(name), ha="right", va="center", fontsize=18 * inches)
+    with context("default"):
+        figure = Figure((full, inches * columns * height / width))
+        axis = figure.add_axes((margin / full, 0, 1 - margin / full, 1))
+        axis.imshow(mosaic.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+        axis.axis("off")
+        for i, name in enumerate(rows or []):
+            middle = padding + (images.shape[-2] + padding) * i + images.shape[-2] / 2
+            axis.text(-padding, middle, str(name), ha="right", va="center", fontsize=18 * inches)
     return figure
 
 
 def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=160, format=path.suffix.removeprefix("."))
-    plt.close(figure)
+    with context("default"):
+        figure.savefig(picture, dpi=160, format=path.suffix.removeprefix("."))
     write_whole(path, picture.getvalue())
     return path

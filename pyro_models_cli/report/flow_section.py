@@ -1,4 +1,4 @@
-"""What a report says of a flow."""
+"""The section of a report on a flow."""
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Se
         *(_by_label if model.num_classes else _random)(model, pair.guide, test),
     ]
     given = " given the label" if model.num_classes else ""
-    if isinstance(model.flow, Flow):  # not any module that returns a distribution
+    if isinstance(model.flow, Flow):  # not just a module that returns a distribution
         blocks += _base_space(model, pair.guide, test)
     return Section(
         f"RealNVP on {name}{given}",

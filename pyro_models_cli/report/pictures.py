@@ -15,7 +15,7 @@ def to_unit(model: Any, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(model: nn.Module, count: int, labels: Tensor | None = None) -> Tensor:
-    """p(x | latent), see :func:`shown`, for latents drawn from the model, given the labels if there are any."""
+    """p(x | latent), see :func:`shown`, for latents drawn from the model, given labels if there are any."""
     data = (None,) if labels is None else (None, labels)
     return shown(distribution_at(poutine.trace(model).get_trace(*data, batch=count), "x"))
 
@@ -26,7 +26,7 @@ def distribution_at(trace: poutine.Trace, site: str) -> TorchDistribution:
 
 
 def shown(images: TorchDistribution) -> Tensor:
-    """The mean image, or a draw where the mean is not known."""
+    """The mean image, or a draw if the mean is unknown."""
     try:
         return images.mean
     except NotImplementedError:
@@ -34,7 +34,7 @@ def shown(images: TorchDistribution) -> Tensor:
 
 
 def each_class(model: nn.Module, count: int) -> Tensor | None:
-    """``count`` labels of each class in turn, for a model that is given labels."""
+    """``count`` labels of each class in turn; None unless the model is conditional."""
     classes = getattr(model, "num_classes", 0)
     return torch.arange(classes, device=device_of(model)).repeat_interleave(count) if classes else None
 

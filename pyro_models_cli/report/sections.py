@@ -1,4 +1,4 @@
-"""What a report says of a run, whatever its model: figures, tables, protocol."""
+"""What every section of a report needs: figures, tables and sentences about a run."""
 
 import base64
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Figure:
     kind: ClassVar[str] = "figure"
 
     def render(self, number: int, folder: Path) -> dict[str, Any]:
-        """What the template needs; the picture is saved in the folder too."""
+        """What the template needs; also saves the picture in the folder."""
         path = save(self.figure, folder / f"figure_{number:02d}_{self.name}.png")
         data = base64.b64encode(path.read_bytes()).decode()
         return {"kind": self.kind, "number": number, "caption": self.caption, "data": data}
@@ -53,12 +53,12 @@ class Section:
 
 @singledispatch
 def section(model: nn.Module, pair: Pair, run: Run, train: Images, test: Images) -> Section:
-    """The part of a report on one run."""
-    raise TypeError(f"no report is known for a {type(model).__name__}")
+    """The section of a report on one run, by the type of its model."""
+    raise TypeError(f"no section of a report is registered for a {type(model).__name__}")
 
 
 def bounds(run: Run, pair: Pair) -> list[Figure | Table]:
-    """The table of importance-weighted bounds, where these weights have been evaluated."""
+    """The table of importance-weighted bounds, if these weights have been evaluated."""
     record = run.evaluation()
     if record is None or record.get("epochs") != pair.epoch:
         return []

@@ -20,9 +20,9 @@ def reconstruct(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
 
 @torch.no_grad()
 def codes(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
-    """What the decoder takes for each image: the guide's mean code, or a draw where it is not known.
+    """The decoder's input for each image: the guide's mean code, or a draw if the mean is unknown.
 
-    Of two layers, the code nearest to the image, and the other one beside it if the decoder sees both.
+    With two codes, it is the one nearest to the image, joined by the other if the decoder sees both.
     """
     trace = poutine.trace(guide).get_trace(*data)
     names = ["z1", "z2"][: 1 + getattr(model, "skip", False)] if "z1" in trace.nodes else ["z"]
@@ -37,9 +37,9 @@ def codes(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
 
 @torch.no_grad()
 def between(model: VAE, guide: nn.Module, *data: Tensor, steps: int) -> Tensor:
-    """Images between the first half of those given and the second: (steps, B / 2, C, H, W).
+    """Images between the first half of the batch and the second: (steps, B / 2, C, H, W).
 
-    Labels are those of the first half.
+    Their labels are those of the first half.
     """
     start, end = codes(model, guide, *data).chunk(2)
     labels = [part[: len(start)] for part in data[1:]]
@@ -48,10 +48,9 @@ def between(model: VAE, guide: nn.Module, *data: Tensor, steps: int) -> Tensor:
 
 @torch.no_grad()
 def traverse(model: VAE, guide: nn.Module, *data: Tensor, num_dims: int, steps: int) -> tuple[Tensor, list[int]]:
-    """Images as one code coordinate moves from -3 to 3, for the coordinates that images inform most.
+    """Images as one coordinate of the first image's code moves from -3 to 3, and the coordinates moved.
 
-    The coordinates are those whose posterior mean varies most over the images; all others stay at
-    the code of the first image.  Shapes: (num_dims, steps, C, H, W), and the coordinates.
+    These are the ones whose posterior mean varies most over the images.  Shape (num_dims, steps, C, H, W).
     """
     means = codes(model, guide, *data)
     dims = means.var(0).argsort(descending=True)[:num_dims].tolist()

@@ -1,4 +1,4 @@
-"""What a report says of a variational autoencoder."""
+"""The section of a report on a VAE."""
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
     if isinstance(model.likelihood, AutoregressivePixels):
         shown, how_pixels = "draws", "each drawn given the code and the pixels before it"
     given = " given the label" if model.num_classes else ""
-    # in the order in which earlier versions drew their random numbers
+    # drawn in this order, so that a seed always gives the same report
     reconstructions, walks = _reconstructions(model, pair.guide, test), _walks(model, pair.guide, test, shown)
     prior, pixels = type(model.prior).__name__, type(model.likelihood).__name__
     return Section(
@@ -68,7 +68,7 @@ def _curves(pair: Pair, run: Run, train: Images, test: Images) -> list[Figure]:
         Figure(
             "vae_curves_last_batch",
             curves(rows, panels, last_batch=True),
-            "The same three quantities on the last batch of each epoch alone: noisier, since these batches hold "
+            "The same three quantities on the last batch of each epoch only: noisier, since these batches hold "
             f"{last_batch(train, pair)} training and {last_batch(test, pair)} test images. The last test batch is "
             "always of the same images, whose level may differ from that of all.",
         ),

@@ -1,5 +1,6 @@
 """Commands called from Python, and the installed program."""
 
+import doctest
 import shlex
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import pyro_models_cli
 from inference import Run
 from pyro_models_cli.commands import train_realnvp, train_vae
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
@@ -128,7 +130,9 @@ OLD = "python scripts/train_vae.py --dataset digits --epochs 2 --prior VampPrior
         ("nothing", False),
     ],
 )
-def test_a_row_is_known_by_its_options_not_by_their_words(command, same):
+def test_a_row_is_known_by_its_options_not_by_their_words(tmp_path, monkeypatch, command, same):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strange.yaml").write_text("lr: 0.002\n")  # a file that a table names is not read
     asked = TrainVAEOptions(dataset="digits", epochs=2, prior="VampPrior", out="elsewhere/x")
     assert is_in({"name": "x", "command": command}, asked) is same
 
@@ -176,3 +180,11 @@ def test_the_package_is_a_program_in_any_folder(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: pyro-models evaluate")
+
+
+@pytest.mark.parametrize("module", [pyro_models_cli, train_vae, train_realnvp], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_run(tmp_path, monkeypatch, module):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0

@@ -269,7 +269,7 @@ def test_inpainting(runs, script, tmp_path, known):
 def test_inpainting_wants_a_flow(runs, script):
     outcome = script("inpaint.py", runs / "vae")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "only a flow's run can be inpainted" in outcome.err
+    assert "only a flow can complete images" in outcome.err
     outcome = script("inpaint.py", runs / "realnvp", "--num_samples", 0)
     assert (outcome.code, outcome.out) == (2, "")
     assert "num_samples must be at least 1" in outcome.err
@@ -682,7 +682,7 @@ def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
     assert [row["name"] for row in json.loads((tmp_path / "table.json").read_text())] == ["plain"]
     outcome = script("zoo.py", *asked, "--result", tmp_path / "table.json")
     assert outcome.code == 0, outcome.err
-    assert f"plain: in {tmp_path / 'table.json'} already" in outcome.out
+    assert f"plain: already in {tmp_path / 'table.json'}" in outcome.out
     plain, two = json.loads((tmp_path / "table.json").read_text())
     assert (plain["layers"], two["layers"]) == (1, 2)
     assert (two["guide"], two["objective"]) == ("TwoLevelGuide", "DReG")
@@ -696,16 +696,16 @@ def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
     assert two["latent_dims"] == {"z1": 3, "z2": 1}
 
     outcome = script("zoo.py", *asked)
-    assert "plain: made already" in outcome.out
+    assert "plain: already made" in outcome.out
     shutil.rmtree(tmp_path / "zoo" / "plain")  # a row that is in the table stays in it
     outcome = script("zoo.py", *asked, "--result", tmp_path / "table.json")
     assert outcome.code == 0, outcome.err
     assert [row["name"] for row in json.loads((tmp_path / "table.json").read_text())] == ["plain", "two"]
     outcome = script("zoo.py", *asked[:-1], 40, "--result", tmp_path / "table.json")
-    assert "another number of samples than 40" in outcome.err
+    assert "a number of samples other than 40" in outcome.err
     (tmp_path / "other.json").write_text("{}[")
     for file, message in (
-        ("other.json", "is no table of rows"),
+        ("other.json", "is not a table of rows"),
         ("t.png", "ending in .json"),
         ("rows.yaml/x.json", ""),
     ):
@@ -723,7 +723,7 @@ def test_a_table_of_runs_is_made_row_by_row(script, tmp_path):
             "zoo.py", *asked[:2], "--common", f"--{common.removeprefix('--')}", *asked[4:], "--rows", "two"
         )
         assert outcome.code == 1
-        assert "holds a row of other options" in outcome.err
+        assert "holds a run with other options" in outcome.err
     for text, message in (
         ("plain: 3", "must map names"),
         ("../x: ''", "names of folders"),
@@ -763,7 +763,7 @@ def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
     (tmp_path / "other.json").write_text("[3]")
     outcome = script("collapse_study.py", *asked, "--result", tmp_path / "other.json")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "is no table of rows" in outcome.err
+    assert "is not a table of rows" in outcome.err
     outcome = script("collapse_study.py", *asked, "--margin", 0.9)
     assert outcome.code == 2
     assert "margin must be above 1" in outcome.err

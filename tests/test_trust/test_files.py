@@ -263,7 +263,7 @@ def test_a_configuration_does_not_ask_for_what_is_asked_on_the_command_line(run,
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     done = script("train_vae.py", "--dataset", "digits", "--config", "config.yaml", "--out", run.path, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"asks for {option}" in done.stderr
+    assert f"sets {option}" in done.stderr
     assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before
 
 

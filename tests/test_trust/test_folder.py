@@ -423,7 +423,7 @@ def test_a_reader_that_has_gone_ends_nothing_and_a_full_disk_is_told():
     with open("/dev/full", "w") as file:
         stream = _streams.Lasting(file)
         print("lost", file=stream)
-        with pytest.raises(OSError, match="what was printed is lost.*No space"):
+        with pytest.raises(OSError, match="output was lost.*No space"):
             stream.check()
 
 

@@ -151,12 +151,12 @@ def test_a_configuration_does_not_say_where_to_write(folder, tmp_path):
     [
         ("--prior evil.Evil", "--allow_import evil"),
         ("--prior=evil.Evil", "--allow_import evil"),
-        ("--out elsewhere", "command line alone"),
-        ("--config evil.yaml", "command line alone"),
-        ("--allow_import evil --prior evil.Evil", "command line alone"),
-        ("--prior.help evil.Evil", "command line alone"),
-        ("-h", "command line alone"),
-        ("--latent_dim 'x", "no list of options"),
+        ("--out elsewhere", "belongs on the command line"),
+        ("--config evil.yaml", "belongs on the command line"),
+        ("--allow_import evil --prior evil.Evil", "belongs on the command line"),
+        ("--prior.help evil.Evil", "belongs on the command line"),
+        ("-h", "belongs on the command line"),
+        ("--latent_dim 'x", "not a list of options"),
         ("--latent_dim x", "--latent_dim"),
         ("--guide FlowGuide --latent_dim 1", "at least 2"),
     ],
@@ -186,7 +186,7 @@ def test_a_table_of_texts_is_not_printed():
 
 def test_a_configuration_does_not_ask_for_help(tmp_path):
     (tmp_path / "config.yaml").write_text("help: true\n")
-    with pytest.raises(ValueError, match="asks for help"):
+    with pytest.raises(ValueError, match="sets help, which belongs"):
         train_vae.parse(["--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "new")])
 
 
