@@ -12,7 +12,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "null"}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a string", "NoneType": "null"}
 
 
 def plainly(message: str) -> str:

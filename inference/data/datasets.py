@@ -143,7 +143,7 @@ def _download(dataset_class: Any, root: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder.parent, folder):
         if place.is_symlink():
-            raise OSError(f"{place} leads elsewhere, by a symbolic link")
+            raise OSError(f"{place} is a symbolic link")
     with tempfile.TemporaryDirectory(prefix=".new-", dir=root) as new:
         raw = Path(new) / dataset_class.__name__ / "raw"
         raw.mkdir(parents=True)

@@ -117,7 +117,7 @@ class _Builder:
         if spec.keys() == {"same_as"}:
             name = spec["same_as"]
             if name != role or name not in self.spec:
-                raise ValueError(f"there is no {what} named {_short(name)} to be the same as")
+                raise ValueError(f"same_as names {_short(name)}, but there is no such {what}")
             return
         path, arguments = spec.get("class_path"), spec.get("init_args") or {}
         if not spec.keys() <= {"class_path", "init_args"} or not isinstance(path, str):
@@ -184,7 +184,7 @@ class _Builder:
             AssertionError,
             ImportError,
         ) as error:  # in other people's classes
-            raise ValueError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
+            raise ValueError(f"{path} cannot be built: {type(error).__name__}: {error}") from error
 
 
 _ANYTHING_PLAIN = bool | int | float | str | None | list[bool | int | float | str | None]

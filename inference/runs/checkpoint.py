@@ -114,7 +114,7 @@ def _read(path: Path, most: int) -> tuple[Tensors, dict[str, Any]]:
             raise ValueError("its content is not what was written")
         return tensors, header
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint of a run ({error})") from error
+        raise CheckpointError(f"{path} is damaged or not a checkpoint of a run ({error})") from error
 
 
 def _digest(tensors: Tensors, header: dict[str, Any]) -> str:

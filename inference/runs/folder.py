@@ -92,7 +92,7 @@ def settle(path: Path) -> None:
         except RunError as error:
             if time.monotonic() - started > _PATIENCE:
                 raise RunError(
-                    f"the run in {path} was being replaced by another, and that cannot be finished: {error}"
+                    f"the run in {path} was being replaced by another, which cannot be completed: {error}"
                 ) from error
             time.sleep(0.05)
 
@@ -145,7 +145,7 @@ def check_name(path: Path) -> None:
 def _check_lock(file: Path) -> None:
     """Check that the lock is not a link: some versions of filelock truncate the file it leads to."""
     if file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1):
-        raise RunError(f"{file} leads elsewhere, by a link: remove it")
+        raise RunError(f"{file} is a link: remove it")
 
 
 def check_nothing_is_in_the_way(path: Path) -> None:
@@ -156,14 +156,14 @@ def check_nothing_is_in_the_way(path: Path) -> None:
     """
     for name in OWN_FOLDERS:
         if (path / name).is_symlink():
-            raise RunError(f"{path / name} leads elsewhere, by a symbolic link: put a folder in its place")
+            raise RunError(f"{path / name} is a symbolic link: put a folder in its place")
         if (path / name).exists() and not (path / name).is_dir():
-            raise RunError(f"{path / name} is a file, where a run has a folder: move it elsewhere")
+            raise RunError(f"{path / name} is a file, but must be a folder: move it elsewhere")
     for file in own_files(path):
         if file.is_symlink():
-            raise RunError(f"{file} leads elsewhere, by a symbolic link: put a file in its place")
+            raise RunError(f"{file} is a symbolic link: put a file in its place")
         if file.is_dir():
-            raise RunError(f"{file} is a folder, where a run has a file: move it elsewhere")
+            raise RunError(f"{file} is a folder, but must be a file: move it elsewhere")
 
 
 def remove_unfinished_results(path: Path) -> None:
@@ -185,7 +185,7 @@ def _carry_on(path: Path) -> None:
     whole, placing = path / _WHOLE, path / _PLACING
     for folder in (whole, placing):
         if folder.is_symlink():  # in someone else's run: files would be moved out of the folder it leads to
-            raise RunError(f"{folder} leads elsewhere, by a symbolic link: remove it")
+            raise RunError(f"{folder} is a symbolic link: remove it")
     for folder in (
         (path, whole, placing) if is_unsettled(path) else ()
     ):  # nor may a link within lead the files elsewhere

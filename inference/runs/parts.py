@@ -133,5 +133,5 @@ def described(hint: Any) -> str:
         return f"one of {', '.join(map(repr, inner))}"
     if origin in (list, tuple, Sequence):
         return f"a list, each {described(inner[0])}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
-    return words.get(hint, "a value that no file can give")
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", types.NoneType: "null"}
+    return words.get(hint, "a value that no file can hold")

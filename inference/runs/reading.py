@@ -70,8 +70,8 @@ class _PlainLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key in keys:
             if not isinstance(key, str):
-                raise yaml.YAMLError(f"names must be texts; got {str(key)[:80]!r}")
+                raise yaml.YAMLError(f"names must be strings; got {str(key)[:80]!r}")
             if key in seen:
-                raise yaml.YAMLError(f"{key[:80]!r} is there twice")
+                raise yaml.YAMLError(f"{key[:80]!r} appears twice")
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -36,5 +36,5 @@ def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
     if rows and not rows[0].keys() >= columns:
         raise RunError(f"{file} is damaged: {', '.join(sorted(columns - rows[0].keys()))} missing")
     if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
-        raise RunError(f"{file} is damaged: its rows must be those of the epochs 1, 2, ..., each once and in order")
+        raise RunError(f"{file} is damaged: it must have one row for each epoch 1, 2, ..., in order")
     return rows

@@ -17,7 +17,7 @@ class TensorBoard:
 
     def __init__(self, run: Run | None) -> None:
         if run is None:
-            raise ValueError("tensorboard writes into the folder of a run: give one, or train without")
+            raise ValueError("tensorboard needs a run folder to write to: give one, or train without")
         self.run = run
         self._writer: Any = None
 

@@ -244,7 +244,7 @@ def test_what_is_in_the_way_of_a_run_is_told_before_the_work(run, name):
         (run / name).mkdir()
     else:
         (run / name).write_text("in the way")
-    with pytest.raises(RunError, match=f"{name} is a (file|folder), where|not a run's"):
+    with pytest.raises(RunError, match=f"{name} is a (file|folder), but|not a run's"):
         Run.create(run, {}, PAIR, overwrite=True)
 
 
@@ -255,7 +255,7 @@ def test_a_run_from_elsewhere_takes_no_files_of_another(run, tmp_path, name):
     before = contents(victim)
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).symlink_to(victim / Path(name).name if "/" in name else victim)
-    with pytest.raises(RunError, match="by a symbolic link"):
+    with pytest.raises(RunError, match="is a symbolic link"):
         load(run)
     assert contents(victim) == before
 
@@ -274,7 +274,7 @@ def test_a_replacement_that_a_run_from_elsewhere_says_was_begun_follows_no_links
         (run / begun / name).parent.mkdir(parents=True)
         (run / begun / name).write_text("theirs")
     for use in (Run.open, lambda path: Run(path).settle(), lambda path: Run.create(path, {}, PAIR, overwrite=True)):
-        with pytest.raises(RunError, match="by a symbolic link"):
+        with pytest.raises(RunError, match="is a symbolic link"):
             use(run)
     assert contents(victim) == before
 
@@ -286,7 +286,7 @@ def test_a_lock_from_elsewhere_opens_no_file_of_another(run, tmp_path, link):
     victim.chmod(0o600)
     (run / ".run.lock").unlink(missing_ok=True)
     getattr(run / ".run.lock", link)(victim)
-    with pytest.raises(RunError, match="by a link"):
+    with pytest.raises(RunError, match="is a link"):
         train(Run.create(run, {"seed": 1}, PAIR, overwrite=True))
     assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("mine", 0o600)
 
