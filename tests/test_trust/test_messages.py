@@ -148,7 +148,7 @@ PAIRS = {
     ),
     "a likelihood without event dimensions": (
         lambda: (vae(likelihood=Part(lambda w, raw: dist.Bernoulli(logits=raw))), guide()),
-        r"\.to_event\(3\) an image",
+        r"\.to_event\(3\) for an image",
     ),
     "a guide of another latent": (lambda: (vae(), own_guide("code")), "same names"),
     "a guide without a plate": (lambda: (vae(), own_guide(plate=False)), r"pyro\.plate\('data', len\(x\)\)"),
@@ -182,7 +182,7 @@ PARTS = {
     "image transforms on a vector": (lambda: models.Flow([models.ActNorm(1)], 16), "ReshapeTransform"),
     "a conditioner that returns one tensor": (
         lambda: models.Flow([models.AffineCoupling(nn.Linear(1, 2))], 2)().sample(),
-        "a pair as MLP.*Tensor",
+        "a pair as from MLP.*Tensor",
     ),
     "intensities for pixels": (lambda: Images("x", torch.rand(3, *SHAPE), torch.zeros(3), 2), r"uint8.*\.byte\(\)"),
     "grey images without a channel": (lambda: Images("x", PIXELS[:, 0], torch.zeros(6), 2), r"pixels\[:, None\]"),
