@@ -605,7 +605,7 @@ def test_no_network_says_what_to_do(script, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["train_vae.py", "train_realnvp.py", "evaluate.py", "sample.py", "report.py"])
 def test_help_is_quick(name):
     """Slow libraries are imported when they are used: --help needs none of them."""
-    slow = {"torchvision", "matplotlib", "sklearn", "tensorboard", "jinja2"}
+    slow = {"torchvision", "matplotlib", "sklearn", "tensorboard", "jinja2", "zuko", "accelerate"}
     program = (
         "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
