@@ -218,5 +218,13 @@ def test_python_in_the_readme_and_the_page_on_parts_runs():
     assert all((a != b).any() for a, b in zip(before, names["model"].parameters(), strict=True))
 
 
+def test_python_in_the_page_on_running_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (commands,) = blocks_of("docs/running.md")
+    names: dict = {}
+    exec(commands.replace("epochs=5", "epochs=1"), names)
+    assert names["record"]["negative_iwae"]["50"]["value"] < names["record"]["negative_elbo"]["value"]
+
+
 def blocks_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
