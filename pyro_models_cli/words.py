@@ -27,7 +27,7 @@ def plainly(message: str) -> str:
         message,
         flags=re.DOTALL,
     )
-    message = re.sub(r"(the following arguments are required: )(\w)", r"\1--\2", message)
+    message = re.sub(r"(the following arguments are required: )(?!runs?$)(\w)", r"\1--\2", message)
     if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
         role = message.split()[2][2:].split(".")[0]
         return f"{message}: the chosen {role} has no such option; --{role}.help NAME lists those of each"
@@ -35,9 +35,10 @@ def plainly(message: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """A docstring's text without its markup, and without the references that Pyro appends to the last argument."""
+    """A docstring's text as help: no markup, no references that Pyro appends to the last argument, null for None."""
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?([^`]*)`", r"\1", text.partition("\nReferences")[0])
-    return " ".join(text.replace("`", "").replace(" Defaults to False.", "").split())
+    text = re.sub(r"\bNone\b", "null", text.replace("`", "").replace(" Defaults to False.", ""))
+    return " ".join(text.split())
 
 
 class Formatter(jsonargparse.DefaultHelpFormatter):

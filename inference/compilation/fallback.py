@@ -62,5 +62,6 @@ def _cause_of(error: Exception) -> str:
     """Why there is no graph, in one line."""
     if "DataDependent" in type(error).__name__:
         return "a branch of model, guide or objective depends on the data"
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]  # a compiler names itself, then the cause
+    return f"{type(error).__name__}: {said}"

@@ -140,7 +140,7 @@ def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
 
 def _download(dataset_class: Any, root: Path, folder: Path) -> None:
     """Download to a new folder, then move the files: in an old one torchvision would follow links."""
-    folder.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     for place in (folder.parent, folder):
         if place.is_symlink():
             raise OSError(f"{place} is a symbolic link")
@@ -151,6 +151,7 @@ def _download(dataset_class: Any, root: Path, folder: Path) -> None:
             if archive.is_file() and not archive.is_symlink():
                 shutil.copyfile(archive, raw / archive.name)
         dataset_class(new, download=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in raw.iterdir():
             file.replace(folder / file.name)
 
@@ -175,4 +176,4 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+    return (str(error).strip().splitlines() or [""])[0].rstrip(":")

@@ -54,7 +54,8 @@ class HasRandomDensity(Protocol):
 class KnowsNumbersPerPixel(Protocol):
     """A likelihood whose distribution takes ``per_pixel`` numbers for each pixel: 1 for a logit, 2 for loc and scale.
 
-    Read by ``collapse_threshold``, which needs it to be 1 and refuses a likelihood without it.
+    Read by the command line, which makes the decoder with so many outputs for each pixel, and by
+    ``collapse_threshold``, which needs it to be 1.  Both refuse a likelihood without it.
     """
 
     @property

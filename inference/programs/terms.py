@@ -63,7 +63,8 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
     if model.keys() != guide.keys() or not guide:
         raise ValueError(
             f"model and guide must draw the same latents, one at least; the model draws {sorted(model)}, "
-            f"the guide {sorted(guide)}: give them the same names, and the model's data obs="
+            f"the guide {sorted(guide)}: give them the same names, and the model's data obs=; a model with two "
+            "layers of codes needs a guide for two, such as TwoLevelGuide or TopDownGuide"
         )
     if len(model) == len(sample_sites(model_trace)):
         raise ValueError("the model observes nothing: pass the images to one of its sites, pyro.sample(..., obs=x)")

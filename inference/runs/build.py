@@ -91,7 +91,7 @@ def _own_class(path: str, packages: Sequence[str]) -> type:
     except Exception as error:  # other people's modules may raise anything
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
     if not inspect.isclass(found) or not is_within(found.__module__, packages):
-        raise ValueError(f"there is no class {name} that {module} defines itself")
+        raise ValueError(f"{module} defines no class {name}")
     return found
 
 
@@ -157,7 +157,11 @@ class _Builder:
 
     def named(self, name: str) -> Any:
         if name in self.begun and name not in self.made:
-            raise ValueError(f"{' and '.join(self.begun)} each need the other: choose another part for one of them")
+            path = self.spec[name]["class_path"].rpartition(".")[2]
+            raise ValueError(
+                f"{' and '.join(self.begun)} each need the other: a part of one of them uses the {name} {path}, which "
+                "in turn uses it (a VampPrior needs the guide, a SemiAmortizedGuide the model): choose another"
+            )
         if name not in self.made:
             self.begun.append(name)
             self.made[name] = self.make(self.spec[name], name)

@@ -33,8 +33,8 @@ class ClassNormal(nn.Module):
         super().__init__()
         if latent_dim < 1 or context < 1:
             raise ValueError(
-                f"latent_dim and the number of classes must be at least 1; got {latent_dim} and {context} "
-                "(this prior is for conditional models)"
+                f"latent_dim and the number of classes must be at least 1; got {latent_dim} and {context}: "
+                "this prior is for conditional models, which --conditional or context=10 makes"
             )
         self.context = context
         self.loc = nn.Parameter(torch.randn(context, latent_dim))

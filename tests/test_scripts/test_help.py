@@ -56,7 +56,19 @@ def entries(text: str) -> dict[str, str]:
 
 
 def check(text: str) -> None:
-    for markup in ("`", ":class:", ":func:", ":math:", ":meth:", "<class", "Literal[", "null", "~", "\\"):
+    for markup in (
+        "`",
+        ":class:",
+        ":func:",
+        ":math:",
+        ":meth:",
+        "<class",
+        "Literal[",
+        "default: null",
+        "None",
+        "~",
+        "\\",
+    ):
         assert markup not in text
     for name, said in entries(text).items():
         if name == "--help":
