@@ -270,9 +270,9 @@ def test_plain_values_fit_their_type(value, hint, right):
         ("a: !!str 1", "tags"),
         ("a: !evil 1", "tags"),
         ("a: 1\na: 2", "twice"),
-        ("1: 2", "texts"),
-        ("? [a]\n: 2", "texts"),
-        ("? {a: 1}\n: 2", "texts"),
+        ("1: 2", "names must be strings"),
+        ("? [a]\n: 2", "names must be strings"),
+        ("? {a: 1}\n: 2", "names must be strings"),
         ("[1, 2]", "mapping"),
         ("", "mapping"),
         ("a: 1\n---\nb: 2", "document"),
@@ -298,7 +298,7 @@ def test_merge_keys_and_dates_are_texts(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda pair: pair["model"]["init_args"].update(prior={"same_as": "guide"}), "same as"),
+        (lambda pair: pair["model"]["init_args"].update(prior={"same_as": "guide"}), "same_as names .guide."),
         (lambda pair: pair["model"]["init_args"].update(prior="pyro_models.StandardNormal"), "described by"),
         (lambda pair: pair["model"].update(dict_kwargs={"a": 1}), "alone"),
         (lambda pair: pair.update(other={"class_path": "VAE"}), "no part 'other'"),
