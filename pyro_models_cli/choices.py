@@ -61,6 +61,9 @@ class Choice:
         if find_part(path) is None and "." in path:
             check_may_import(path, allow)
         self.constructor(path)
+        worked_out = sorted(GIVEN & set(described.get("init_args") or ()))
+        if worked_out:
+            raise ValueError(f"{self.role} gets {', '.join(worked_out)} from the other options: leave it out")
         return json.loads(json.dumps(with_defaults(described, allow)))  # lists, however they were given
 
 

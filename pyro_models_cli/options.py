@@ -80,6 +80,6 @@ def is_flag(options: type, entry: Field) -> bool:
 
 
 def packaged(name: str) -> Path:
-    """The file of that name or, if there is none, the one that comes with the package, such as ``zoo``."""
+    """The file of that name that comes with the package, such as ``zoo``, or else the user's own."""
     ours = CONFIGS / f"{name}.yaml"
-    return ours if name.isidentifier() and not Path(name).exists() and ours.is_file() else Path(name)
+    return ours if name.isidentifier() and ours.is_file() else Path(name)

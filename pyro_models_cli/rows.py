@@ -1,10 +1,10 @@
 """Tables of runs: each row is a VAE to train, diagnose and evaluate, unless that is done."""
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair, parse, train_vae
 from pyro_models_cli.trained import images_of
-from pyro_models_cli.training import build_and_try, changed
+from pyro_models_cli.training import MAY_CHANGE, build_and_try, changed
 from pyro_models_cli.words import one_line
 
 _NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_import", "data_root"}
@@ -141,15 +141,16 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
 
 
 def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a run has the options of a row, wherever its files are."""
-    return set(changed(config, options)) <= {"out", "data_root"}
+    """Whether a run has the options of a row, but for those that ``--resume`` may change and its length."""
+    return set(changed(config, options)) <= MAY_CHANGE - {"epochs", "patience"}
 
 
 def is_in(row: dict[str, Any], options: TrainVAEOptions) -> bool:
     """Whether a row of a table was made with these options, by the command it records."""
-    found = re.search(r"(?:train_vae\.py|train-vae)(.*?) --out[ =]", row["command"])
     try:
-        words = found[1] if found else "--help"
+        typed = shlex.split(row["command"].partition(" && ")[0])
+        after = [*dropwhile(lambda word: word != "train-vae" and not word.endswith("train_vae.py"), typed)]
+        words = shlex.join(takewhile(lambda word: not word.startswith("--out"), after[1:])) if after else "--help"
         check_row(row["name"], words)
         return is_of(parse_row(row["name"], words, Path(options.out), allow=options.allow_import).config, options)
     except ValueError:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
 from pyro_models_cli.streams import open_missing
 
@@ -50,6 +49,8 @@ def pyro_models() -> None:
     if command in ("-h", "--help"):
         print(HELP)
     elif command == "--version":
+        from importlib.metadata import version  # slow to import
+
         print(f"pyro-models {version('pyro-models')}")
     elif command in COMMANDS:
         sys.argv = [f"pyro-models {command}", *options]

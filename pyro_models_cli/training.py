@@ -13,6 +13,7 @@ from torch import nn
 from inference import CheckpointError, Images, Run, RunError, Settings, build, check_pair, fit, set_seed
 from inference.data.datasets import DATASETS, is_there
 from inference.system.processes import join_processes, of_every_process
+from inference.system.randomness import generators_as_they_were
 from pyro_models_cli.choices import Choice, Part, with_defaults
 from pyro_models_cli.configuration import TYPED_ALONE, config_of
 from pyro_models_cli.options import check_choices, one_of, ordered
@@ -59,6 +60,8 @@ class TrainingOptions(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choices(self)
+        object.__setattr__(self, "out", str(self.out))
+        object.__setattr__(self, "allow_import", list(self.allow_import))
         for choice in self.choices:
             whole = choice.described(getattr(self, choice.role), self.allow_import)
             object.__setattr__(self, choice.role, whole)  # equal options are equal, however they were written
@@ -114,6 +117,7 @@ def labels_known(train: Images) -> dict[str, int]:
     return {"num_classes": train.num_classes, "context": train.num_classes} if train.conditional else {}
 
 
+@generators_as_they_were()
 def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: Images) -> tuple[nn.Module, nn.Module, ELBO]:
     """Model, guide and objective, tried on two images before any existing run is touched."""
     set_seed(options.seed)

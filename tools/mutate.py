@@ -209,8 +209,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "a graph that leaves stand-ins in its module": (
         "inference/compilation/graph.py",
-        "twin = copy.deepcopy(module, shared | {id(constants[name]): copies[name] for name in copies})",
-        "twin = module",
+        "            container.clear()\n",
+        "            continue\n",
         "test_inference/test_compiled_programs.py",
     ),
 }

@@ -1,6 +1,8 @@
 """A training step's loss and gradient as one compiled graph."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,19 +75,29 @@ def loss_and_gradients(
     eager: ELBOWithTerms, annealed: Tensor, *data: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor | None]]:
     """Loss, terms and gradients, with a tensor for the number that the objective takes from the run's progress."""
-    elbo: Any = eager.elbo
-    if hasattr(elbo, "annealed"):
-        elbo.annealed = lambda: annealed
-    elif hasattr(elbo, "progress"):
-        elbo.progress = annealed
     leaves = list(eager.parameters())
-    with ParameterSites() as sites:
+    with _annealed_by(annealed, eager.elbo), ParameterSites() as sites:
         loss, terms = eager(*data)
     sites.check_held_by(leaves)
     trained = [leaf for leaf in leaves if leaf.requires_grad]
     found = iter(torch.autograd.grad(loss, trained, allow_unused=True))
     gradients = [next(found) if leaf.requires_grad else None for leaf in leaves]
     return loss.detach(), terms.kl.detach(), terms.reconstruction.detach(), gradients
+
+
+@contextmanager
+def _annealed_by(number: Tensor, elbo: Any) -> Iterator[None]:
+    """Within, the objective takes this tensor from the progress of the run."""
+    before = dict(vars(elbo))
+    if hasattr(elbo, "annealed"):
+        elbo.annealed = lambda: number
+    elif hasattr(elbo, "progress"):
+        elbo.progress = number
+    try:
+        yield
+    finally:
+        vars(elbo).clear()
+        vars(elbo).update(before)
 
 
 class _Step(torch.autograd.Function):

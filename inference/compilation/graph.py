@@ -1,6 +1,5 @@
 """A function of a module as one flat graph, recorded once and compiled."""
 
-import copy
 import gc
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -34,23 +33,22 @@ class BufferChangedError(RuntimeError):
 class CompiledGraph:
     """A function of a module and some tensors, compiled for tensors of one form.
 
-    The function is recorded on a copy of the module, so whatever a program does to its attributes
-    meanwhile is gone with the copy.  So are Pyro's handlers, traces and checks; what Python computes
-    stays what it was then.  Every call draws random numbers anew, on a CPU exactly those that the
-    function itself would draw.
+    Pyro's handlers, traces and checks run while the graph is recorded and are gone afterwards; what
+    Python computes stays what it was then.  Every call draws random numbers anew, on a CPU exactly
+    those that the function itself would draw.
 
     Args:
         module: every call reads its parameters and its floating-point buffers; the graph holds other
             buffers as constants, since a program may index by them, or branch.
-        function: of the module, or a copy of it, and the tensors.
+        function: of the module and the tensors.
         tensors: the graph is for tensors of this form.
         varying: names of other buffers that every call reads.
         backend: of ``torch.compile``.
 
     Raises:
         BufferChangedError: if a constant buffer changes, or any buffer is replaced rather than written to.
-        RuntimeError: if something outside the module holds its parameters, such as a closure: the
-            graph would keep their values of today.
+        RuntimeError: if a parameter, or a view of one, is also held elsewhere, such as in a list: the
+            graph would keep its value of today.
         Exception: whatever the function or the compiler raises; where a value decides what is
             computed, no graph can be recorded.
 
@@ -131,52 +129,78 @@ def _recorded(
     module: nn.Module, function: Callable, parameters: Named, buffers: Named, tensors: tuple[Tensor, ...]
 ) -> GraphModule:
     """The graph of the function, with parameters and buffers as its first inputs."""
-    constants = {name: buffer for name, buffer in module.named_buffers() if name not in buffers}
-    copies = {name: buffer.clone() for name, buffer in constants.items()}
-    shared = {id(parameter): parameter for parameter in parameters.values()}
-    with _recording():  # which copies no other tensor
-        twin = copy.deepcopy(module, shared | {id(constants[name]): copies[name] for name in copies})
-        record = make_fx(partial(_on_stand_ins, twin, function), tracing_mode="fake", _allow_non_fake_inputs=True)
+    with _recording(), _left_unchanged(module, buffers):
+        record = make_fx(partial(_on_stand_ins, module, function), tracing_mode="fake", _allow_non_fake_inputs=True)
         graph = record(parameters, buffers, *tensors)  # computes nothing yet
-    changed = [name for name, buffer in copies.items() if buffer._version]
-    if changed:
-        raise BufferChangedError(changed)
-    names = {id(value): name for name, value in (parameters | buffers).items()}
-    originals = {id(copies[name]): buffer for name, buffer in constants.items()}
-    for outside in map(id, [*graph.parameters(), *graph.buffers()]):
-        if outside in names:
-            raise RuntimeError(f"something outside model and guide, such as a closure, holds {names[outside]}")
-    for name, value in list(graph.named_buffers()):
-        setattr(graph, name, originals.get(id(value), value))
+    names = {_storage(value): name for name, value in (parameters | buffers).items() if value.numel()}
+    for constant in (*graph.parameters(), *graph.buffers()):
+        if _storage(constant) in names:
+            raise RuntimeError(f"{names[_storage(constant)]} is also held outside the modules' parameters and buffers")
     return graph
 
 
-def _on_stand_ins(twin: nn.Module, function: Callable, parameters: Named, buffers: Named, *tensors: Tensor) -> Any:
-    """The function of a module that will not be used again, with other tensors for its parameters and buffers."""
-    held = {**dict(twin.named_parameters()), **dict(twin.named_buffers())}
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _on_stand_ins(module: nn.Module, function: Callable, parameters: Named, buffers: Named, *tensors: Tensor) -> Any:
+    """The function of a module, with other tensors for its parameters and buffers, which stay in it."""
+    held = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     leaves = {name: value.detach().requires_grad_(held[name].requires_grad) for name, value in parameters.items()}
     stand_ins = {id(held[name]): value for name, value in (leaves | buffers).items()}
-    for part in twin.modules():
+    for part in module.modules():
         for slots in (part._parameters, part._buffers):
             slots.update({name: stand_ins.get(id(value), value) for name, value in slots.items()})  # type: ignore
-    before = dict(twin.named_buffers())
-    result = function(twin, *tensors)
-    replaced = [name for name, buffer in twin.named_buffers() if before.get(name) is not buffer]
+    before = dict(module.named_buffers())
+    result = function(module, *tensors)
+    replaced = [name for name, buffer in module.named_buffers() if before.get(name) is not buffer]
     if replaced:
         raise BufferChangedError(replaced)
     return result
 
 
 @contextmanager
+def _left_unchanged(module: nn.Module, inputs: Collection[str]) -> Iterator[None]:
+    """Within, a module may run on stand-ins for its tensors; afterwards all its parts have the attributes of before.
+
+    A copy of the module would need no such care, but a copy is not always the same program: programs compare
+    objects by identity, close over ``self``, or say themselves how they are copied.
+
+    Raises:
+        BufferChangedError: if a buffer changed that is none of the inputs.
+    """
+    parts = list(module.modules())
+    attributes = [dict(vars(part)) for part in parts]
+    containers = [value for kept in attributes for value in kept.values() if isinstance(value, list | dict | set)]
+    contents = [dict(value) if isinstance(value, dict) else list(value) for value in containers]
+    constants = {name: buffer for name, buffer in module.named_buffers() if name not in inputs}
+    before = {name: (buffer.clone(), buffer._version) for name, buffer in constants.items()}
+    try:
+        yield
+    finally:
+        for part, kept in zip(parts, attributes, strict=True):
+            vars(part).clear()
+            vars(part).update(kept)
+        for container, content in zip(containers, contents, strict=True):  # parameters and buffers among them
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
+        changed = [name for name, buffer in constants.items() if buffer._version != before[name][1]]
+        for name in changed:
+            constants[name].copy_(before[name][0])
+    if changed:
+        raise BufferChangedError(changed)
+
+
+@contextmanager
 def _recording() -> Iterator[None]:
-    """Within, tensors stay tensors, and Pyro does not look for NaN, in any thread."""
+    """Within, nothing is taken off a tensor, and Pyro does not look for NaN, in any thread."""
     util: Any = pyro.util
     isnan, cache, collecting = util.torch_isnan, torch.is_autocast_cache_enabled(), gc.isenabled()
     util.torch_isnan = lambda _: False
     torch.set_autocast_cache_enabled(False)  # it would keep what is recorded
     gc.disable()  # in older versions of torch, the record forgets tensors that only autograd holds after a collection
     try:
-        with validating(False), _TensorsStay():
+        with validating(False), _ItemsStayTensors():
             yield
     finally:
         util.torch_isnan = isnan
@@ -185,10 +209,8 @@ def _recording() -> Iterator[None]:
             gc.enable()
 
 
-class _TensorsStay(TorchFunctionMode):
-    """Numbers that Pyro's estimators take off tensors stay tensors, and a copy of a module shares its tensors."""
+class _ItemsStayTensors(TorchFunctionMode):
+    """Numbers that Pyro's estimators take off tensors, to be added to others, stay tensors."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.item:
-            return args[0].detach()
-        return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))
+        return args[0].detach() if func is Tensor.item else func(*args, **(kwargs or {}))

@@ -39,8 +39,6 @@ class Bijector(TransformModule):
 
     def condition(self, context: Tensor) -> Transform:
         """This transform with its network conditioned on a context; itself if it has no network."""
-        if type(self).given is not Bijector.given:  # a subclass written before ``given`` became ``condition``
-            return self.given(context)
         return self
 
     def given(self, context: Tensor) -> Transform:
@@ -84,8 +82,9 @@ class ConditionedBijector(Bijector):
 def condition(transform: Transform, context: Tensor) -> Transform:
     """The transform conditioned on a context; unchanged unless it, or its inverse, is a :class:`Bijector`."""
     if isinstance(transform, Bijector):
-        return transform.condition(context)
-    return transform.inv.condition(context).inv if isinstance(transform.inv, Bijector) else transform
+        old = type(transform).given is not Bijector.given  # a subclass from when ``condition`` was called so
+        return transform.given(context) if old else transform.condition(context)
+    return condition(transform.inv, context).inv if isinstance(transform.inv, Bijector) else transform
 
 
 def modules_of(transforms: Sequence[Transform]) -> nn.ModuleList:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from inference import STL, CompiledELBO, DReG, ELBOWithTerms, RenyiELBO, Trace_ELBO, set_seed
+from inference import STL, BetaELBO, CompiledELBO, DReG, ELBOWithTerms, RenyiELBO, Trace_ELBO, set_seed
+from inference.programs.terms import draw_traces, elbo_terms
 from pyro_models import VAE
 from pyro_models.flows import Flow
 from pyro_models.transforms import MaskedCoupling, alternating
@@ -159,6 +160,50 @@ class Closure(Guide):
         return self.net_of(x)
 
 
+class Sentinel(Guide):
+    """A copy of it would be another program: it compares by identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unset = self.scale = object()
+        self.known = {id(self): 2.0}
+
+    def features(self, x):
+        assert self.scale is self.unset
+        return self.known[id(self)] * self.net(x)
+
+
+class CopiesAreItself(Guide):
+    def __deepcopy__(self, memo):
+        return self
+
+
+class CountsByClosure(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.count = lambda: self.seen.add_(1.0)
+
+    def features(self, x):
+        self.count()
+        return self.net(x) / self.seen
+
+
+class HiddenParameter(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = (self.net[0].weight,)
+
+    def features(self, x):
+        return self.net(x) + self.hidden[0].sum()
+
+
+class HiddenView(HiddenParameter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = (self.net[0].weight.t(),)
+
+
 def make(guide: type[nn.Module], elbo=Trace_ELBO) -> CompiledELBO:
     torch.manual_seed(0)
     return CompiledELBO(ELBOWithTerms(elbo(), Model(), guide()), backend="eager").train()
@@ -191,6 +236,7 @@ def assert_twins(compiled: CompiledELBO, plain: CompiledELBO, between=lambda mod
 
 
 RECORDED = [Guide, LayerTwice, BatchNorm, RunningMean, Counter, InitialisesItself, Dropout, Keeps, KeepsMore]
+RECORDED += [Closure, Sentinel, CopiesAreItself, CountsByClosure]
 
 
 @pytest.mark.parametrize("guide", RECORDED)
@@ -273,11 +319,32 @@ def test_a_guide_that_holds_the_model_trains_it_too():
     assert compiled._compiler.graph is not None
 
 
-def test_parameters_that_a_closure_holds_are_not_recorded_as_constants():
-    compiled = make(Closure)
-    with pytest.warns(UserWarning, match="without compilation: .*a closure, holds guide.net.0.weight"):
-        assert_twins(compiled, make(Closure))
+@pytest.mark.parametrize("guide", [HiddenParameter, HiddenView])
+def test_parameters_held_elsewhere_are_not_recorded_as_constants(guide):
+    compiled = make(guide)
+    with pytest.warns(UserWarning, match="without compilation: .*guide.net.0.weight is also held outside"):
+        assert_twins(compiled, make(guide))
     assert compiled._compiler.graph is None
+
+
+def test_an_objective_that_reads_its_progress_by_a_closure_is_annealed():
+    class Closes(BetaELBO):
+        def __init__(self) -> None:
+            super().__init__(beta=2.0)
+            self.reads = lambda: self.annealed()
+
+        def bound(self, model, guide, *data):
+            terms = elbo_terms(*draw_traces(model, guide, *data))
+            return -terms.reconstruction - self.reads() * terms.kl
+
+    compiled, plain = make(Guide, Closes), make(Guide, Closes)
+    plain.enabled = False
+
+    def anneal(module, index):
+        module.eager.elbo.beta = float(index)
+
+    assert_twins(compiled, plain, anneal)
+    assert compiled._compiler.graph is not None
 
 
 def freeze(module, index):

@@ -293,7 +293,13 @@ def test_a_transform_is_conditioned_under_the_old_name_too():
         def given(self, context):
             return Squash()
 
+    class Doubles(AffineCoupling):
+        def given(self, context):
+            return super().given(2 * context)
+
     assert isinstance(condition(Older(), torch.zeros(1)), Squash)
+    with pytest.warns(DeprecationWarning, match="use condition"):
+        assert condition(Doubles(torch.nn.Identity()), torch.ones(1)).context == 2
     flip = Flip()
     with pytest.warns(DeprecationWarning, match="use condition"):
         assert flip.given(torch.zeros(1)) is flip

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -150,7 +151,8 @@ def test_packaged_files_have_names(tmp_path, monkeypatch):
     assert packaged("zoo") == CONFIGS / "zoo.yaml"
     assert train_vae.parse(["--config", "vae_course", "--out", "new"]).latent_dim == 10
     (tmp_path / "zoo").write_text("")
-    assert packaged("zoo").resolve() == tmp_path / "zoo"
+    assert packaged("zoo") == CONFIGS / "zoo.yaml"  # a file of that name in the current folder is ./zoo
+    assert packaged("./zoo").resolve() == tmp_path / "zoo"
 
 
 @pytest.mark.parametrize(
@@ -175,8 +177,10 @@ def test_the_installed_program_tells_in_one_line(tmp_path, monkeypatch, typed, c
         assert all(f"  {command} " in captured.out for command in COMMANDS)
 
 
-def test_the_package_is_a_program_in_any_folder(tmp_path):
-    command = [sys.executable, "-m", "pyro_models_cli", "evaluate", "--help"]
+def test_the_installed_program_runs_in_any_folder_and_imports_nothing_from_it(tmp_path):
+    for name in ("jsonargparse", "torch", "yaml", "inference", "pyro_models_cli"):
+        (tmp_path / f"{name}.py").write_text("print('imported')\n")
+    command = [Path(sys.executable).parent / "pyro-models", "evaluate", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: pyro-models evaluate")
@@ -188,3 +192,29 @@ def test_examples_in_docstrings_run(tmp_path, monkeypatch, module):
     failed, tried = doctest.testmod(module)
     assert tried > 0
     assert failed == 0
+
+
+@pytest.mark.parametrize("part", [{"latent_dim": 9}, {"guide": {"class_path": "evil.Part"}}])
+def test_options_that_a_command_works_out_itself_are_refused(part):
+    prior = {"class_path": "VampPrior", "init_args": part}
+    with pytest.raises(ValueError, match="prior gets .* from the other options: leave it out"):
+        train_vae.TrainVAEOptions(dataset="digits", out="new", latent_dim=4, prior=prior)
+
+
+def test_equal_options_are_equal_however_they_were_written():
+    made = train_vae.TrainVAEOptions(dataset="digits", out=Path("new"))
+    assert made == train_vae.parse(["--dataset", "digits", "--out", "new"])
+
+
+def test_a_row_that_was_resumed_elsewhere_is_still_that_row(tmp_path):
+    options = train_vae.TrainVAEOptions(dataset="digits", out=str(tmp_path), device="cpu")
+    config = {**options.config, "device": "auto", "on_nonfinite": "skip", "out": "moved"}
+    assert is_of(config, options)
+    assert not is_of({**config, "lr": 1.0}, options)
+    for out in ("'--out=my runs/a'", "--out runs/a", "--out=runs/a"):
+        row = {
+            "name": "a",
+            "command": f"pyro-models train-vae --dataset digits --lr 3e-3 {out} && more",
+        }
+        assert is_in(row, replace(options, lr=3e-3))
+        assert not is_in(row, options)
