@@ -141,7 +141,7 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
 
 
 def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a run has the options of a row, but for those that ``--resume`` may change and its length."""
+    """Whether a run has the options of a row; any that ``--resume`` may change, except the length, may differ."""
     return set(changed(config, options)) <= MAY_CHANGE - {"epochs", "patience"}
 
 

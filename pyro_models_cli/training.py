@@ -179,7 +179,7 @@ def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -
     refused = [name for name in changed(run.config, options) if name not in MAY_CHANGE]
     if refused:
         raise ValueError(
-            f"--resume continues a run as it was and cannot change {', '.join(refused)}: "
+            f"--resume continues a run with its own options and cannot change {', '.join(refused)}: "
             "leave the option out, or start a new run in another folder"
         )
     before = run.environment.get("processes", 1)

@@ -34,8 +34,8 @@ class CompiledGraph:
     """A function of a module and some tensors, compiled for tensors of one form.
 
     Pyro's handlers, traces and checks run while the graph is recorded and are gone afterwards; what
-    Python computes stays what it was then.  Every call draws random numbers anew, on a CPU exactly
-    those that the function itself would draw.
+    Python computes stays what it was then.  Every call draws new random numbers, on a CPU exactly
+    the ones the function itself would draw.
 
     Args:
         module: every call reads its parameters and its floating-point buffers; the graph holds other

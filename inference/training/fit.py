@@ -113,7 +113,7 @@ class Loop:
     Args:
         model: the generative half.
         guide: the inference half.
-        train: images to fit, except those that the settings hold out for validation.
+        train: images to fit; the settings may hold some of them out for validation.
         test: images to measure.
         settings: of the training.
         objective: Pyro's estimator of the ELBO.

@@ -70,7 +70,7 @@ class MLPEncoder(nn.Module):
 class ConvEncoder(nn.Module):
     r"""Map an image to features by residual convolutions.
 
-    A convolution, then stages of residual blocks, each of which ends by halving the sides (rounded
+    A convolution, then stages of residual blocks, each ending by halving the sides (rounded
     up) and doubling the channels; a fully connected layer computes the features.
 
     Shapes: as for :class:`MLPEncoder`.

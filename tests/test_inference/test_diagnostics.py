@@ -129,7 +129,7 @@ def test_a_latent_in_use_is_given_a_share(active, total, share):
 def test_where_means_are_estimated_a_coordinate_is_active_by_three_standard_errors():
     """Two estimates m + e and m - e of 100 means: their covariance is var(m) - var(e), its error 2 e^2 / 10."""
     m, e = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(25), torch.tensor([1.0, -1.0]).repeat(50)
-    variance = torch.tensor([0.0155, 0.0165])  # of which only the second exceeds 0.01 + 3 * 0.002
+    variance = torch.tensor([0.0155, 0.0165])  # only the second exceeds 0.01 + 3 * 0.002
     means, error = m[:, None] * (0.01 + 0.99 * variance).sqrt(), 0.1 * e[:, None]
     latent = latent_record("z", None, means + error, means - error, torch.zeros(100, 2), image=torch.zeros(100, 1))
     assert latent.variance_of_means == pytest.approx(variance.tolist(), abs=2e-4)
