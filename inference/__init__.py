@@ -9,6 +9,8 @@ from inference.compilation.compiled import CompiledELBO
 from inference.compilation.weigher import Weigher
 from inference.data.datasets import DataError, load_dataset
 from inference.data.images import Images, binarise
+from inference.data.protocol import DataSet
+from inference.data.vectors import Vectors, standardise
 from inference.evaluation.bounds import Estimate, negative_bounds
 from inference.evaluation.collapse import collapse_threshold
 from inference.evaluation.diagnosis import Diagnosis
@@ -36,6 +38,7 @@ __all__ = [
     "CompiledELBO",
     "DReG",
     "DataError",
+    "DataSet",
     "Diagnosis",
     "ELBOWithTerms",
     "Estimate",
@@ -49,6 +52,7 @@ __all__ = [
     "Settings",
     "TraceMeanField_ELBO",
     "Trace_ELBO",
+    "Vectors",
     "Weigher",
     "binarise",
     "bits_per_dim",
@@ -65,6 +69,7 @@ __all__ = [
     "negative_bounds",
     "pareto_k",
     "set_seed",
+    "standardise",
 ]
 
 try:

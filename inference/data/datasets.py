@@ -165,9 +165,10 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
             f"the {split} files in {folder} are damaged ({_first_line(error) or type(error).__name__}); "
             "remove them and run again to download them anew"
         ) from error
-    images = Images(f"{dataset_class.__name__} {split}", dataset.data[:, None], dataset.targets.long(), levels=256)
+    labels = dataset.targets.long()
+    images = Images(f"{dataset_class.__name__} {split}", dataset.data[:, None], labels, levels=256)
     expected = (_SIZES[split], 1, 28, 28)
-    if images.pixels.shape != expected or not 0 <= int(images.labels.min()) <= int(images.labels.max()) <= 9:
+    if images.pixels.shape != expected or not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
         raise DataError(
             f"the {split} files in {folder} are not those of {dataset_class.__name__}: images of shape "
             f"{tuple(images.pixels.shape)} where {expected} was expected, or labels outside 0 to 9"

@@ -1,11 +1,13 @@
 """A data set of images in memory, and how its pixels become observations."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from inference.data.labels import batches_of, check_labels
 from inference.system.randomness import seed_from
 
 
@@ -16,7 +18,7 @@ class Images:
     Args:
         name: the data set and split, for messages.
         pixels: (N, C, H, W) uint8, from 0 to levels - 1.
-        labels: (N,) int64.
+        labels: (N,) int64, if there are any.
         levels: number of grey levels.
         binarisation: "none" to observe the integer pixels, otherwise a key of ``BINARISATIONS``.
         conditional: whether model and guide also take the labels.
@@ -29,15 +31,15 @@ class Images:
         >>> import torch
         >>> from inference import Images
         >>> pixels = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
-        >>> images = Images("noise", pixels, torch.zeros(5).long(), levels=256)
+        >>> images = Images("noise", pixels)
         >>> len(images), images.take(slice(2)).observe().shape
         (5, torch.Size([2, 1, 8, 8]))
     """
 
     name: str
     pixels: Tensor
-    labels: Tensor
-    levels: int
+    labels: Tensor | None = None
+    levels: int = 256
     binarisation: str = "none"
     conditional: bool = False
 
@@ -52,14 +54,7 @@ class Images:
                 f"{self.name}: pixels must be (N, C, H, W) with no empty side; got {tuple(self.pixels.shape)}"
                 f"{' (pixels[:, None] adds the one channel of grey images)' if self.pixels.dim() == 3 else ''}"
             )
-        if self.labels.shape != self.pixels.shape[:1]:
-            raise ValueError(
-                f"{self.name}: there must be one label for each of {len(self.pixels)} images, of shape "
-                f"({len(self.pixels)},); got {tuple(self.labels.shape)} (torch.zeros(N, dtype=torch.long) where there "
-                "are no labels)"
-            )
-        if self.conditional and (self.labels.is_floating_point() or int(self.labels.min()) < 0):
-            raise ValueError(f"{self.name}: labels must be whole numbers of at least 0 for a conditional model")
+        check_labels(self.name, self.labels, len(self.pixels), self.conditional)
         if not 2 <= self.levels <= 256:
             raise ValueError(f"{self.name}: levels must be from 2 to 256; got {self.levels}")
         if self.binarisation not in ("none", *BINARISATIONS):
@@ -76,19 +71,40 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        return int(self.labels.max()) + 1
+        return 0 if self.labels is None else int(self.labels.max()) + 1
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W), the same as ``shape``."""
+        return self.shape
+
+    @property
+    def num_dims(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def log_det(self) -> float:
+        return 0.0
+
     def to(self, device: torch.device | str) -> "Images":
-        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, pixels=self.pixels.to(device), labels=labels)
 
     def take(self, index: Tensor | slice) -> "Images":
         """The images at these indices, as a data set."""
-        return replace(self, pixels=self.pixels[index], labels=self.labels[index])
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, pixels=self.pixels[index], labels=labels)
+
+    def extremes(self) -> Tensor:
+        """The first two images, and those with the darkest and the brightest pixel."""
+        pixels = self.pixels.flatten(1)
+        index = [0, min(1, len(self) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
+        return torch.tensor(sorted(set(index)), device=pixels.device)
 
     def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
         """The observations of the images at these indices: (B, C, H, W) floats.
@@ -103,7 +119,9 @@ class Images:
 
     def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
-        return (self.observe(index), self.labels[index]) if self.conditional else (self.observe(index),)
+        if self.conditional and self.labels is not None:
+            return self.observe(index), self.labels[index]
+        return (self.observe(index),)
 
     def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
         """The arguments of model and guide, batch by batch in the given order; the last batch may be short.
@@ -111,11 +129,8 @@ class Images:
         Raises:
             ValueError: if ``batch_size`` is below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-        if order is None:
-            order = torch.arange(len(self))
-        for index in order.to(self.pixels.device).split(batch_size):
+        order = torch.arange(len(self)) if order is None else order
+        for index in batches_of(order.to(self.pixels.device), batch_size):
             yield self.arguments(index)
 
 

@@ -1,4 +1,4 @@
-"""What fitting and measuring use of a data set, and :class:`~inference.data.images.Images` provides."""
+"""What fitting and measuring ask of a data set, as ``Images``, ``Vectors`` or a class of your own provides it."""
 
 from collections.abc import Iterator
 from typing import Protocol, Self, runtime_checkable
@@ -9,27 +9,30 @@ from torch import Tensor
 
 @runtime_checkable
 class DataSet(Protocol):
-    """A set of images in memory; the model and the guide see one batch of it at a time."""
+    """Observations, one batch of which a model and its guide see at a time; nothing needs to inherit from this.
+
+    A model of grey images also asks for ``levels`` and ``binarisation``, see :class:`~inference.data.images.Images`:
+    data without them are real numbers.
+    """
 
     @property
     def name(self) -> str:
-        """The data set and split, for messages."""
+        """The data set and its split, for messages."""
 
     @property
-    def pixels(self) -> Tensor:
-        """(N, C, H, W) uint8; by them the check before fitting picks its darkest and its brightest image."""
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one observation: (C, H, W) of an image, (D,) of a vector."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+    def num_dims(self) -> int:
+        """The number of dimensions by which nats are divided for bits per dimension."""
 
     @property
-    def levels(self) -> int:
-        """The number of grey levels."""
+    def log_det(self) -> float:
+        """log |det J| of the map from the data as they came to what programs see, in nats; 0 if that is the same.
 
-    @property
-    def binarisation(self) -> str:
-        """How grey levels become bits; "none" if the programs see the levels themselves."""
+        The densities that programs give are those of what they see; with this added they are those of the data.
+        """
 
     @property
     def conditional(self) -> bool:
@@ -40,13 +43,16 @@ class DataSet(Protocol):
         """One more than the largest label; asked only of conditional data sets."""
 
     def __len__(self) -> int:
-        """N, the number of images."""
+        """N, the number of observations."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same data set on a device."""
+        """The same data set, whose batches are on a device."""
 
     def take(self, index: Tensor | slice) -> Self:
-        """The images at these indices, as a data set: some are held out for validation."""
+        """The observations at these indices, as a data set: some are held out for validation."""
+
+    def extremes(self) -> Tensor:
+        """Indices of a few observations that show the range of the data; a pair is tried on them before fitting."""
 
     def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of model and guide, (x,) or (x, labels); random observations are drawn anew at every call."""

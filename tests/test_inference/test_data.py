@@ -31,7 +31,7 @@ def grey(count: int = 50, levels: int = 256) -> Images:
         ({"pixels": torch.full((3, 1, 2, 2), torch.nan)}, TypeError, "uint8"),
         ({"pixels": torch.zeros(3, 2, 2).byte()}, ValueError, "N, C, H, W"),
         ({"pixels": torch.zeros(0, 1, 2, 2).byte(), "labels": torch.zeros(0)}, ValueError, "no empty side"),
-        ({"labels": torch.zeros(2)}, ValueError, "one label for each of 3 images"),
+        ({"labels": torch.zeros(2)}, ValueError, "one label for each of 3 observations"),
         ({"levels": 1}, ValueError, "levels"),
         ({"levels": 257}, ValueError, "levels"),
         ({"binarisation": "foo"}, ValueError, "foo"),

@@ -1,0 +1,156 @@
+"""A data set of vectors, and their standardisation."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inference.data.labels import batches_of, check_labels
+
+
+@dataclass(frozen=True)
+class Vectors:
+    r"""Vectors of real numbers, which programs see as they are or standardised.
+
+    .. math:: x = (v - \mathrm{loc}) / \mathrm{scale}, \qquad
+        \log p(v) = \log p(x) + \mathrm{log\_det}, \quad \mathrm{log\_det} = -\sum_d \log \mathrm{scale}_d
+
+    What :func:`~inference.fit`, :func:`~inference.negative_bounds` and :func:`~inference.diagnose` report are
+    densities of the data as they came, v, whatever the standardisation.
+
+    Args:
+        name: the data set and split, for messages.
+        values: (N, D) float32 or float64, v.
+        labels: (N,) int64, if there are any.
+        conditional: whether model and guide also take the labels.
+        loc: (D,), subtracted from the data; nothing by default.
+        scale: (D,), by which the data are divided then; nothing by default.
+
+    Raises:
+        TypeError: if the values are not float32 or float64.
+        ValueError: if a shape is wrong, or a value is not finite.
+
+    Example:
+        >>> import torch
+        >>> from inference import Vectors, standardise
+        >>> train, test = standardise(Vectors("train", 5 * torch.randn(100, 2)), Vectors("test", torch.randn(10, 2)))
+        >>> train.observe().std(0).round(), train.take(slice(3)).values.shape
+        (tensor([1., 1.]), torch.Size([3, 2]))
+    """
+
+    name: str
+    values: Tensor
+    labels: Tensor | None = None
+    conditional: bool = False
+    loc: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"{self.name}: values must be float32 or float64; got {self.values.dtype}")
+        if self.values.dim() != 2 or 0 in self.values.shape:
+            raise ValueError(
+                f"{self.name}: values must be (N, D) with no empty side; got {tuple(self.values.shape)}"
+                f"{' (values[:, None] makes vectors of one number)' if self.values.dim() == 1 else ''}"
+            )
+        if not torch.isfinite(self.values).all():
+            raise ValueError(f"{self.name}: some values are not finite (NaN or infinity): remove or replace them")
+        check_labels(self.name, self.labels, len(self.values), self.conditional)
+        for name, part in (("loc", self.loc), ("scale", self.scale)):
+            if part is not None and (part.shape != self.values.shape[1:] or not torch.isfinite(part).all()):
+                raise ValueError(f"{self.name}: {name} must be {self.shape[0]} finite numbers; got {part}")
+        if self.scale is not None and not (self.scale > 0).all():
+            raise ValueError(f"{self.name}: scale must be positive; got {self.scale}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape[1:])
+
+    @property
+    def num_dims(self) -> int:
+        return self.shape[0]
+
+    @property
+    def log_det(self) -> float:
+        return 0.0 if self.scale is None else -math.fsum(self.scale.double().log().tolist())
+
+    @property
+    def num_classes(self) -> int:
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
+    def to(self, device: torch.device | str) -> "Vectors":
+        labels, loc, scale = (_moved(part, device) for part in (self.labels, self.loc, self.scale))
+        return replace(self, values=self.values.to(device), labels=labels, loc=loc, scale=scale)
+
+    def take(self, index: Tensor | slice) -> "Vectors":
+        """The vectors at these indices, as a data set with the same standardisation."""
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, values=self.values[index], labels=labels)
+
+    def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """What programs see of the vectors at these indices: (B, D), standardised if a scale is given."""
+        x = self.values[index]
+        x = x if self.loc is None else x - self.loc
+        return x if self.scale is None else x / self.scale
+
+    def restore(self, x: Tensor) -> Tensor:
+        """The vectors behind what programs see, or draw, (\\*, D): the inverse of :meth:`observe`."""
+        v = x if self.scale is None else x * self.scale
+        return v if self.loc is None else v + self.loc
+
+    def extremes(self) -> Tensor:
+        index = [0, min(1, len(self) - 1), *self.values.argmin(0).tolist()[:4], *self.values.argmax(0).tolist()[:4]]
+        return torch.tensor(sorted(set(index)), device=self.values.device)
+
+    def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
+        """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
+        if self.conditional and self.labels is not None:
+            return self.observe(index), self.labels[index]
+        return (self.observe(index),)
+
+    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """The arguments of model and guide, batch by batch in the given order; the last batch may be short.
+
+        Raises:
+            ValueError: if ``batch_size`` is below 1.
+        """
+        order = torch.arange(len(self)) if order is None else order
+        for index in batches_of(order.to(self.values.device), batch_size):
+            yield self.arguments(index)
+
+
+def standardise(train: Vectors, *others: Vectors) -> tuple[Vectors, ...]:
+    r"""The data sets, shown to programs with mean 0 and standard deviation 1 in each coordinate of the training set.
+
+    .. math:: \mathrm{loc}_d = \frac1N \sum_n v_{nd}, \qquad
+        \mathrm{scale}_d^2 = \frac1N \sum_n (v_{nd} - \mathrm{loc}_d)^2
+
+    Raises:
+        ValueError: if a coordinate is the same in all training vectors, so that it has no density.
+
+    Example:
+        >>> import torch
+        >>> from inference import Vectors, standardise
+        >>> train, test = standardise(Vectors("train", 5 * torch.randn(100, 2)), Vectors("test", torch.randn(10, 2)))
+        >>> bool(torch.allclose(test.restore(test.observe()), test.values, atol=1e-5))
+        True
+    """
+    values = train.values.double()
+    loc, scale = values.mean(0), values.std(0, correction=0)
+    constant = (values == values[:1]).all(0).nonzero().flatten().tolist()
+    if constant:
+        raise ValueError(
+            f"{train.name}: coordinate {', '.join(map(str, constant))} has the same value in all {len(train)} vectors, "
+            "and so no density: leave it out"
+        )
+    to = train.values.dtype
+    return tuple(replace(data, loc=loc.to(to), scale=scale.to(to)) for data in (train, *others))
+
+
+def _moved(part: Tensor | None, device: torch.device | str) -> Tensor | None:
+    return None if part is None else part.to(device)
