@@ -3,7 +3,7 @@
 import warnings
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.compilation.compiled import CompiledELBO
 from inference.compilation.weigher import Weigher
@@ -30,6 +30,9 @@ from inference.system.randomness import set_seed
 from inference.training.fit import fit
 from inference.training.settings import Settings
 from inference.training.trial import check_pair
+
+if TYPE_CHECKING:
+    from inference.figures.curves import plot_curves
 
 __all__ = [
     "STL",
@@ -68,6 +71,7 @@ __all__ = [
     "log_weights",
     "negative_bounds",
     "pareto_k",
+    "plot_curves",
     "set_seed",
     "standardise",
 ]
@@ -77,7 +81,10 @@ try:
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0+unknown"
 
-check_arguments(globals(), __all__)
+# drawn with matplotlib, which is slow to import: the module of each, imported when first asked for
+_FIGURES = {"plot_curves": "inference.figures.curves"}
+
+check_arguments(globals(), {*__all__} - _FIGURES.keys())
 
 # names that users may still import from here: where each one lives now
 _DEPRECATED = {
@@ -103,7 +110,15 @@ _DEPRECATED = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _FIGURES:
+        globals()[name] = getattr(import_module(_FIGURES[name]), name)
+        check_arguments(globals(), [name])
+        return globals()[name]
     if name not in _DEPRECATED:
         raise AttributeError(f"module 'inference' has no attribute {name!r}")
     module, _, new_name = _DEPRECATED[name].rpartition(".")

@@ -121,7 +121,7 @@ def write_picture(figure: Any, path: Path) -> Path:
     Raises:
         OSError: naming that folder.
     """
-    from pyro_models_cli.report.figures import save  # matplotlib is slow to import
+    from inference.figures.style import save  # matplotlib is slow to import
 
     try:
         return save(figure, path)

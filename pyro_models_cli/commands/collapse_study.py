@@ -136,7 +136,8 @@ def _row_of_study(name: str, options: TrainVAEOptions, num_samples: int) -> dict
 
 
 def _draw(table: Sequence[dict[str, Any]], asked: dict[str, TrainVAEOptions], file: Path) -> Path:
-    from pyro_models_cli.report.figures import compare, save  # matplotlib is slow to import
+    from inference.figures.style import save  # matplotlib is slow to import
+    from pyro_models_cli.report.figures import compare
 
     curves = {name: [epoch["test_kl"] for epoch in Run.open(row.out).metrics()] for name, row in asked.items()}
     active = {row["name"]: sum(row["active_units"].values()) for row in table}

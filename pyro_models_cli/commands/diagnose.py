@@ -56,7 +56,8 @@ def diagnose_run(run: Path | str, options: DiagnoseOptions | None = None) -> Dia
 
 
 def _draw_latents(diagnosis: Diagnosis, folder: Path) -> None:
-    from pyro_models_cli.report.figures import bars, save  # matplotlib is slow to import
+    from inference.figures.style import save  # matplotlib is slow to import
+    from pyro_models_cli.report.figures import bars
 
     for latent in diagnosis.latents:
         panels = {"KL (nats)": latent.divergence, "variance of posterior means": latent.variance_of_means}

@@ -82,7 +82,7 @@ def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
     known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape).to(device)
     rows = completed(pair.model, known, test, options)
 
-    from pyro_models_cli.report.figures import image_grid  # matplotlib is slow to import
+    from inference.figures.image_grid import image_grid  # matplotlib is slow to import
 
     write_picture(image_grid(torch.cat(rows), columns=len(rows[0])), out)
     given = ", given its label" if pair.model.num_classes else ""

@@ -46,7 +46,8 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
     with Bar("drawing", count, "images") as bar:
         images = to_unit(pair.model, draw(pair.model, count, labels))
         bar.update(count)
-    from pyro_models_cli.report.figures import image_grid, save  # matplotlib is slow to import
+    from inference.figures.image_grid import image_grid  # matplotlib is slow to import
+    from inference.figures.style import save
 
     columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
     save(image_grid(images, columns, rows=None if labels is None else labels.unique().tolist()), out)

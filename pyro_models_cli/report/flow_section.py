@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
-from inference import Images, Pair, Run
+from inference import Images, Pair, Run, plot_curves
+from inference.figures.image_grid import image_grid
 from pyro_models import Flow, FlowModel
-from pyro_models_cli.report.figures import against_normal, curves, image_grid
+from pyro_models_cli.report.figures import against_normal
 from pyro_models_cli.report.flow_pictures import base_points, between, draw_at, with_other_labels
 from pyro_models_cli.report.pictures import device_of, draw, to_unit
 from pyro_models_cli.report.sections import (
@@ -28,12 +29,11 @@ TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
 
 @section.register
 def _(model: FlowModel, pair: Pair, run: Run, train: Images, test: Images) -> Section:
-    rows = run.metrics()
     name = test.name.split()[0]
     blocks: list[Figure | Table] = [
         Figure(
             "realnvp_curves",
-            curves(rows, {"bits_per_dim": "negative ELBO (bits per dimension)"}),
+            plot_curves(run, ["bits_per_dim"]),
             f"RealNVP on {name}: train and test loss by epoch, as means "
             f"over all batches; {sizes(train, test)}, {test.levels} grey levels, one draw of the dequantisation "
             "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Plot
 from torch import nn
 
 from inference import Images, Pair, Run
-from pyro_models_cli.report.figures import save
+from inference.figures.style import save
 
 SAMPLES = 16
 STEPS = 10

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from inference import Images, Pair, Run
+from inference import Images, Pair, Run, plot_curves
+from inference.figures.image_grid import image_grid
 from pyro_models import VAE, AutoregressivePixels
-from pyro_models_cli.report.figures import curves, image_grid
 from pyro_models_cli.report.pictures import draw, each_class, to_unit
 from pyro_models_cli.report.sections import (
     SAMPLES,
@@ -55,19 +55,18 @@ def _(model: VAE, pair: Pair, run: Run, train: Images, test: Images) -> Section:
 
 
 def _curves(pair: Pair, run: Run, train: Images, test: Images) -> list[Figure]:
-    rows = run.metrics()
-    panels = {"negative_elbo": "negative ELBO (nats)", "kl": "KL (nats)", "reconstruction": "reconstruction (nats)"}
+    terms = ["negative_elbo", "kl", "reconstruction"]
     return [
         Figure(
             "vae_curves",
-            curves(rows, panels),
+            plot_curves(run, terms),
             f"VAE on {test.name.split()[0]}: negative ELBO, KL term and reconstruction loss by epoch, in nats per "
             f"image, as means over all batches of the epoch; {sizes(train, test)}, {_how(test.binarisation)}, one draw "
             "of the code an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
         ),
         Figure(
             "vae_curves_last_batch",
-            curves(rows, panels, last_batch=True),
+            plot_curves(run, terms, last_batch=True),
             "The same three quantities on the last batch of each epoch only: noisier, since these batches hold "
             f"{last_batch(train, pair)} training and {last_batch(test, pair)} test images. The last test batch is "
             "always of the same images, whose level may differ from that of all.",

@@ -345,7 +345,7 @@ CASES: dict[str, Case] = {
 }
 # what is no function of plain arguments, or is tested with files and processes elsewhere
 ELSEWHERE = {
-    *("CheckpointError", "DataError", "RunError", "Interrupted", "Run", "load"),
+    *("CheckpointError", "DataError", "RunError", "Interrupted", "Run", "load", "plot_curves"),
     *("Diagnosis", "Estimate", "Pair", "ELBOWithTerms", "CompiledELBO", "Weigher"),
     *("ImageELBO", "Trace_ELBO", "TraceMeanField_ELBO"),
     *("AmortizedGuide", "AutoregressiveBernoulli", "BernoulliPixels", "Bijector", "Flip", "Flow", "FlowDistribution"),

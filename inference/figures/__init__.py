@@ -1,0 +1,1 @@
+"""Figures of runs and pairs, made with matplotlib alone: without pyplot, and without changing its settings."""
