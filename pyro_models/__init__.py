@@ -12,7 +12,16 @@ from pyro_models.distributions import (
     Quantized,
     UniformCell,
 )
-from pyro_models.flows import Flow, FlowDistribution, flip_realnvp, image_realnvp, masked_realnvp, multiscale_realnvp
+from pyro_models.flows import (
+    Flow,
+    FlowDistribution,
+    ZukoFlow,
+    flip_realnvp,
+    image_realnvp,
+    masked_realnvp,
+    multiscale_realnvp,
+    vector_realnvp,
+)
 from pyro_models.guides import (
     AmortizedGuide,
     FlowDequantizer,
@@ -20,14 +29,21 @@ from pyro_models.guides import (
     FullRankGuide,
     IAFGuide,
     MeanFieldGuide,
+    NoLatents,
     SemiAmortizedGuide,
     TopDownGuide,
     TwoLevelGuide,
     UniformDequantizer,
 )
 from pyro_models.interpolation import great_circle, straight
-from pyro_models.likelihoods import AutoregressivePixels, BernoulliPixels, CategoricalPixels, LogisticPixels
-from pyro_models.models import VAE, FlowModel, Inpainting, TwoLevelVAE
+from pyro_models.likelihoods import (
+    AutoregressivePixels,
+    BernoulliPixels,
+    CategoricalPixels,
+    GaussianVectors,
+    LogisticPixels,
+)
+from pyro_models.models import VAE, DensityModel, FlowModel, Inpainting, TwoLevelVAE
 from pyro_models.networks import (
     MLP,
     ConvDecoder,
@@ -69,6 +85,7 @@ __all__ = [
     "ClassNormal",
     "ConvDecoder",
     "ConvEncoder",
+    "DensityModel",
     "DiscretizedLogistic",
     "Flip",
     "Flow",
@@ -79,6 +96,7 @@ __all__ = [
     "FlowPrior",
     "FullRankGuide",
     "GaussianMixture",
+    "GaussianVectors",
     "IAFGuide",
     "Inpainting",
     "LogisticPixels",
@@ -86,6 +104,7 @@ __all__ = [
     "MLPEncoder",
     "MaskedCoupling",
     "MeanFieldGuide",
+    "NoLatents",
     "NormalMixture",
     "Parallel",
     "PixelCategorical",
@@ -103,6 +122,7 @@ __all__ = [
     "UniformDequantizer",
     "VampPrior",
     "WithContext",
+    "ZukoFlow",
     "ZukoPrior",
     "alternating",
     "checkerboard",
@@ -112,6 +132,7 @@ __all__ = [
     "masked_realnvp",
     "multiscale_realnvp",
     "straight",
+    "vector_realnvp",
 ]
 
 try:

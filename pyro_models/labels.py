@@ -5,8 +5,8 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 
-def one_hot(labels: Tensor | None, num_classes: int) -> Tensor | None:
-    """Labels (B,) as one-hot vectors (B, num_classes) of the default floating type; None stays None.
+def one_hot(labels: Tensor | None, num_classes: int, dtype: torch.dtype) -> Tensor | None:
+    """Labels (B,) as one-hot vectors (B, num_classes); None stays None.
 
     Raises:
         ValueError: if labels are missing although there are classes, given although there are none, or
@@ -24,4 +24,4 @@ def one_hot(labels: Tensor | None, num_classes: int) -> Tensor | None:
     same = labels[:, None] == torch.arange(num_classes, device=labels.device)
     if is_validation_enabled() and not same.any(-1).all():
         raise ValueError(f"labels must be from 0 to {num_classes - 1}; got {labels.min()} to {labels.max()}")
-    return same.to(torch.get_default_dtype())
+    return same.to(dtype)

@@ -10,12 +10,14 @@ import pyro_models
 PYRO_MODELS = """
 MLP: hidden=(400,400), activation=ELU, dropout=0.0, zero_init=False
 VAE: num_classes=0
+ActNorm: event_dim=3
 AffineCoupling: bound=2.0, dim=-1, swap=False
 AmortizedGuide: num_classes=0
 AutoregressivePixels: hidden=()
 ClassNormal: context=0
 ConvDecoder: channels=16, stages=2, blocks=1, latent_dropout=0.0, per_pixel=1, context=0
 ConvEncoder: channels=16, stages=2, blocks=1, features=256, noise=0.0, context=0, levels=2
+DensityModel: num_classes=0
 Flow: context=0
 FlowDequantizer: couplings=4, channels=32, blocks=2
 FlowGuide: couplings=4, hidden=(128,), num_classes=0
@@ -23,6 +25,7 @@ FlowModel: num_classes=0
 FlowPrior: couplings=6, hidden=(128,), context=0, bound=2.0
 FullRankGuide: num_classes=0
 GaussianMixture: num_components=10, spread=1.0
+GaussianVectors: scale_from_decoder=False, min_scale=0.01
 IAFGuide: layers=2, hidden=(128,), num_classes=0
 Inpainting: noise=0.3
 MLPDecoder: hidden=(400,400), activation=ELU, latent_dropout=0.0, per_pixel=1, context=0
@@ -37,6 +40,7 @@ TwoLevelGuide: hidden=(100,100), num_classes=0
 TwoLevelVAE: hidden=(100,100), num_classes=0, skip=False
 VampPrior: num_components=50, levels=2
 WithContext: everywhere=False
+ZukoFlow: kind=NSF, transforms=3, hidden=(64,64), context=0
 ZukoPrior: kind=NSF, transforms=3, hidden=(64,64)
 alternating: odd=False
 checkerboard: odd=False
@@ -44,6 +48,7 @@ flip_realnvp: pairs=4, hidden=(512,512), activation=ELU, dropout=0.0, separate=F
 image_realnvp: channels=128, blocks=4, outer=4, squeezed=3, inner=3, alpha=1e-06, context=0
 masked_realnvp: layers=6, hidden=(512,512), activation=ReLU, alpha=1e-06, context=0
 multiscale_realnvp: scales=2, channels=64, blocks=8, couplings=3, last=4, alpha=1e-06, context=0
+vector_realnvp: couplings=8, hidden=(128,128), activation=ELU, bound=2.0, context=0
 """
 INFERENCE = """
 BetaELBO: beta=1.0, warm_up=0.0, cycles=1, free_bits=0.0

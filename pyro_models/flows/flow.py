@@ -79,7 +79,54 @@ class FlowDistribution(dist.TransformedDistribution):
         return x, log_det
 
 
-class Flow(nn.Module):
+class NormalFlow(nn.Module):
+    """What all flows share: the standard normal that they transform, and the context of a conditional one.
+
+    Args:
+        size: D, the size of the base.
+        context: K, the size of the context; 0 for none.
+
+    Raises:
+        ValueError: if D is below 1, or a context is missing, unexpected or of another size.
+    """
+
+    base_loc: Tensor
+    base_scale: Tensor
+
+    def __init__(self, size: int, context: int = 0) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"the size of the base must be at least 1; got {size}")
+        if context < 0:
+            raise ValueError(f"the size of the context must be at least 0 (0 for none); got {context}")
+        self.context = context
+        self.register_buffer("base_loc", torch.zeros(size), persistent=False)
+        self.register_buffer("base_scale", torch.ones(size), persistent=False)
+
+    def transforms_given(self, context: Tensor | None) -> list[Transform]:
+        """The transforms from base to data, conditioned on a context if there is one."""
+        raise NotImplementedError
+
+    def forward(self, context: Tensor | None = None, temperature: float = 1.0) -> FlowDistribution:
+        """The distribution, conditioned on the context of a conditional flow.
+
+        Args:
+            context: c.
+            temperature: standard deviation of the base; below 1, draws stay in likely regions
+                (Kingma and Dhariwal, "Glow", 2018, section 6).
+        """
+        size = 0 if context is None else context.shape[-1]
+        if size != self.context:
+            raise ValueError(f"this flow takes a context of size {self.context}; got one of size {size}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be a positive number; got {temperature}")
+        base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)
+        if context is not None:
+            base = base.expand(context.shape[:-1])
+        return FlowDistribution(base, self.transforms_given(context))
+
+
+class Flow(NormalFlow):
     r"""A normalising flow: ``forward()`` is the distribution of :math:`f_n(\ldots f_1(\epsilon))`.
 
     :math:`\epsilon \sim N(0, I)` in D dimensions.  A flow over images is thus used just like a prior
@@ -101,43 +148,18 @@ class Flow(nn.Module):
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015).
     """
 
-    base_loc: Tensor
-    base_scale: Tensor
-
     def __init__(self, transforms: Sequence[Transform], size: int, context: int = 0) -> None:
-        super().__init__()
+        super().__init__(size, context)
         if not transforms:
             raise ValueError("a flow needs at least one transform")
-        if size < 1:
-            raise ValueError(f"the size of the base must be at least 1; got {size}")
-        if context < 0:
-            raise ValueError(f"the size of the context must be at least 0 (0 for none); got {context}")
         dimensions = transforms[0].domain.event_dim
         if dimensions > 1:
             raise ValueError(
                 f"the first transform takes events of {dimensions} dimensions, but the base is a vector of {size}: "
                 f"begin with ReshapeTransform(torch.Size([{size}]), ...) of torch.distributions.transforms"
             )
-        self.context = context
         self.transforms = list(transforms)
         self.registered = modules_of(transforms)
-        self.register_buffer("base_loc", torch.zeros(size), persistent=False)
-        self.register_buffer("base_scale", torch.ones(size), persistent=False)
 
-    def forward(self, context: Tensor | None = None, temperature: float = 1.0) -> FlowDistribution:
-        """The distribution, conditioned on the context of a conditional flow.
-
-        Args:
-            context: c.
-            temperature: standard deviation of the base; below 1, draws stay in likely regions
-                (Kingma and Dhariwal, "Glow", 2018, section 6).
-        """
-        size = 0 if context is None else context.shape[-1]
-        if size != self.context:
-            raise ValueError(f"this flow takes a context of size {self.context}; got one of size {size}")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be a positive number; got {temperature}")
-        base = dist.Normal(self.base_loc, self.base_scale * temperature).to_event(1)
-        if context is None:
-            return FlowDistribution(base, self.transforms)
-        return FlowDistribution(base.expand(context.shape[:-1]), [condition(t, context) for t in self.transforms])
+    def transforms_given(self, context: Tensor | None) -> list[Transform]:
+        return self.transforms if context is None else [condition(t, context) for t in self.transforms]

@@ -41,7 +41,7 @@ class AmortizedGuide(PyroModule):
 
     def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The encoder's output for images, and their labels if there are classes, in the images' precision."""
-        context = one_hot(labels, self.num_classes)
+        context = one_hot(labels, self.num_classes, x.dtype)
         found = self.encoder(x) if context is None else self.encoder(x, context)
         return checked_tensor(found, self.encoder, size=self.head.in_features).to(x.dtype)
 

@@ -14,7 +14,7 @@ from torch.distributions.transforms import AffineTransform, ReshapeTransform
 from pyro_models.distributions import UniformCell
 from pyro_models.flows import FlowDistribution
 from pyro_models.networks import ResNet, ScaleAndShift, WithContext
-from pyro_models.sizes import check_at_least, checked_levels
+from pyro_models.sizes import check_at_least, checked_levels, checked_shape
 from pyro_models.transforms import MaskedCoupling, Squash, checkerboard
 
 
@@ -60,7 +60,7 @@ class FlowDequantizer(PyroModule):
     ) -> None:
         super().__init__()
         check_at_least(1, couplings=couplings)
-        count, height, width = image_shape
+        count, height, width = checked_shape(image_shape)
         self.levels = checked_levels(levels)
         self.image_shape = (count, height, width)
         self.features = ResNet(count, channels, channels, blocks)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 
 from pyro_models.flows import FlowDistribution
+from pyro_models.flows.vector_realnvp import alternating_couplings
 from pyro_models.guides.amortized import AmortizedGuide
-from pyro_models.networks import MLP, scale_of
+from pyro_models.networks import scale_of
 from pyro_models.sizes import check_at_least, features_of
-from pyro_models.transforms import Flip, MaskedCoupling, alternating
+from pyro_models.transforms import Flip
 
 
 class _TransformedNormal(AmortizedGuide):
@@ -73,14 +74,8 @@ class FlowGuide(_TransformedNormal):
     ) -> None:
         super().__init__(encoder, latent_dim, num_classes)
         check_at_least(1, couplings=couplings)
-
-        def network() -> nn.Module:
-            sizes = latent_dim + features_of(encoder), (latent_dim, latent_dim)
-            return MLP(*sizes, hidden, zero_init=True)
-
-        self.couplings = nn.ModuleList(
-            MaskedCoupling(alternating(latent_dim, odd=bool(i % 2)), network()) for i in range(couplings)
-        )
+        chain = alternating_couplings(latent_dim, couplings, hidden, context=features_of(encoder))
+        self.couplings = nn.ModuleList(chain)
 
     def transforms(self, features: Tensor) -> list[Transform]:
         return [coupling.condition(features) for coupling in self.couplings]  # type: ignore[operator]

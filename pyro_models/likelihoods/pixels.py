@@ -30,7 +30,7 @@ class BernoulliPixels(nn.Module):
     per_pixel = 1
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        return BernoulliImage(raw)
+        return BernoulliImage(checked_raw(raw, self))
 
 
 class CategoricalPixels(nn.Module):
@@ -105,9 +105,12 @@ def checked_raw(raw: Tensor, likelihood: nn.Module) -> Tensor:
         ValueError: if it does not.
     """
     count = likelihood.per_pixel
-    if raw.dim() < 4 or raw.shape[-1] != count:
+    last = () if count == 1 else (count,)
+    too_few = raw.dim() < 3 + len(last)
+    if too_few or raw.shape[raw.dim() - len(last) :] != last:
+        cure = "images need (C, H, W), vectors GaussianVectors" if too_few else f"make it with per_pixel={count}"
         raise ValueError(
-            f"{type(likelihood).__name__} takes {count} numbers for each pixel, (*, C, H, W, {count}), but the decoder "
-            f"gives {tuple(raw.shape)}: make it with per_pixel={count}"
+            f"{type(likelihood).__name__} takes {count} number{'s' if last else ''} for each pixel, "
+            f"(*, {', '.join(map(str, ('C', 'H', 'W', *last)))}), but the decoder gives {tuple(raw.shape)}: {cure}"
         )
     return raw

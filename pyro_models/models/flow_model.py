@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_models.checks import check_images, checked_distribution
 from pyro_models.distributions import Quantized
 from pyro_models.labels import one_hot
-from pyro_models.sizes import checked_levels
+from pyro_models.sizes import checked_levels, dtype_of
 
 
 class FlowModel(PyroModule):
@@ -56,7 +56,7 @@ class FlowModel(PyroModule):
 
     def intensities(self, labels: Tensor | None = None, **options: Any) -> TransformedDistribution:
         """p(y), or p(y | labels): the flow's distribution; ``options`` are passed to the flow."""
-        context = one_hot(labels, self.num_classes)
+        context = one_hot(labels, self.num_classes, dtype_of(self.flow))
         found = self.flow(**options) if context is None else self.flow(context, **options)
         return checked_distribution(found, self.flow)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyro_models.checks import check_images, checked_distribution, checked_tensor
 from pyro_models.labels import one_hot
 from pyro_models.likelihoods import BernoulliPixels
+from pyro_models.sizes import dtype_of
 
 
 class VAE(PyroModule):
@@ -18,15 +19,15 @@ class VAE(PyroModule):
     The decoder sees labels as one-hot vectors, and so does a prior that takes a context (one whose
     attribute ``context`` is above 0).
 
-    Sites ``z`` (code) and ``x`` (image), inside the plate ``data``.
+    Sites ``z`` (code) and ``x`` (image or vector), inside the plate ``data``.
 
-    Shapes: z is (B, latent_dim), x is (B, C, H, W) with values from 0 to levels - 1; labels are (B,);
-    leading particle dimensions are legal.
+    Shapes: z is (B, latent_dim), x is (B, C, H, W) with values from 0 to levels - 1, or (B, D) with a
+    likelihood of vectors; labels are (B,); leading particle dimensions are legal.
 
     Args:
         prior: module whose ``forward()`` returns the distribution of a code.
         decoder: module from codes, and a context if there are classes, to the parameters of the likelihood.
-        likelihood: module from these to a distribution over images; by default :class:`BernoulliPixels`.
+        likelihood: module from these to a distribution over images or vectors; by default :class:`BernoulliPixels`.
         num_classes: number of classes of the labels; 0 for a model of images alone.
 
     Raises:
@@ -64,20 +65,28 @@ class VAE(PyroModule):
 
     @property
     def levels(self) -> int:
-        """The number of values of a pixel."""
+        """The number of values of a pixel; a likelihood of real numbers has none, and so neither has the model."""
         return self.likelihood.levels  # type: ignore[return-value]
 
     def code(self, labels: Tensor | None = None) -> dist.TorchDistribution:
         """p(z), or p(z | labels) if the prior takes a context."""
-        context = one_hot(labels, self.num_classes)
+        context = one_hot(labels, self.num_classes, dtype_of(self.prior))
         found = self.prior(context) if getattr(self.prior, "context", 0) else self.prior()
         return checked_distribution(found, self.prior)
 
     def image(self, z: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
         """p(x | z), of batch shape z.shape[:-1], with the decoder's output in the precision of the code."""
-        context = one_hot(labels, self.num_classes)
+        context = one_hot(labels, self.num_classes, z.dtype)
         raw = checked_tensor(self.decoder(z) if context is None else self.decoder(z, context), self.decoder)
-        return checked_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
+        found = checked_distribution(self.likelihood(raw.to(z.dtype)), self.likelihood)
+        batch_dims = z.dim() - 1
+        if len(found.batch_shape) < batch_dims and found.event_dim > raw.dim() - batch_dims:  # it took codes for pixels
+            raise ValueError(
+                f"{type(self.likelihood).__name__} makes events of {found.event_dim} dimensions, but for each code "
+                f"{type(self.decoder).__name__} gives numbers of shape {tuple(raw.shape[batch_dims:])}: for vectors "
+                "take GaussianVectors"
+            )
+        return found
 
     def log_joint(self, x: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x, z), of shape z.shape[:-1], in nats."""

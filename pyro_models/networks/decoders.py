@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from pyro_models.networks.encoders import join
 from pyro_models.networks.mlp import MLP, Activation
 from pyro_models.networks.resnet import Residual
-from pyro_models.sizes import check_at_least, checked_shape
+from pyro_models.sizes import check_at_least, checked_data_shape, checked_shape
 
 
 class MLPDecoder(nn.Module):
-    r"""Map a code to the parameters of every pixel by fully connected layers.
+    r"""Map a code to the parameters of every pixel, or coordinate of a vector, by fully connected layers.
 
     Shapes: z is (\*, latent_dim), a context (\*, K); the result is (\*, C, H, W), one number such as
-    a Bernoulli's logit for each pixel, or (\*, C, H, W, P) for P numbers.
+    a Bernoulli's logit for each pixel, or (\*, C, H, W, P) for P numbers; for vectors (\*, D) or (\*, D, P).
 
     Args:
         latent_dim: size of the code.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (D,) for vectors.
         hidden: widths of the hidden layers.
         activation: name of a class in ``torch.nn``.
         latent_dropout: probability with which a coordinate of the code is set to zero in training.
@@ -51,7 +51,7 @@ class MLPDecoder(nn.Module):
         super().__init__()
         check_at_least(1, latent_dim=latent_dim, per_pixel=per_pixel)
         check_at_least(0, context=context)
-        image_shape = checked_shape(image_shape)
+        image_shape = checked_data_shape(image_shape)
         self.shape = image_shape if per_pixel == 1 else (*image_shape, per_pixel)
         self.dropout = nn.Dropout(checked_dropout(latent_dropout))
         self.net = MLP(latent_dim + context, math.prod(self.shape), hidden, activation)
@@ -66,7 +66,7 @@ class ConvDecoder(nn.Module):
     A fully connected layer makes the smallest maps; each stage doubles the sides, rounded to the
     sizes that halving the image gives, halves the channels and ends with residual blocks.
 
-    Shapes: as for :class:`MLPDecoder`.
+    Shapes: as for :class:`MLPDecoder`, with images.
 
     Args:
         latent_dim: size of the code.

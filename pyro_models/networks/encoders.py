@@ -8,25 +8,26 @@ from torch import Tensor, nn
 
 from pyro_models.networks.mlp import MLP, Activation, activation_class
 from pyro_models.networks.resnet import Residual
-from pyro_models.sizes import check_at_least, checked_shape
+from pyro_models.sizes import check_at_least, checked_data_shape, checked_shape
 
 
 class MLPEncoder(nn.Module):
-    r"""Map an image to features by fully connected layers.
+    r"""Map an image or a vector to features by fully connected layers.
 
     .. math::
         h(x) = \mathrm{activation}(W_n \cdots \mathrm{activation}(W_1 \tilde x + b_1) \cdots + b_n), \qquad
-        \tilde x = 2 x / (\mathrm{levels} - 1) - 1
+        \tilde x = 2 x / (\mathrm{levels} - 1) - 1, \text{ or } x \text{ without levels}
 
-    Shapes: x is (\*, C, H, W) with values from 0 to levels - 1, a context (\*, K), h is (\*, ``out_features``).
+    Shapes: x is (\*, C, H, W) or (\*, D), with values from 0 to levels - 1 or without levels any real numbers;
+    a context is (\*, K), h (\*, ``out_features``).
 
     Args:
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (D,) for vectors.
         hidden: widths of the layers; with none, the features are the pixels.
         activation: name of a class in ``torch.nn``.
         noise: standard deviation of normal noise added to the pixels in training.
         context: size of an additional input, such as the number of classes; 0 for none.
-        levels: number of values of a pixel.
+        levels: number of values of a pixel; ``None`` for real numbers, used as they are.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -48,23 +49,25 @@ class MLPEncoder(nn.Module):
         activation: Activation = "ELU",
         noise: float = 0.0,
         context: int = 0,
-        levels: int = 2,
+        levels: int | None = 2,
     ) -> None:
         super().__init__()
         if not noise >= 0:
             raise ValueError(f"noise must be at least 0; got {noise}")
         check_at_least(0, context=context)
         check_at_least(2, levels=levels)
-        size = math.prod(checked_shape(image_shape)) + context
+        size = math.prod(checked_data_shape(image_shape)) + context
+        self.event_dim = len(image_shape)
         self.noise = noise
-        self.largest = levels - 1
+        self.levels = levels
         self.out_features = hidden[-1] if hidden else size
         self.net = nn.Sequential()
         if hidden:
             self.net = nn.Sequential(MLP(size, hidden[-1], hidden[:-1], activation), activation_class(activation)())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.net(join(with_noise(2 * x / self.largest - 1, self.noise * self.training).flatten(-3), context))
+        x = with_noise(centred(x, self.levels), self.noise * self.training)
+        return self.net(join(x.flatten(-self.event_dim), context))
 
 
 class ConvEncoder(nn.Module):
@@ -73,7 +76,7 @@ class ConvEncoder(nn.Module):
     A convolution, then stages of residual blocks, each ending by halving the sides (rounded
     up) and doubling the channels; a fully connected layer computes the features.
 
-    Shapes: as for :class:`MLPEncoder`.
+    Shapes: as for :class:`MLPEncoder`, with images.
 
     Args:
         image_shape: (C, H, W).
@@ -100,7 +103,7 @@ class ConvEncoder(nn.Module):
         features: int = 256,
         noise: float = 0.0,
         context: int = 0,
-        levels: int = 2,
+        levels: int | None = 2,
     ) -> None:
         super().__init__()
         check_at_least(1, channels=channels, stages=stages, blocks=blocks, features=features)
@@ -109,7 +112,7 @@ class ConvEncoder(nn.Module):
         if not noise >= 0:
             raise ValueError(f"noise must be at least 0; got {noise}")
         self.noise = noise
-        self.largest = levels - 1
+        self.levels = levels
         self.out_features = features
         in_channels, height, width = checked_shape(image_shape)
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1)]
@@ -122,7 +125,8 @@ class ConvEncoder(nn.Module):
         self.out = nn.Linear(channels * 2**stages * height * width + context, features)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        maps = self.net(with_noise(2 * x / self.largest - 1, self.noise * self.training).reshape(-1, *x.shape[-3:]))
+        noisy = with_noise(centred(x, self.levels), self.noise * self.training)
+        maps = self.net(noisy.reshape(-1, *x.shape[-3:]))
         return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context))).to(x.dtype)
 
 
@@ -132,6 +136,11 @@ def join(x: Tensor, context: Tensor | None) -> Tensor:
         return x
     batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
     return torch.cat([part.expand(*batch, part.shape[-1]) for part in (x, context)], dim=-1)
+
+
+def centred(x: Tensor, levels: int | None) -> Tensor:
+    """Pixels from 0 to levels - 1 mapped to [-1, 1]; real numbers, without levels, as they are."""
+    return x if levels is None else 2 * x / (levels - 1) - 1
 
 
 def with_noise(x: Tensor, scale: float) -> Tensor:

@@ -1,17 +1,11 @@
 """Flows as priors."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
-import pyro.distributions as dist
-import torch
-from torch import Tensor, nn
-
-from pyro_models.flows import Flow, FlowDistribution
-from pyro_models.networks import MLP
+from pyro_models.flows import Flow, ZukoFlow
+from pyro_models.flows.vector_realnvp import alternating_couplings
+from pyro_models.flows.zuko_flow import Kind
 from pyro_models.sizes import check_at_least
-from pyro_models.transforms import MaskedCoupling, alternating
-from pyro_models.zuko_import import import_zuko
 
 
 class FlowPrior(Flow):
@@ -51,19 +45,12 @@ class FlowPrior(Flow):
         bound: float | None = 2.0,
     ) -> None:
         check_at_least(2, latent_dim=latent_dim)
-
-        def network() -> nn.Module:
-            return MLP(latent_dim + context, (latent_dim, latent_dim), hidden, zero_init=True)
-
-        masks = [alternating(latent_dim, odd=bool(i % 2)) for i in range(couplings)]
-        super().__init__([MaskedCoupling(mask, network(), bound) for mask in masks], latent_dim, context)
+        chain = alternating_couplings(latent_dim, couplings, hidden, bound=bound, context=context)
+        super().__init__(chain, latent_dim, context)
 
 
-Kind = Literal["NSF", "MAF", "NICE", "RealNVP", "GF", "BPF", "SOSPF", "NAF", "UNAF"]  # the flows with a normal base
-
-
-class ZukoPrior(nn.Module):
-    r"""p(z): one of zuko's flows, such as "NSF" (splines) or "MAF" (autoregressive affine maps).
+class ZukoPrior(ZukoFlow):
+    r"""p(z): one of zuko's flows, see :class:`~pyro_models.flows.ZukoFlow`.
 
     Shapes: ``forward()`` returns a distribution of ``event_shape`` (latent_dim,).
 
@@ -75,27 +62,10 @@ class ZukoPrior(nn.Module):
 
     Raises:
         ValueError: if this release of zuko has no such flow, or a size is below 1.
-
-    Source: Durkan et al., "Neural spline flows" (2019); Papamakarios, Pavlakou and Murray, "Masked
-    autoregressive flow" (2017); the flows are zuko's.
     """
-
-    loc: Tensor
-    scale: Tensor
 
     def __init__(
         self, latent_dim: int, kind: Kind = "NSF", transforms: int = 3, hidden: Sequence[int] = (64, 64)
     ) -> None:
-        super().__init__()
-        zuko = import_zuko()
-        check_at_least(1, latent_dim=latent_dim, transforms=transforms, narrowest=min(hidden, default=None))
-        make = getattr(zuko.flows, kind, None)
-        if kind not in get_args(Kind) or make is None:
-            raise ValueError(f"zuko has no such flow {kind!r}: expected one of {', '.join(get_args(Kind))}")
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
-        self.flow = make(latent_dim, transforms=transforms, hidden_features=list(hidden))
-
-    def forward(self) -> dist.TorchDistribution:
-        base = dist.Normal(self.loc, self.scale).to_event(1)
-        return FlowDistribution(base, [self.flow().transform.inv])
+        check_at_least(1, latent_dim=latent_dim)
+        super().__init__(latent_dim, kind, transforms, hidden)

@@ -1,4 +1,6 @@
-"""A scale and shift per channel, initialised to normalise the data."""
+"""A scale and shift per channel or coordinate, initialised to normalise the data."""
+
+import math
 
 import torch
 import torch.distributed
@@ -17,26 +19,30 @@ class ActNorm(Bijector):
 
     The first call of the inverse in training mode (from the data to the base) sets b and s to the
     mean and log standard deviation of each channel of y, so that x starts with mean 0 and variance
-    1.  This happens once: a flag saved with the weights records it.  With several processes the
-    statistics are taken over all of them.
+    1; where y is constant, s is 0.  This happens once: a flag saved with the weights records it.
+    With several processes the statistics are taken over all of them.
 
-    Shapes: x and y are (\*, C, H, W); log-determinants are (\*), in nats.
+    Shapes: x and y are (\*, C, H, W), or (\*, C) with ``event_dim=1``, without the factor H W;
+    log-determinants are (\*), in nats.
 
     Args:
         channels: C.
+        event_dim: number of dimensions of an event, of which the first is C: 3 for images, 1 for vectors.
+
+    Raises:
+        ValueError: if a number is below 1, or x has another number of channels.
 
     Source: Kingma and Dhariwal, "Glow" (2018), section 3.1.
     """
 
-    domain = constraints.independent(constraints.real, 3)
-    codomain = constraints.independent(constraints.real, 3)
     initialised: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, event_dim: int = 3) -> None:
         super().__init__()
-        check_at_least(1, channels=channels)
-        self.log_scale = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
+        check_at_least(1, channels=channels, event_dim=event_dim)
+        self.domain = self.codomain = constraints.independent(constraints.real, event_dim)
+        self.log_scale = nn.Parameter(torch.zeros(channels, *[1] * (event_dim - 1)))
+        self.shift = nn.Parameter(torch.zeros_like(self.log_scale))
         self.register_buffer("initialised", torch.tensor(False))
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,18 +54,19 @@ class ActNorm(Bijector):
         return (y - self.shift) * (-self.log_scale).exp(), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        if x.shape[-3] != len(self.shift):
-            raise ValueError(f"this normalises {len(self.shift)} channels; got {x.shape[-3]}")
-        height, width = x.shape[-2:]
-        return (height * width * self.log_scale.sum()).expand(x.shape[:-3])
+        batch, (channels, *places) = x.shape[: -self.shift.dim()], x.shape[-self.shift.dim() :]
+        if channels != len(self.shift):
+            raise ValueError(f"this normalises {len(self.shift)} channels; got {channels}")
+        return (math.prod(places) * self.log_scale.sum()).expand(batch)
 
     @torch.no_grad()
     def _initialise(self, y: Tensor) -> None:
-        values = y.movedim(-3, 0).flatten(1)  # (C, all the rest)
+        values = y.movedim(-self.shift.dim(), 0).reshape(len(self.shift), -1)  # (C, all the rest)
         mean = _of_all_processes(values.mean(1))
-        variance = _of_all_processes((values - mean[:, None]).square().mean(1)).clamp(min=1e-12)
-        self.shift.copy_(mean[:, None, None])
-        self.log_scale.copy_(0.5 * variance.log()[:, None, None])
+        variance = _of_all_processes((values - mean[:, None]).square().mean(1))
+        constant = variance.sqrt() <= 4 * torch.finfo(y.dtype).eps * mean.abs()  # but for rounding
+        self.shift.copy_(mean.view_as(self.shift))
+        self.log_scale.copy_((0.5 * variance.log()).masked_fill(constant, 0.0).view_as(self.shift))
         self.initialised.fill_(True)
 
 

@@ -216,6 +216,14 @@ CASES: dict[str, Case] = {
         },
         use_two_levels,
     ),
+    "DensityModel": Case(
+        models.DensityModel, lambda: {"flow": models.vector_realnvp(2, 1, [4])}, lambda model: model(batch=3)
+    ),
+    "GaussianVectors": Case(
+        models.GaussianVectors, lambda: {"image_shape": (2,)}, lambda likelihood: likelihood(torch.zeros(3, 2))
+    ),
+    "vector_realnvp": Case(models.vector_realnvp, lambda: {"size": 2, "couplings": 2, "hidden": [4]}, use_flow),
+    "ZukoFlow": Case(models.ZukoFlow, lambda: {"size": 2, "transforms": 1, "hidden": [4]}, use_flow),
     "FlowModel": Case(models.FlowModel, lambda: {"flow": small_flow(), "levels": 4}, use_flow_model),
     "Inpainting": Case(
         models.Inpainting,
@@ -348,7 +356,16 @@ ELSEWHERE = {
     *("CheckpointError", "DataError", "RunError", "Interrupted", "Run", "load", "plot_curves"),
     *("Diagnosis", "Estimate", "Pair", "ELBOWithTerms", "CompiledELBO", "Weigher"),
     *("ImageELBO", "Trace_ELBO", "TraceMeanField_ELBO"),
-    *("AmortizedGuide", "AutoregressiveBernoulli", "BernoulliPixels", "Bijector", "Flip", "Flow", "FlowDistribution"),
+    *(
+        "AmortizedGuide",
+        "AutoregressiveBernoulli",
+        "BernoulliPixels",
+        "Bijector",
+        "Flip",
+        "Flow",
+        "FlowDistribution",
+        "NoLatents",
+    ),
     *("Parallel", "PixelCategorical", "ScaleAndShift", "Squeeze"),
 }
 
