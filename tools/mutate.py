@@ -125,14 +125,14 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "the guide's density left out of the weights": (
         "inference/programs/importance.py",
-        "return log_joint(model_trace, shape) - log_joint(guide_trace, shape)",
-        "return log_joint(model_trace, shape)",
+        "return (log_joint(model_trace, x) - log_joint(guide_trace, x))",
+        "return (log_joint(model_trace, x))",
         "test_inference/test_bounds.py",
     ),
     "the closed-form divergence in place of the drawn densities": (
         "inference/programs/importance.py",
-        "return log_joint(model_trace, shape) - log_joint(guide_trace, shape)",
-        "return -elbo_terms(model_trace, guide_trace).negative_elbo.expand(shape)",
+        "return (log_joint(model_trace, x) - log_joint(guide_trace, x))",
+        "return (-elbo_terms(model_trace, guide_trace).negative_elbo)",
         "test_inference/test_bounds.py",
     ),
     "the divergence the wrong way round": (

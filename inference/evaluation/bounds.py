@@ -8,24 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from inference.compilation.weigher import Weigher
-from inference.data.images import Images
+from inference.data.protocol import DataSet
 from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_weights
 from inference.system.processes import rank_and_size, share_of, shares_joined
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
+from inference.system.renamed import renamed
 from inference.system.switches import validating
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A negative bound averaged over images and repeats, in nats per image.
+    """A negative bound averaged over observations and repeats, in nats per observation.
 
     Args:
         value: the mean.
         standard_error: of the mean over repeats, which differ in their binarisation and latents: how much
-            another run on the same images would vary.  None for one repeat.
-        standard_error_over_images: how much another test set of this size would vary.  None for one image.
+            another run on the same data would vary.  None for one repeat.
+        standard_error_over_images: how much another test set of this size would vary.  None for one observation.
     """
 
     value: float
@@ -41,27 +42,28 @@ class Estimate:
         return asdict(self)
 
 
+@renamed(images="data")
 @generators_as_they_were()
 def negative_bounds(
     model: Callable,
     guide: Callable,
-    images: Images,
+    data: DataSet,
     ms: Sequence[int] = (5, 50, 150),
     repeats: int = 50,
     batch_size: int = 200,
     chunk_size: int | None = None,
     seed: int = 0,
 ) -> dict[int, Estimate]:
-    r"""-L_m(x) averaged over all images, for every m at once.
+    r"""-L_m(x) averaged over all data, for every m at once.
 
-    Each repeat observes the images again (with fresh pixels under dynamic binarisation) and draws
-    max(ms) latents for each; every m groups the same draws.  m = 1 is the negative ELBO with
-    the sampled divergence.  Several processes measure their shares of the images and return the
-    same result.  Pyro's ``RenyiELBO(alpha=0).loss`` would give one m at a time, summed over the images,
-    without a standard error.
+    Each repeat observes the data again (with fresh pixels under dynamic binarisation) and draws
+    max(ms) latents for each observation; every m groups the same draws.  m = 1 is the negative ELBO with
+    the sampled divergence; without latents every m gives -log p(x).  The densities are those of the data
+    as they came.  Several processes measure their shares of the data and return the same result.
+    Pyro's ``RenyiELBO(alpha=0).loss`` would give one m at a time, summed over the batch, without a standard error.
 
     Raises:
-        ValueError: if an m or a number is below 1, or the images do not suit the model, or hold values
+        ValueError: if an m or a number is below 1, or the data do not suit the model, or hold values
             that it could not draw.
         FloatingPointError: if the result is not finite.
 
@@ -79,13 +81,13 @@ def negative_bounds(
     """
     if not ms or min(*ms, repeats, batch_size) < 1:
         raise ValueError(f"m, repeats and batch_size must be at least 1; got {list(ms)}, {repeats} and {batch_size}")
-    check_levels(model, images)
+    check_levels(model, data)
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
     ms = sorted(set(ms))
-    share, (rank, _) = share_of(len(images)), rank_and_size()
-    totals = {m: torch.zeros(len(images), dtype=torch.float64) for m in ms}
+    share, (rank, _) = share_of(len(data)), rank_and_size()
+    totals = {m: torch.zeros(len(data), dtype=torch.float64) for m in ms}
     means: dict[int, list[float]] = {m: [] for m in ms}
     draws = repeats * len(share) * max(ms)
     weigh = Weigher(model, guide, pairs=draws)
@@ -93,25 +95,25 @@ def negative_bounds(
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for x, *rest in images.batches(batch_size, share):
+            for x, *rest in data.batches(batch_size, share):
                 labels = rest[0] if rest else None
                 with validating(False):
                     log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).cpu().double())
             for m in ms:
-                per_image = shares_joined(torch.cat(bounds[m]))
-                totals[m] += per_image / repeats
-                means[m].append(float(per_image.mean()))
+                negative = shares_joined(torch.cat(bounds[m])) - data.log_det
+                totals[m] += negative / repeats
+                means[m].append(float(negative.mean()))
     return {m: _estimate(totals[m], means[m], m) for m in ms}
 
 
-def _estimate(per_image: Tensor, per_repeat: list[float], m: int) -> Estimate:
-    value = float(per_image.mean())
+def _estimate(negative: Tensor, per_repeat: list[float], m: int) -> Estimate:
+    value = float(negative.mean())
     if not math.isfinite(value):
-        raise FloatingPointError(f"the bound for m = {m} is {value}: the model gives some image no density, or NaN")
+        raise FloatingPointError(f"the bound for m = {m} is {value}: some observation has no density, or NaN")
 
     def standard_error(values: Tensor) -> float | None:
         return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
-    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(per_image))
+    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(negative))

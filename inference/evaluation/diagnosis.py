@@ -8,19 +8,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Latent:
-    """One latent over a set of images.
+    """One latent over a set of observations.
 
     Args:
         name: of its site.
-        divergence: KL(q || p) of each coordinate, a mean over images, in nats; one number where the
+        divergence: KL(q || p) of each coordinate, a mean over the data, in nats; one number where the
             distributions do not factorise.
-        variance_of_means: variance over images of the posterior mean of each coordinate.
+        variance_of_means: variance over the data of the posterior mean of each coordinate.
         active: how many of these exceed 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2), by
             three standard errors if the posterior mean is itself estimated from draws.
         unused: the numbers of the other coordinates.
-        mutual_information: between the latent and the image, in nats; at most the log of the number of
-            images.  If the guide draws other latents first, between the latent and these with the image.
-        ceiling: that log.  A mutual information at its ceiling only says that the latent distinguishes the images.
+        mutual_information: between the latent and the observation, in nats; at most the log of the number
+            of observations.  If the guide draws other latents first, between the latent and these with the observation.
+        ceiling: that log.  A mutual information at its ceiling only says that the latent tells observations apart.
         holds_image: whether the latent has the image's shape and determines it, as the latent of a
             dequantising flow does: no coordinate of such a latent can collapse.
     """
@@ -53,21 +53,21 @@ class Latent:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A model and its guide over a set of images.
+    """A model and its guide over a set of observations.
 
     Args:
-        latents: one record each.
-        num_images: images behind the numbers of the latents.
-        negative_elbo: in nats per image, like the next two.
+        latents: one record each; none if the model has none.
+        num_images: observations behind the numbers of the latents.
+        negative_elbo: in nats per observation, for the data as they came, like the next two.
         negative_iwae: with ``num_samples`` samples.
         gap: the difference of these two, the least that the guide loses.
-        num_samples: importance samples for each image.
-        num_weighted: images behind the weights.
-        effective_sample_share: effective sample size divided by ``num_samples``, a mean over images.
-        pareto_k: median over images of the Pareto k of an image's weights.
+        num_samples: importance samples for each observation.
+        num_weighted: observations behind the weights.
+        effective_sample_share: effective sample size divided by ``num_samples``, a mean over observations.
+        pareto_k: median over observations of the Pareto k of the weights of each.
         pareto_k_threshold: min(1 - 1 / log10(num_samples), 0.7).  Do not trust weights with a larger k
             (Vehtari et al., 2024, section 3.2.4); a large gap makes them likely.
-        share_above_threshold: share of the images whose Pareto k is larger.  Equal weights, those of an
+        share_above_threshold: share of the observations whose Pareto k is larger.  Equal weights, those of an
             exact guide, do not count, though their k is infinite.
     """
 
@@ -96,7 +96,9 @@ class Diagnosis:
         return self.effective_sample_share
 
     def verdict(self) -> list[str]:
-        """One line for each latent, and one that says how good the guide is."""
+        """One line for each latent, and one that says how good the guide is; without latents one line in all."""
+        if not self.latents:
+            return [f"the model has no latents: the bound is log p(x) itself, a mean of {-self.negative_elbo:.2f} nats"]
         trusted = round(self.num_weighted * (1 - self.share_above_threshold))
         return [
             *(latent.verdict() for latent in self.latents),

@@ -7,35 +7,48 @@ from functools import partial
 import torch
 from torch import nn
 
-from inference.data.images import Images
+from inference.data.protocol import DataSet
 from inference.evaluation.diagnosis import Diagnosis
 from inference.evaluation.latents import latent_records
 from inference.evaluation.weights import are_equal, effective_sample_share, pareto_k
 from inference.programs.importance import checked_log_weights, iwae_bound, log_weights
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
+from inference.system.renamed import renamed
 from inference.system.switches import validating
 
 
+@renamed(images="data")
 @torch.no_grad()
 @generators_as_they_were()
 def diagnose(
     model: Callable,
     guide: Callable,
-    images: Images,
+    data: DataSet,
     num_images: int = 1000,
     num_weighted: int = 100,
     num_samples: int = 5000,
     seed: int = 0,
 ) -> Diagnosis:
-    r"""Measure every latent, and the importance weights, on the first images.
+    r"""Measure every latent, and the importance weights, on the first observations.
 
     .. math::
         \mathrm{MI} = E\Big[\log q(z \mid x) - \log \frac1N \sum_n q(z \mid x_n)\Big], \qquad
         \mathrm{ESS} = \frac{(\sum_s w_s)^2}{\sum_s w_s^2}
 
+    The bounds are for the data as they came.  Without latents both are log p(x) itself, and there is no guide to judge.
+
+    Args:
+        model: Pyro program p(x, latents).
+        guide: Pyro program q(latents | x).
+        data: of which the first observations are taken.
+        num_images: observations for the latents.
+        num_weighted: observations for the weights.
+        num_samples: importance samples for each of these.
+        seed: of the draws.
+
     Raises:
-        ValueError: if a number is below 1, there are fewer than 20 samples, or the images hold values
+        ValueError: if a number is below 1, there are fewer than 20 samples, or the data hold values
             that the model could not draw.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
@@ -62,17 +75,17 @@ def diagnose(
             program.eval()
     set_seed(seed)
     with validating(False):
-        data = images.arguments(slice(num_images))
-        latents = latent_records(model, guide, *data)
-        x, *labels = images.arguments(slice(num_weighted))
+        few = data.arguments(slice(num_images))
+        latents = latent_records(model, guide, *few)
+        x, *labels = data.arguments(slice(num_weighted))
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide))
             log_w = log_weights(model, guide, x, num_samples, labels=labels[0] if labels else None, weigh=weigh).cpu()
     k, threshold = pareto_k(log_w), min(1 - 1 / math.log10(num_samples), 0.7)
-    elbo, iwae = (float(iwae_bound(log_w, m).mean()) for m in (1, num_samples))
+    elbo, iwae = (float(iwae_bound(log_w, m).mean()) + data.log_det for m in (1, num_samples))
     return Diagnosis(
         latents=latents,
-        num_images=len(data[0]),
+        num_images=len(few[0]),
         negative_elbo=-elbo,
         negative_iwae=-iwae,
         gap=iwae - elbo,

@@ -1,11 +1,10 @@
 """The ELBO with a weighted or annealed divergence, or free bits."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
 
 import torch
-from pyro.poutine import Trace
 from torch import Tensor
 
 from inference.objectives.bound import ImageELBO
@@ -76,12 +75,12 @@ class BetaELBO(ImageELBO):
         traces = draw_traces(model, guide, *data)
         check_reparameterised(traces[1])
         terms = elbo_terms(*traces)
-        charged = self._with_free_bits(*traces) if self.free_bits else terms.kl
+        parts = divergences_by_dimension(*traces).values() if self.free_bits else ()
+        charged = self._with_free_bits(parts) if parts else terms.kl
         return -terms.reconstruction - self.annealed() * charged
 
-    def _with_free_bits(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
+    def _with_free_bits(self, parts: Collection[Tensor]) -> Tensor:
         """The divergence with free bits, a mean over the batch."""
-        parts = divergences_by_dimension(model_trace, guide_trace).values()
         means = torch.cat([part.mean(0) for part in parts])
         # a loss without a gradient may be computed by one process alone, so it must not wait for others
         of_all = mean_of_processes(means) if means.requires_grad else means

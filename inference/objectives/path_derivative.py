@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from inference.objectives.bound import ImageELBO
 from inference.programs.buffers import BufferSnapshot
-from inference.programs.importance import in_particles, log_joint
+from inference.programs.importance import log_joint
 from inference.programs.recording import draws_recorded
-from inference.programs.terms import check_reparameterised, check_sites, sample_sites
+from inference.programs.terms import check_reparameterised, check_sites, in_particles, sample_sites, trace_at
 
 
 @contextmanager
@@ -81,18 +81,17 @@ class PathDerivative(ImageELBO):
         check_reparameterised(trace)
         for site in sample_sites(trace).values():
             site["value"] = site["value"].clone()  # for densities, separate from the value that later latents depend on
-        shape = (self.num_particles, len(data[0]))
         drawn = draws_recorded()
         with _frozen(list(module.parameters())), _drawing_from(noise, data[0].device), buffers.restored():
             held = poutine.trace(poutine.replay(in_particles(guide, self.num_particles), trace=trace)).get_trace(*data)
-            density = log_joint(held, shape)  # inside: a flow runs its networks only now
+            density = log_joint(held, data[0])  # inside: a flow runs its networks only now
         if draws_recorded() != drawn:
             raise NotImplementedError("the guide draws noise of its own, which a graph cannot repeat")
-        program = in_particles(model, self.num_particles)
-        joint = poutine.trace(poutine.replay(program, trace=trace)).get_trace(*data)
+        joint = trace_at(model, trace, self.num_particles, *data)
         check_sites(joint, trace)
         draws = [site["value"] for site in sample_sites(trace).values()]
-        return draws, log_joint(joint, shape) - density
+        log_w = (log_joint(joint, data[0]) - density).expand(self.num_particles, len(data[0]))
+        return draws, log_w
 
 
 class STL(PathDerivative):

@@ -1,4 +1,4 @@
-"""Checks of images and labels before programs see them."""
+"""Checks of data and labels before programs see them."""
 
 import inspect
 from collections.abc import Callable
@@ -6,32 +6,38 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from inference.data.images import Images
+from inference.data.protocol import DataSet
+from inference.programs.protocols import HasLevels
 
 
-def check_levels(model: Callable, images: Images, half: str = "model") -> None:
-    """Make sure that images have the levels and classes that a model or guide declares, see ``protocols``.
+def check_levels(model: Callable, data: DataSet, half: str = "model") -> None:
+    """Make sure that data have the levels and classes that a model or guide declares, see ``protocols``.
 
     Raises:
         ValueError: if not.
     """
-    levels = images.levels if images.binarisation == "none" else 2
-    expected = getattr(model, "levels", levels)
-    if expected != levels:
+    expected, classes = getattr(model, "levels", None), getattr(model, "num_classes", None)
+    if expected is not None and not isinstance(data, HasLevels):
         raise ValueError(
-            f"the {half} is one of pixels with {expected} levels, but {images.name} shows it {levels}: "
-            "binarise the images for a model of binary pixels, and only for such a model"
+            f"the {half} is one of pixels with {expected} levels, but {data.name} holds real numbers: take a {half} of "
+            "real numbers, or show it Images"
         )
-    classes = getattr(model, "num_classes", None)
-    if images.conditional and classes == 0:
-        raise ValueError(f"the {half} takes no labels, but the images come with them")
-    if classes and not images.conditional:
+    if expected is not None and isinstance(data, HasLevels):
+        levels = data.levels if data.binarisation == "none" else 2
+        if expected != levels:
+            raise ValueError(
+                f"the {half} is one of pixels with {expected} levels, but {data.name} shows it {levels}: "
+                "binarise the images for a model of binary pixels, and only for such a model"
+            )
+    if data.conditional and classes == 0:
+        raise ValueError(f"the {half} takes no labels, but the data come with them")
+    if classes and not data.conditional:
         raise ValueError(
-            f"the {half} is given labels, of {classes} classes, but {images.name} comes without: "
-            "dataclasses.replace(images, conditional=True) shows the labels too"
+            f"the {half} is given labels, of {classes} classes, but {data.name} comes without: "
+            "dataclasses.replace(data, conditional=True) shows the labels too"
         )
-    if images.conditional and classes is not None and images.num_classes > classes:
-        raise ValueError(f"the {half} is one of {classes} classes, but {images.name} has {images.num_classes}")
+    if data.conditional and classes is not None and data.num_classes > classes:
+        raise ValueError(f"the {half} is one of {classes} classes, but {data.name} has {data.num_classes}")
 
 
 def check_takes_labels(*programs: nn.Module) -> None:
@@ -47,22 +53,22 @@ def check_takes_labels(*programs: nn.Module) -> None:
 
 
 def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None = None) -> None:
-    """Make sure that images, and labels if any, are what programs expect.
+    """Make sure that observations, and labels if any, are what programs expect.
 
     Raises:
-        TypeError: if the images are not floats of 32 bits or more.
-        ValueError: if there is no image, a pixel is not finite, the labels are not one for each image,
+        TypeError: if the observations are not floats of 32 bits or more.
+        ValueError: if there is no observation, a number is not finite, the labels are not one for each image,
             or one is not below the number of classes (if known).
     """
     if not x.is_floating_point():
-        raise TypeError("x must be a tensor of floats, such as images.observe() gives")
+        raise TypeError("x must be a tensor of floats, such as data.arguments() gives")
     if x.element_size() < 4:
-        raise TypeError(f"x must be float32 or float64, in which densities are summed over pixels; got {x.dtype}")
+        raise TypeError(f"x must be float32 or float64, in which densities are summed over dimensions; got {x.dtype}")
     if x.dim() < 1 or not x.numel():
-        raise ValueError(f"x must hold at least one image; its shape is {tuple(x.shape)}")
+        raise ValueError(f"x must hold at least one observation; its shape is {tuple(x.shape)}")
     if not torch.isfinite(x).all():
         raise ValueError("x holds values that are not finite (NaN or infinity)")
     if labels is not None and labels.shape != x.shape[:1]:
-        raise ValueError(f"there must be one label for each of {len(x)} images; got shape {tuple(labels.shape)}")
+        raise ValueError(f"there must be one label for each of {len(x)} observations; got shape {tuple(labels.shape)}")
     if labels is not None and num_classes and not (labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(f"labels must be from 0 to {num_classes - 1}; got {labels.min()} to {labels.max()}")

@@ -19,21 +19,22 @@ from inference.system.switches import validating
 _LONGEST = 400  # characters of a cause: it may show tensors
 # patterns in messages of Pyro, PyTorch and Python, and what to do about each
 _HINTS = {
-    "Shape mismatch inside plate": "declare the dimensions that belong to one image with .to_event(1), for a code, or "
-    ".to_event(3), for an image",
+    "Shape mismatch inside plate": "declare the dimensions of one observation, or of one code, with .to_event(1), or "
+    ".to_event(3) for an image",
     "cannot be multiplied|does not broadcast|must match the (existing )?size|[Ee]xpected input": "the sizes must fit: "
     "image_shape and latent_dim are those of the data and of the code in every part, and with labels context is the "
     "number of classes",
-    "Dimension out of range|expected to be in range|value.dim": "an image is (C, H, W), and a batch (B, C, H, W)",
+    "Dimension out of range|expected to be in range|value.dim": "an image is (C, H, W), and a batch "
+    "(B, C, H, W); of vectors (B, D)",
     "constraint Greater": "make it positive, with .exp() or softplus",
 }
 _CALLED = (
-    "model and guide are called with the images, and the labels of a conditional pair: forward(self, x, labels=None)"
+    "model and guide are called with the data, and the labels of a conditional pair: forward(self, x, labels=None)"
 )
 
 
 def explain_failure(model: Callable, guide: Callable, *data: Tensor) -> str | None:
-    """One line on why a pair cannot run on these images; None if each half runs by itself.
+    """One line on why a pair cannot run on these data; None if each half runs by itself.
 
     Each half runs alone, on its own draws, with Pyro's checks on.
     """
@@ -52,7 +53,7 @@ def explain_failure(model: Callable, guide: Callable, *data: Tensor) -> str | No
                 return str(misfit)
             shape = tuple(data[0].shape[1:])
             cause = describe_error(error, program)
-            return f"the {half} {_name(program)} cannot be run on images of shape {shape}: {cause}"
+            return f"the {half} {_name(program)} cannot be run on data of shape {shape}: {cause}"
     try:
         check_sites(traces[1], traces[0])
     except ValueError as error:
@@ -104,7 +105,7 @@ class SiteChecks(Messenger):
     """Checks that every site is a distribution inside the plate of the batch, as this project assumes.
 
     Args:
-        batch: number of images.
+        batch: number of observations.
     """
 
     def __init__(self, batch: int) -> None:
@@ -124,13 +125,13 @@ class SiteChecks(Messenger):
         plate = next((frame for frame in message["cond_indep_stack"] if frame.dim == -1), None)
         if plate is None:
             raise ValueError(
-                f"site {name!r} is in no plate, so that it has one density for all images together: draw it within "
-                "`with pyro.plate('data', len(x)):`, and let .to_event(...) name the dimensions of one image alone"
+                f"site {name!r} is in no plate, so that it has one density for the whole batch: draw it within "
+                "`with pyro.plate('data', len(x)):`, and let .to_event(...) name the dimensions of one observation"
             )
         if plate.size != self.batch or plate.full_size not in (None, plate.size):
             raise ValueError(
                 f"site {name!r} is in plate {plate.name!r} of {plate.full_size or plate.size} places, but there are "
-                f"{self.batch} images in this batch: the plate must be of size len(x), and not subsample"
+                f"{self.batch} observations in this batch: the plate must be of size len(x), and not subsample"
             )
         shape = tuple(fn.event_shape)
         if not message["is_observed"]:
@@ -140,5 +141,5 @@ class SiteChecks(Messenger):
             if observed != shape or message["value"].dim() > len(fn.batch_shape) + len(shape):
                 raise ValueError(
                     f"site {name!r} observes values of shape {tuple(message['value'].shape[1:])}, but its distribution "
-                    f"is one of events of shape {shape}: let the decoder or flow give images of the data's shape"
+                    f"is one of events of shape {shape}: let the decoder or flow give events of the data's shape"
                 )

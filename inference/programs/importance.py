@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import pyro
 import torch
 from pyro.poutine import Trace
 from torch import Tensor
@@ -22,8 +21,9 @@ from inference.programs.terms import (
     wrong_density_shape,
 )
 
-# pixels of all (sample, image) pairs held at once by default: 2^22 floats are 16 MiB
-_PIXELS_AT_ONCE = 2**22
+# numbers in all (sample, observation) pairs held at once by default: 2^22 floats are 16 MiB
+_NUMBERS_AT_ONCE = 2**22
+_NUMBERS_A_PAIR = 64  # at least: for vectors of few numbers, hidden layers are what takes the memory
 
 
 @torch.no_grad()
@@ -41,20 +41,20 @@ def log_weights(
     .. math:: \log w_s = \log p(x, z_s) - \log q(z_s \mid x), \qquad z_s \sim q(z \mid x)
 
     with the densities of the drawn latents, never a closed-form divergence.  For a flow over
-    pixels the latent is the dequantised image.
+    pixels the latent is the dequantised image.  Without latents every weight is log p(x).
 
     ``chunk_size`` bounds the memory, whatever ``num_samples`` is.  The guide runs once for each
-    image, unless one image's samples alone exceed ``chunk_size``.  Modules are put into evaluation
+    observation, unless the samples of one alone exceed ``chunk_size``.  Modules are put into evaluation
     mode for the call: with dropout, every chunk would weigh draws of other networks.
 
-    Shapes: x is (B, \*image_shape); the result is (num_samples, B), in nats.
+    Shapes: x is (B, \*shape); the result is (num_samples, B), in nats.
 
     Args:
         model: Pyro program p(x, latents), called with x, and with labels if there are any.
         guide: Pyro program q(latents | x), called likewise.
-        x: observed images.
-        num_samples: draws for each image.
-        chunk_size: most (sample, image) pairs held at once; by default as many as fill 16 MiB with pixels.
+        x: observations.
+        num_samples: draws for each observation.
+        chunk_size: most (sample, observation) pairs held at once; by default as many as fill 16 MiB.
         labels: (B,), for a conditional pair: the weights are then those of p(x | label).
         weigh: computes the weights (count, b) from a count and a block of the data in place of the
             pair itself, for example a :class:`~inference.compilation.weigher.Weigher`.
@@ -62,7 +62,7 @@ def log_weights(
     Raises:
         TypeError: if x is not a tensor of floats of 32 bits or more.
         ValueError: if a number is below 1; if x is empty, not finite or outside the model's support; if
-            labels are not one for each image, or unknown to the model; if model and guide draw different
+            labels are not one for each observation, or unknown to the model; if model and guide draw different
             latents, or values of different kinds; if a site lies outside the batch's plate.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
@@ -80,18 +80,18 @@ def log_weights(
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
     check_data(x, labels, getattr(model, "num_classes", None))
     if chunk_size is None:
-        chunk_size = max(1, _PIXELS_AT_ONCE // x[0].numel())
+        chunk_size = max(1, _NUMBERS_AT_ONCE // max(x[0].numel(), _NUMBERS_A_PAIR))
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
 
     samples_at_once = min(num_samples, chunk_size)
-    images_at_once = max(1, chunk_size // samples_at_once)
+    observations_at_once = max(1, chunk_size // samples_at_once)
     weigh = weigh or partial(checked_log_weights, model, guide)
     data = (x,) if labels is None else (x, labels)
     counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
     blocks = []
     with evaluating(model, guide):
-        for block in zip(*(part.split(images_at_once) for part in data), strict=True):
+        for block in zip(*(part.split(observations_at_once) for part in data), strict=True):
             with _failures_explained(model, guide, *block):
                 blocks.append(torch.cat([weigh(count, *block) for count in counts]))
     return torch.cat(blocks, dim=1)
@@ -117,9 +117,9 @@ def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *da
     Raises:
         ValueError: if a latent is not reparameterised: part of the guide's gradient would be missing.
     """
-    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    model_trace, guide_trace = draw_traces(model, guide, *data, particles=count)
     check_reparameterised(guide_trace)
-    return _weights_of(model_trace, guide_trace, count, *data)
+    return _weights_of(model_trace, guide_trace, count, data[0])
 
 
 def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
@@ -128,53 +128,38 @@ def checked_log_weights(model: Callable, guide: Callable, count: int, *data: Ten
     Raises:
         ValueError: if the model could not have drawn the data.
     """
-    model_trace, guide_trace = _drawn(model, guide, count, *data)
+    model_trace, guide_trace = draw_traces(model, guide, *data, particles=count)
     check_observed(model_trace)
-    return _weights_of(model_trace, guide_trace, count, *data)
+    return _weights_of(model_trace, guide_trace, count, data[0])
 
 
 def log_weights_and_support(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Tensor, Tensor]:
     """Log weights, and whether :func:`checked_log_weights` would accept the data, as a tensor that a graph can hold."""
-    model_trace, guide_trace = _drawn(model, guide, count, *data)
-    return _weights_of(model_trace, guide_trace, count, *data), all_in_support(model_trace)
+    model_trace, guide_trace = draw_traces(model, guide, *data, particles=count)
+    return _weights_of(model_trace, guide_trace, count, data[0]), all_in_support(model_trace)
 
 
-def _drawn(model: Callable, guide: Callable, count: int, *data: Tensor) -> tuple[Trace, Trace]:
-    return draw_traces(in_particles(model, count), in_particles(guide, count), *data)
+def _weights_of(model_trace: Trace, guide_trace: Trace, count: int, x: Tensor) -> Tensor:
+    return (log_joint(model_trace, x) - log_joint(guide_trace, x)).expand(count, len(x))
 
 
-def _weights_of(model_trace: Trace, guide_trace: Trace, count: int, *data: Tensor) -> Tensor:
-    shape = (count, len(data[0]))
-    return log_joint(model_trace, shape) - log_joint(guide_trace, shape)
-
-
-def in_particles(program: Callable, count: int) -> Callable:
-    """The program inside an outer plate of independent particles."""
-
-    def run(*data: Tensor) -> None:
-        with pyro.plate("particles", count, dim=-2):
-            program(*data)
-
-    return run
-
-
-def log_joint(trace: Trace, shape: tuple[int, int]) -> Tensor:
-    """The log-densities of a trace's sites, summed for each particle and image.
+def log_joint(trace: Trace, x: Tensor) -> Tensor:
+    """The log-densities of a trace's sites, summed for each particle and observation; a single 0 if there is none.
 
     Raises:
         ValueError: if a site lies outside the batch's plate.
     """
-    total = torch.zeros(())
+    total = x.new_zeros(())
     for name, site in sample_sites(trace).items():
         log_prob = site_log_prob(site)
-        if log_prob.shape[-1:] != shape[-1:]:
-            raise ValueError(wrong_density_shape(name, log_prob.shape, f"(..., {shape[-1]})"))
+        if log_prob.shape[-1:] != x.shape[:1]:
+            raise ValueError(wrong_density_shape(name, log_prob.shape, f"(..., {len(x)})"))
         total = total.to(log_prob) + log_prob
-    return total.expand(shape)
+    return total
 
 
 def iwae_bound(log_w: Tensor, m: int) -> Tensor:
-    r"""The importance-weighted bound on log p(x), image by image.
+    r"""The importance-weighted bound on log p(x), one value for each observation.
 
     .. math:: L_m(x) = E \Big[ \log \frac1m \sum_{i=1}^m w_i \Big] \le \log p(x)
 
@@ -192,7 +177,7 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
     Example:
         >>> import math, torch
         >>> from inference import iwae_bound
-        >>> log_w = torch.tensor([[1.0], [3.0]]).log()  # two samples for one image
+        >>> log_w = torch.tensor([[1.0], [3.0]]).log()  # two samples for one observation
         >>> [round(math.exp(iwae_bound(log_w, m)), 3) for m in (1, 2)]
         [1.732, 2.0]
     """
@@ -211,10 +196,14 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
 
 
 def bits_per_dim(nats: Tensor | float, image_shape: tuple[int, ...]) -> Tensor | float:
-    """Nats per image as bits per pixel and channel: nats / (D log 2).
+    """Nats per observation as bits per dimension, for images per pixel and channel: nats / (D log 2).
+
+    Args:
+        nats: of observations of D numbers.
+        image_shape: their shape, or (D,).
 
     Raises:
-        ValueError: if the image has no pixels.
+        ValueError: if they hold no numbers.
 
     Example:
         >>> import math

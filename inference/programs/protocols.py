@@ -1,8 +1,10 @@
-"""What this package asks of your programs, likelihoods and objectives beyond calling them.
+"""What this package asks of your programs, data, likelihoods and objectives beyond calling them.
 
 A model and a guide are callables with Pyro sample sites, called as ``program(x)``, or ``program(x, labels)`` if
-``images.conditional``.  Only this is required.  Every attribute below is optional, one protocol each: it says what
-the attribute means, when it is read, and what happens without it.  Nothing needs to inherit from a protocol.
+``data.conditional``.  A guide draws the latents of its model; if there are none, it draws nothing.  Only this is
+required, and of data what :class:`~inference.data.protocol.DataSet` lists.  Every attribute below is optional, one
+protocol each: it says what the attribute means, when it is read, and what happens without it.  Nothing needs to
+inherit from a protocol.
 
 Attributes of Pyro and PyTorch themselves (``has_rsample``, ``support``, ``vectorize_particles``, ...) keep their
 meaning there and are not listed.
@@ -18,8 +20,8 @@ from torch import Tensor
 class KnowsLevels(Protocol):
     """A model or guide for pixels of so many values: 2 for binary pixels, 256 for 8-bit images.
 
-    Read before fitting, measuring and evaluating, to refuse images with other pixels.  Without it any images are
-    accepted, and only the support of the observed site is checked.
+    Read before fitting, measuring and evaluating, to refuse images with other pixels, and data that are no images.
+    Without it any data are accepted, and only the support of the observed site is checked.
     """
 
     @property
@@ -27,10 +29,25 @@ class KnowsLevels(Protocol):
 
 
 @runtime_checkable
+class HasLevels(Protocol):
+    """A data set of pixels with values from 0 to ``levels - 1``, or 0 and 1 if ``binarisation`` is not "none".
+
+    Read together with the ``levels`` of a model and a guide.  Data without it are real numbers, and refused by a model
+    of pixels.
+    """
+
+    @property
+    def levels(self) -> int: ...
+
+    @property
+    def binarisation(self) -> str: ...
+
+
+@runtime_checkable
 class KnowsClasses(Protocol):
     """A model or guide that takes labels from 0 to ``num_classes - 1``, or none if this is 0.
 
-    Read together with ``levels``, to refuse images with labels (or without), or with more classes, and to check
+    Read together with ``levels``, to refuse data with labels (or without), or with more classes, and to check
     the labels passed to ``log_weights``.  Without it labels go to the programs unchecked.
     """
 

@@ -26,7 +26,7 @@ def check_observed(trace: Trace) -> None:
 
 
 def check_in_support(p: Distribution, x: Tensor) -> None:
-    """Make sure that images lie in the support of their distribution.
+    """Make sure that observations lie in the support of their distribution.
 
     Raises:
         ValueError: as :func:`check_observed`.
@@ -48,7 +48,7 @@ def _check(what: str, fn: Distribution, value: Tensor, mask: Any = None) -> None
         return
     support = _plain(fn.support)
     places = ~support.check(value)
-    found = f"values in {int(outside.sum()):,} of {outside.numel():,} images"
+    found = f"values in {int(outside.sum()):,} of {outside.numel():,} observations"
     if places.shape == value.shape:
         found = f"{float(value[places][0]):.6g} at {int(places.sum()):,} of {places.numel():,} places"
     raise ValueError(

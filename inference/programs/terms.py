@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import Delta, constraints
@@ -20,7 +22,7 @@ from inference.system.processes import of_every_process, rank_and_size
 
 
 class Terms(NamedTuple):
-    r"""negative ELBO = kl + reconstruction, each of shape (B,) or (S, B), in nats per image.
+    r"""negative ELBO = kl + reconstruction, each of shape (B,) or (S, B), in nats per observation.
 
     .. math::
         \mathrm{kl} = \sum_{\mathrm{latents}} KL(q(z \mid x)\, \|\, p(z)), \qquad
@@ -35,23 +37,42 @@ class Terms(NamedTuple):
         return self.kl + self.reconstruction
 
 
-def draw_traces(model: Callable, guide: Callable, *data: Tensor) -> tuple[Trace, Trace]:
+def draw_traces(model: Callable, guide: Callable, *data: Tensor, particles: int | None = None) -> tuple[Trace, Trace]:
     """A trace of the guide, and one of the model at the guide's draws; returns (model's, guide's).
 
-    Both are called with the data: (x,), or (x, labels).
+    Both are called with the data: (x,), or (x, labels), under an outer plate if there are ``particles``.
 
     Raises:
         ValueError: if the two do not draw the same latents, of the same event shapes.
     """
     with param_store_unchanged():
-        guide_trace = poutine.trace(guide).get_trace(*data)
-        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*data)
+        guide_trace = poutine.trace(in_particles(guide, particles)).get_trace(*data)
+        model_trace = trace_at(model, guide_trace, particles, *data)
     check_sites(model_trace, guide_trace)
     return model_trace, guide_trace
 
 
+def trace_at(model: Callable, guide_trace: Trace, particles: int | None, *data: Tensor) -> Trace:
+    """A trace of the model at the guide's draws; without draws all particles are alike, and it runs for one."""
+    program = in_particles(model, particles if sample_sites(guide_trace) else None)
+    return poutine.trace(poutine.replay(program, trace=guide_trace)).get_trace(*data)
+
+
+def in_particles(program: Callable, count: int | None) -> Callable:
+    """The program inside an outer plate of independent particles, if a number of them is given."""
+
+    def run(*data: Tensor) -> None:
+        with pyro.plate("particles", count, dim=-2) if count is not None else nullcontext():
+            program(*data)
+
+    return run
+
+
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
-    """Make sure that both draw the same latents: the density of any other would be missing from every number."""
+    """Make sure that both draw the same latents: the density of any other would be missing from every number.
+
+    A model that observes all its sites has no latents, and its guide draws nothing.
+    """
     model = {name: site for name, site in sample_sites(model_trace).items() if not site["is_observed"]}
     guide = sample_sites(guide_trace)
     observed = [name for name, site in guide.items() if site["is_observed"]]
@@ -60,14 +81,14 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
             f"the guide observes {', '.join(observed)}, but a guide draws latents alone: leave obs= to the model "
             "(are model and guide swapped?)"
         )
-    if model.keys() != guide.keys() or not guide:
+    if model.keys() != guide.keys():
         raise ValueError(
-            f"model and guide must draw the same latents, one at least; the model draws {sorted(model)}, "
+            f"model and guide must draw the same latents; the model draws {sorted(model)}, "
             f"the guide {sorted(guide)}: give them the same names, and the model's data obs=; a model with two "
             "layers of codes needs a guide for two, such as TwoLevelGuide or TopDownGuide"
         )
     if len(model) == len(sample_sites(model_trace)):
-        raise ValueError("the model observes nothing: pass the images to one of its sites, pyro.sample(..., obs=x)")
+        raise ValueError("the model observes nothing: pass the data to one of its sites, pyro.sample(..., obs=x)")
     check_shapes(*({name: tuple(site["fn"].event_shape) for name, site in half.items()} for half in (model, guide)))
     for name in model:
         check_kinds(name, model[name]["fn"], guide[name]["fn"])
@@ -116,10 +137,10 @@ def check_reparameterised(guide_trace: Trace) -> None:
 
 
 def check_plates(size: int, *traces: Trace) -> None:
-    """Make sure that every site has one density for each image of a batch of this size.
+    """Make sure that every site has one density for each observation in a batch of this size.
 
     Raises:
-        ValueError: if not: a sum or a mean over images would mean something else.
+        ValueError: if not: a sum or a mean over observations would mean something else.
     """
     for trace in traces:
         for name, site in sample_sites(trace).items():
@@ -130,14 +151,14 @@ def check_plates(size: int, *traces: Trace) -> None:
 def wrong_density_shape(name: str, shape: Sequence[int], expected: str) -> str:
     """The message about a site whose densities have this shape."""
     return (
-        f"site {name!r} gives log-densities of shape {tuple(shape)} where one for each image, {expected}, was "
+        f"site {name!r} gives log-densities of shape {tuple(shape)} where one for each observation, {expected}, was "
         "expected: put it inside the plate of the batch, and no other, and declare its event dimensions with "
         ".to_event(...)"
     )
 
 
 def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True) -> Terms:
-    """The terms of one draw of the latents, image by image.
+    """The terms of one draw of the latents, one value for each observation.
 
     The divergence of a latent has closed form if PyTorch knows one for its two distributions;
     otherwise, and without ``closed_form``, it is log q - log p at the drawn value.  If guide and model
@@ -145,13 +166,17 @@ def elbo_terms(model_trace: Trace, guide_trace: Trace, closed_form: bool = True)
     this latent, and the closed form would be another number.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes" (2014), equation 7; closed form,
-    appendix B.
+    appendix B.  Without latents the divergence is 0.
     """
     latents, observed = sample_sites(guide_trace), sample_sites(model_trace)
     closed_form = closed_form and in_the_same_order(model_trace, guide_trace)
     kl = [_kl(site, model_trace.nodes[name], closed_form) for name, site in latents.items()]
     reconstruction = [-site_log_prob(site) for site in observed.values() if site["is_observed"]]
-    return Terms(sum(kl[1:], kl[0]), sum(reconstruction[1:], reconstruction[0]))
+    return Terms(_sum(kl) if kl else torch.zeros_like(reconstruction[0]), _sum(reconstruction))
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    return sum(parts[1:], parts[0])
 
 
 def in_the_same_order(model_trace: Trace, guide_trace: Trace) -> bool:
@@ -238,7 +263,7 @@ def _outside(fn: Any, value: Tensor) -> Tensor | None:
 
 
 def mean_terms(terms: Sequence[Terms]) -> Terms:
-    """The mean over images of several batches' terms, as scalars."""
+    """The mean over observations of several batches' terms, as scalars."""
     return Terms(
         torch.cat([t.kl.flatten() for t in terms]).mean(),
         torch.cat([t.reconstruction.flatten() for t in terms]).mean(),
@@ -246,7 +271,7 @@ def mean_terms(terms: Sequence[Terms]) -> Terms:
 
 
 def batches_joined(terms: list[Terms]) -> list[Terms]:
-    """The terms of all processes' images, batch by batch."""
+    """The terms of all processes' observations, batch by batch."""
     if rank_and_size()[1] == 1:
         return terms
     rows = zip_longest(*of_every_process([(t.kl.cpu(), t.reconstruction.cpu()) for t in terms]))

@@ -27,7 +27,7 @@ from inference.system.environment import describe_environment
 from inference.system.files import write_whole
 
 _DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # written before the first epoch
-_COLUMNS = {"epoch", "train_negative_elbo", "test_negative_elbo"}
+_COLUMNS = {"epoch", "train_negative_elbo"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from inference.data.protocol import DataSet
 from inference.programs.terms import Terms
 from inference.runs.tensorboard import TensorBoard
 from inference.system.progress import Bar
@@ -44,9 +45,9 @@ class Display:
         if self.board is not None:
             self.board.close()
 
-    def add_step(self, epoch: int, terms: Sequence[Terms], image_shape: tuple[int, ...]) -> None:
+    def add_step(self, epoch: int, terms: Sequence[Terms], data: DataSet) -> None:
         if self.bar.update() and terms and self.metric:
-            value = columns("", terms[-_AVERAGED:], image_shape)[f"_{self.metric}"]
+            value = columns("", terms[-_AVERAGED:], data)[f"_{self.metric}"]
             self.bar.set_postfix_str(f"epoch {epoch}, {self.words} {value:.3f}", refresh=False)
 
     def add_epoch(self, row: dict[str, float]) -> None:
@@ -54,8 +55,9 @@ class Display:
         epoch = int(row["epoch"])
         if self.metric is not None:
             epochs = f"epoch {epoch}/{self.epochs}"
-            train, test = (f"{split} {row[f'{split}_{self.metric}']:.3f}" for split in ("train", "test"))
-            self.bar.set_postfix_str(f"{epochs}, {test}", refresh=False)
-            self.bar.say(f"{epochs}: {self.words} {train}, {test}, {row['seconds']:.1f} s")
+            names = {split: f"{split}_{self.metric}" for split in ("train", "test")}
+            values = [f"{split} {row[name]:.3f}" for split, name in names.items() if name in row]
+            self.bar.set_postfix_str(f"{epochs}, {values[-1]}", refresh=False)
+            self.bar.say(f"{epochs}: {self.words} {', '.join(values)}, {row['seconds']:.1f} s")
         if self.board is not None:
             self.board.add({name: value for name, value in row.items() if name not in ("epoch", "seconds")}, epoch)

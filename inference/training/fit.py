@@ -1,4 +1,4 @@
-"""Stochastic variational inference: fit a model and its guide to images."""
+"""Stochastic variational inference: fit a model and its guide to data."""
 
 import math
 import time
@@ -10,7 +10,7 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
 
-from inference.data.images import Images
+from inference.data.protocol import DataSet
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
@@ -43,13 +43,14 @@ _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of rando
 def fit(
     model: nn.Module,
     guide: nn.Module,
-    train: Images,
-    test: Images,
+    train: DataSet,
+    test: DataSet | None = None,
     settings: Settings | None = None,
     objective: ELBO | None = None,
     run: Run | None = None,
     resume: bool = False,
     show: Metric | None = "negative_elbo",
+    progress: bool = True,
 ) -> list[dict[str, float]]:
     r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 
@@ -61,17 +62,18 @@ def fit(
 
     Args:
         model: Pyro program p(x, latents).
-        guide: Pyro program q(latents | x).
-        train: images to fit.
-        test: images to measure after every epoch; no choice depends on them.
+        guide: Pyro program q(latents | x); it draws nothing if the model has no latents, and the loss is -log p(x).
+        train: data to fit.
+        test: data to measure after every epoch, if any; no choice depends on them.
         settings: of the training.
         objective: Pyro's estimator of the ELBO; ``Trace_ELBO()`` by default.
         run: folder for checkpoints and metrics.
         resume: continue from the run's last checkpoint.
         show: the metric to print after every epoch, "negative_elbo" (nats) or "bits_per_dim"; None prints nothing.
+        progress: False neither prints nor draws anything, whatever ``show`` is.
 
     Raises:
-        ValueError: if too many images are held out, or model, guide, images and objective do not fit together.
+        ValueError: if too many observations are held out, or model, guide, data and objective do not fit together.
         FloatingPointError: if a loss, a gradient or a metric is NaN or infinite; the last checkpoint stays.
         Interrupted: if it was asked to stop.
         RunError: if another process trains in the run's folder, or another run has been written to it.
@@ -96,11 +98,12 @@ def fit(
     settings.check_holds_out_fewer_than(len(train))
     unused = check_pair(model, guide, train, objective)
     rank, processes = join_processes(settings.device)
+    metric = show if progress else None
     with run.locked() if run is not None and rank == 0 else nullcontext():
         loop = Loop(model, guide, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
-        with noted_interrupts(enabled=processes == 1) as loop.interrupts, loop.shown(show) as loop.display:
+        with noted_interrupts(enabled=processes == 1) as loop.interrupts, loop.shown(metric) as loop.display:
             while not loop.done:
                 loop.run_epoch()
                 loop.stop_if_asked()
@@ -113,8 +116,8 @@ class Loop:
     Args:
         model: the generative half.
         guide: the inference half.
-        train: images to fit; the settings may hold some of them out for validation.
-        test: images to measure.
+        train: data to fit; the settings may hold some of them out for validation.
+        test: data to measure, if any.
         settings: of the training.
         objective: Pyro's estimator of the ELBO.
         run: folder for checkpoints and metrics.
@@ -132,8 +135,8 @@ class Loop:
         self,
         model: nn.Module,
         guide: nn.Module,
-        train: Images,
-        test: Images,
+        train: DataSet,
+        test: DataSet | None,
         settings: Settings,
         objective: ELBO,
         run: Run | None,
@@ -147,9 +150,10 @@ class Loop:
         if settings.tf32:
             torch.set_float32_matmul_precision("high")  # until ``fit`` returns
         self.train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
-        self.measured = {"test": test.to(device)} | ({"validation": validation} if validation else {})
-        for images in (self.train, *self.measured.values()):
-            share_of(len(images))  # one at least for each process
+        held_out = {"test": test.to(device) if test is not None else None, "validation": validation}
+        self.measured = {name: data for name, data in held_out.items() if data is not None}
+        for data in (self.train, *self.measured.values()):
+            share_of(len(data))  # one at least for each process
         self.steps_an_epoch = math.ceil(len(self.train) // self.processes / settings.batch_size)
         num_steps = settings.epochs * self.steps_an_epoch
         self.steps = Steps(objective, model, guide, settings, device, num_steps, unused)
@@ -205,7 +209,7 @@ class Loop:
             draws = torch.get_rng_state()
             full = len(data[0]) == min(batch_size, len(order))
             check.add(step, data, draws, *self.steps(data, first + step, full))
-            self.display.add_step(self.history.epoch + 1, check.terms, self.train.image_shape)
+            self.display.add_step(self.history.epoch + 1, check.terms, self.train)
             if self.interrupts.signum is not None and step + 1 < self.steps_an_epoch:
                 check.run()
                 self.save_partial(step + 1, partial.seconds + time.perf_counter() - started, check.terms)
@@ -213,19 +217,19 @@ class Loop:
         return check.finish()
 
     def metrics(self, terms: list[Terms]) -> dict[str, float]:
-        """The epoch's row: the learning rate, then the terms of training and of the other images."""
+        """The epoch's row: the learning rate, then the terms of training and of the other data."""
         if self.settings.full_train_pass:
             terms = self.measure(self.train, "train_pass")
-        row = {"lr": self.steps.optimizer.param_groups[0]["lr"], **columns("train", terms, self.train.image_shape)}
-        for name, images in self.measured.items():
-            row |= columns(name, self.measure(images, name), images.image_shape)
+        row = {"lr": self.steps.optimizer.param_groups[0]["lr"], **columns("train", terms, self.train)}
+        for name, data in self.measured.items():
+            row |= columns(name, self.measure(data, name), data)
         if self.settings.on_nonfinite == "stop":
             _check_finite(row, self.history.epoch + 1)
         return row
 
-    def measure(self, images: Images, stream: str) -> list[Terms]:
+    def measure(self, data: DataSet, stream: str) -> list[Terms]:
         batch_size = _MEASURED_AT_ONCE * self.settings.batch_size
-        return measure(self.model, self.guide, images, batch_size, self.place(stream))
+        return measure(self.model, self.guide, data, batch_size, self.place(stream))
 
     def place(self, stream: str) -> tuple[int, ...]:
         """What the random numbers of a stream depend on."""
@@ -274,7 +278,7 @@ class Loop:
             raise FloatingPointError(f"{error}{kept}") from error
 
 
-def _hold_out(train: Images, num_validation: int, seed: int) -> tuple[Images, Images | None]:
+def _hold_out(train: DataSet, num_validation: int, seed: int) -> tuple[DataSet, DataSet | None]:
     if not num_validation:
         return train, None
     order = epoch_order(len(train), seed, epoch=0)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from inference.data.protocol import DataSet
 from inference.programs.importance import bits_per_dim
 from inference.programs.terms import Terms, mean_terms
 from inference.runs.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
@@ -44,8 +45,8 @@ class PartialEpoch(NamedTuple):
 class History:
     """Rows of metrics, one an epoch, and which epoch was the best.
 
-    The best epoch has the lowest negative ELBO on the validation images or, if none are held out, on
-    the training images.  The test images have no say.
+    The best epoch has the lowest negative ELBO on the validation data or, if none are held out, on
+    the training data.  The test data have no say.
 
     Args:
         run: folder to write to; without it nothing is written.
@@ -145,12 +146,15 @@ class History:
         return progress
 
 
-def columns(split: str, terms: Sequence[Terms], image_shape: tuple[int, ...]) -> dict[str, float]:
-    """Means over all batches and of the last batch alone, in nats per image, and bits per dimension."""
+def columns(split: str, terms: Sequence[Terms], data: DataSet) -> dict[str, float]:
+    """Means over all batches and of the last batch alone, in nats per observation, and bits per dimension.
+
+    The densities are those of the data as they came, whatever the programs are shown.
+    """
     row = {}
     for prefix, part in ((split, mean_terms(terms)), (f"{split}_last_batch", mean_terms(terms[-1:]))):
-        row[f"{prefix}_negative_elbo"] = float(part.negative_elbo)
+        row[f"{prefix}_negative_elbo"] = float(part.negative_elbo) - data.log_det
         row[f"{prefix}_kl"] = float(part.kl)
-        row[f"{prefix}_reconstruction"] = float(part.reconstruction)
-    row[f"{split}_bits_per_dim"] = float(bits_per_dim(row[f"{split}_negative_elbo"], image_shape))
+        row[f"{prefix}_reconstruction"] = float(part.reconstruction) - data.log_det
+    row[f"{split}_bits_per_dim"] = float(bits_per_dim(row[f"{split}_negative_elbo"], (data.num_dims,)))
     return row

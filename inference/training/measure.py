@@ -1,11 +1,11 @@
-"""The terms of the negative ELBO on a whole set of images."""
+"""The terms of the negative ELBO on a whole data set."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from inference.data.images import Images
+from inference.data.protocol import DataSet
 from inference.programs.checks import check_levels
 from inference.programs.support import check_observed
 from inference.programs.terms import Terms, batches_joined, check_plates, draw_traces, elbo_terms
@@ -16,24 +16,24 @@ from inference.system.switches import validating
 
 @torch.no_grad()
 def measure(
-    model: Callable, guide: Callable, images: Images, batch_size: int, place: tuple[int, ...] = (0,)
+    model: Callable, guide: Callable, data: DataSet, batch_size: int, place: tuple[int, ...] = (0,)
 ) -> list[Terms]:
-    """The terms of the negative ELBO on every batch, with one draw of the latents for each image.
+    """The terms of the negative ELBO on every batch, with one draw of the latents for each observation.
 
     Puts modules into evaluation mode; ``place`` seeds the draws.  Several processes measure their shares
-    of the images, and each returns the terms of all.
+    of the data, and each returns the terms of all.  The densities are those of what the programs are shown.
 
     Raises:
-        ValueError: if the images do not suit the model, or hold values that it could not draw.
+        ValueError: if the data do not suit the model, or hold values that it could not draw.
     """
-    check_levels(model, images)
+    check_levels(model, data)
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
     set_seed(*place)
     with validating(False):
-        batches = images.batches(batch_size, share_of(len(images)))
-        return batches_joined([_checked_terms(model, guide, *data) for data in batches])
+        batches = data.batches(batch_size, share_of(len(data)))
+        return batches_joined([_checked_terms(model, guide, *batch) for batch in batches])
 
 
 def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:

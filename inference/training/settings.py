@@ -18,8 +18,8 @@ class Settings:
     """Settings of the training.
 
     Args:
-        epochs: passes over the training images.
-        batch_size: images in each step.
+        epochs: passes over the training data.
+        batch_size: observations in each step.
         lr: the largest learning rate of Adam.
         schedule: how the learning rate changes over the run.
         weight_decay: decoupled weight decay (AdamW), per unit of learning rate.
@@ -27,9 +27,9 @@ class Settings:
         on_nonfinite: what to do if a loss or gradient is NaN or infinite: stop, or skip the step; either way
             it changes no weight.
         seed: seed of all random numbers.
-        num_validation: training images held out to choose the best epoch.
+        num_validation: training observations held out to choose the best epoch.
         patience: stop after this many epochs without a better validation negative ELBO.
-        full_train_pass: measure the training images in a second pass after each epoch, not during training.
+        full_train_pass: measure the training data in a second pass after each epoch, not during training.
         device: "auto" takes a GPU if there is one, else "cpu"; or "cuda", "cuda:1" (the second GPU), "mps".
         mixed_precision: arithmetic of the forward pass; fp16 needs a GPU.  It also rounds draws that a
             distribution of your own makes by multiplying matrices, as Pyro's ``MultivariateNormal`` does:
@@ -76,7 +76,7 @@ class Settings:
         if self.tensorboard and find_spec("tensorboard") is None:
             raise ValueError("tensorboard is not installed: install it (pip install tensorboard), or leave it out")
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
-            raise ValueError("patience must be at least 1 and needs images to judge by: give num_validation too")
+            raise ValueError("patience must be at least 1 and needs data to judge by: give num_validation too")
 
     def find_device(self) -> torch.device:
         """The device to train on.
@@ -89,15 +89,15 @@ class Settings:
             raise ValueError("mixed_precision fp16 needs a GPU, and the device is the CPU: use bf16, or no")
         return device
 
-    def check_holds_out_fewer_than(self, num_images: int) -> None:
-        """Make sure that some training images remain.
+    def check_holds_out_fewer_than(self, count: int) -> None:
+        """Make sure that some training data remain.
 
         Raises:
             ValueError: if not.
         """
-        if self.num_validation >= num_images:
+        if self.num_validation >= count:
             raise ValueError(
-                f"num_validation must be below the {num_images} training images; got {self.num_validation}"
+                f"num_validation must be below the {count} training observations; got {self.num_validation}"
             )
 
     def compiles(self, steps: int) -> bool:

@@ -19,7 +19,7 @@ class Steps:
 
     .. math:: \theta \leftarrow \mathrm{AdamW}\Big(\nabla_\theta \frac1B \sum_b L_\theta(x_b)\Big)
 
-    If there are several processes, each calls it with its own images, and all take the step of the mean gradient.
+    If there are several processes, each calls it with its own data, and all take the step of the mean gradient.
 
     Args:
         objective: Pyro's estimator of the ELBO.

@@ -1,4 +1,4 @@
-"""Try a pair on a few images before spending hours on it."""
+"""Try a pair on a few observations before spending hours on it."""
 
 import warnings
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
-from inference.data.images import Images
+from inference.data.protocol import DataSet
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.checks import check_levels, check_takes_labels
 from inference.programs.evaluation_mode import evaluating
@@ -16,23 +16,25 @@ from inference.programs.param_store import ParameterSites, param_store_unchanged
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, draw_traces
 from inference.system.randomness import generators_as_they_were
+from inference.system.renamed import renamed
 from inference.system.switches import validating
 
 
+@renamed(images="data")
 @generators_as_they_were()
-def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: ELBO) -> list[str]:
-    """Run the loss once on a few images, with Pyro's own checks on, and change nothing.
+def check_pair(model: nn.Module, guide: nn.Module, data: DataSet, objective: ELBO) -> list[str]:
+    """Run the loss once on a few observations, with Pyro's own checks on, and change nothing.
 
     Returns the names of the parameters that the loss does not depend on.
 
     Raises:
-        ValueError: if model, guide, images and objective do not fit together; one line says why.
+        ValueError: if model, guide, data and objective do not fit together; one line says why.
     """
-    check_levels(model, images)
-    check_levels(guide, images, half="guide")
-    if images.conditional:
+    check_levels(model, data)
+    check_levels(guide, data, half="guide")
+    if data.conditional:
         check_takes_labels(model, guide)
-    data: list[Tensor] = []
+    few: list[Tensor] = []
     try:
         with (
             evaluating(model, guide),
@@ -42,14 +44,15 @@ def check_pair(model: nn.Module, guide: nn.Module, images: Images, objective: EL
         ):
             warnings.filterwarnings("ignore", "Found (non-auxiliary )?vars in")  # reported in one line below
             warnings.filterwarnings("error", "Failed to verify mean field restriction")  # its loss would be wrong
-            device = next(model.parameters(), images.pixels).device
-            data = [part.to(device) for part in images.arguments(_extreme_images(images))]
-            _check_traces(model, guide, *data)
-            with ParameterSites() as sites, SiteChecks(len(data[0])):
-                loss, _ = ELBOWithTerms(objective, model, guide)(*data)
+            few = [*data.arguments(data.extremes())]
+            device = next(nn.ModuleList([model, guide]).parameters(), few[0]).device
+            few = [part.to(device) for part in few]
+            _check_traces(model, guide, *few)
+            with ParameterSites() as sites, SiteChecks(len(few[0])):
+                loss, _ = ELBOWithTerms(objective, model, guide)(*few)
     except Exception as error:  # a user's own programs may raise anything
         raise ValueError(
-            (explain_failure(model, guide, *data) if data else None)
+            (explain_failure(model, guide, *few) if few else None)
             or f"model, guide and objective cannot be run together: {describe_error(error, model, guide)}"
         ) from error
     sites.check_held_by([*model.parameters(), *guide.parameters()])
@@ -68,10 +71,3 @@ def _check_traces(model: Callable, guide: Callable, *data: Tensor) -> None:
         return
     check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
-
-
-def _extreme_images(images: Images) -> Tensor:
-    """The first two images, and those with the darkest and the brightest pixel: the model must accept all of them."""
-    pixels = images.pixels.flatten(1)
-    index = [0, min(1, len(images) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
-    return torch.tensor(sorted(set(index)), device=pixels.device)

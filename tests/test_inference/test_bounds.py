@@ -108,7 +108,7 @@ def test_memory_is_bounded_by_the_chunk(model, x):
     [
         ({"num_samples": 0}, "num_samples"),
         ({"num_samples": 2, "chunk_size": 0}, "chunk_size"),
-        ({"x": torch.zeros(0, 3), "num_samples": 1}, "at least one image"),
+        ({"x": torch.zeros(0, 3), "num_samples": 1}, "at least one observation"),
         ({"x": torch.full((2, 3), math.nan), "num_samples": 1}, "not finite"),
     ],
 )

@@ -279,7 +279,7 @@ def test_fitting_and_measuring_use_of_images_what_the_protocol_says(monkeypatch)
     used = set()
 
     def note(self, name):
-        caller = sys._getframe(1).f_globals["__name__"]
+        caller = sys._getframe(1).f_globals.get("__name__", "")
         if caller.startswith("inference.") and not caller.startswith("inference.data."):
             used.add(name)
         return object.__getattribute__(self, name)
@@ -294,4 +294,6 @@ def test_fitting_and_measuring_use_of_images_what_the_protocol_says(monkeypatch)
     negative_bounds(model, guide, images, [1, 4], repeats=2)
     diagnose(model, guide, images, num_images=4, num_samples=20)
     promised = {name for name in vars(DataSet) if not name.startswith("_")}
-    assert promised == {name for name in used if not name.startswith("_")} | {"name", "levels"}  # of checks that fail
+    used = {name for name in used if not name.startswith("_")} | {"name"}  # of checks that fail
+    assert used - promised <= {"levels", "binarisation"}  # of data for models of pixels
+    assert promised - used <= {"shape"}  # of data, for whoever builds a pair for them

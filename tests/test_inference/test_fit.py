@@ -326,7 +326,7 @@ def test_a_pair_is_tried_before_it_is_trained(broken):
 
 
 def test_more_validation_than_images_is_refused():
-    with pytest.raises(ValueError, match="below the 50 training images"):
+    with pytest.raises(ValueError, match="below the 50 training observations"):
         train(num_validation=50)
 
 

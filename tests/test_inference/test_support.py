@@ -177,7 +177,7 @@ def test_a_support_that_depends_on_the_latents_must_hold_the_value_for_one_parti
     high = torch.tensor([[1.0, 1.0, 1.0], [3.0, 3.0, 3.0]])
     p = dist.Uniform(torch.zeros(2, 3), high)
     check_observed(traced(p, torch.tensor([0.5, 2.0, 2.0])))
-    with pytest.raises(ValueError, match="1 of 3 images"):
+    with pytest.raises(ValueError, match="1 of 3 observations"):
         check_observed(traced(p, torch.tensor([0.5, 2.0, 4.0])))
 
 

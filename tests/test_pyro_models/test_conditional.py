@@ -210,7 +210,7 @@ def test_missing_and_unexpected_contexts_are_told():
         flip_realnvp(SHAPE, hidden=[8])(torch.eye(2))
     with pytest.raises(ValueError, match="at least 0"):
         flip_realnvp(SHAPE, hidden=[8], context=-1)
-    with pytest.raises(ValueError, match="one label for each of 4 images"):
+    with pytest.raises(ValueError, match="one label for each of 4 observations"):
         log_weights(lambda x: None, lambda x: None, torch.zeros(4, *SHAPE), 2, labels=torch.tensor([1, 2]))
 
 

@@ -15,7 +15,7 @@ from ais import annealed_log_evidence
 from linear_gaussian import ExactGuide, LinearGaussian, WideGuide
 
 from inference import Images, Settings, binarise, fit, iwae_bound, load_dataset, log_weights, negative_bounds, set_seed
-from inference.programs.importance import in_particles, log_joint
+from inference.programs.importance import log_joint
 from inference.programs.terms import draw_traces
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
@@ -38,9 +38,8 @@ def test_posterior_draws_by_importance_resampling_are_calibrated(weighted):
     x = (z @ model.weight.T + model.offset + 0.8 * torch.randn(DATA_SETS, 3)).detach()
     guide = WideGuide(model, shift=0.2, scale=0.7)
     with torch.no_grad():
-        model_trace, guide_trace = draw_traces(in_particles(model, DRAWS), in_particles(guide, DRAWS), x)
-        shape = (DRAWS, DATA_SETS)
-        log_w = log_joint(model_trace, shape) - log_joint(guide_trace, shape)
+        model_trace, guide_trace = draw_traces(model, guide, x, particles=DRAWS)
+        log_w = log_joint(model_trace, x) - log_joint(guide_trace, x)
     chosen = torch.multinomial(log_w.T.softmax(1) if weighted else torch.ones(DATA_SETS, DRAWS), RANKS - 1)
     for coordinate in range(2):
         draws = guide_trace.nodes["z"]["value"][..., coordinate].T.gather(1, chosen)

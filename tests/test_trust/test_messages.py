@@ -169,7 +169,7 @@ PAIRS = {
         r"must return 5 numbers for each image, its out_features.*\(2, 16\)",
     ),
     "a model that observes nothing": (lambda: (own_model(observes=False), guide()), "obs="),
-    "an image without event dimensions": (lambda: (own_model(event=0), guide()), r"\.to_event\(3\), for an image"),
+    "an image without event dimensions": (lambda: (own_model(event=0), guide()), r"\.to_event\(3\) for an image"),
     "a plate of the whole data set": (lambda: (own_model(plate=6), guide()), r"6 places.*size len\(x\)"),
     "one density for all images": (all_at_once, "in no plate"),
     "a program that takes nothing": (lambda: (Program(lambda self: None), guide()), r"forward\(self, x, labels=None\)"),
@@ -186,7 +186,7 @@ PARTS = {
     ),
     "intensities for pixels": (lambda: Images("x", torch.rand(3, *SHAPE), torch.zeros(3), 2), r"uint8.*\.byte\(\)"),
     "grey images without a channel": (lambda: Images("x", PIXELS[:, 0], torch.zeros(6), 2), r"pixels\[:, None\]"),
-    "labels as vectors": (lambda: Images("x", PIXELS, torch.eye(6), 2), "one label for each of 6 images"),
+    "labels as vectors": (lambda: Images("x", PIXELS, torch.eye(6), 2), "one label for each of 6 observations"),
 }
 
 
@@ -228,7 +228,7 @@ def test_an_estimator_that_cannot_serve_says_what_can(elbo, message):
 
 
 def test_labels_that_the_images_keep_to_themselves():
-    with pytest.raises(ValueError, match=r"comes without: dataclasses.replace\(images, conditional=True\)"):
+    with pytest.raises(ValueError, match=r"comes without: dataclasses.replace\(data, conditional=True\)"):
         check_pair(conditional(), guide(), BITS, Trace_ELBO())
     with pytest.raises(ValueError, match="takes no labels"):
         check_pair(vae(), guide(), replace(BITS, conditional=True), Trace_ELBO())
@@ -236,5 +236,5 @@ def test_labels_that_the_images_keep_to_themselves():
 
 @pytest.mark.parametrize("shape", [(6, 4, 4), (6, 16)])
 def test_importance_weights_of_images_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"the guide MeanFieldGuide cannot be run on images of shape"):
+    with pytest.raises(ValueError, match=r"the guide MeanFieldGuide cannot be run on data of shape"):
         log_weights(vae(), guide(), torch.zeros(shape), 3)
