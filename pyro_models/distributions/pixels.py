@@ -72,7 +72,8 @@ class DiscretizedLogistic(dist.TorchDistribution):
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             tiny = torch.finfo(self.loc.dtype).tiny
-            y = self.loc + self.scale * torch.rand(shape).to(self.loc).clamp(min=tiny, max=1 - 1e-7).logit()
+            u = torch.rand(shape, dtype=self.loc.dtype).to(self.loc.device).clamp(min=tiny, max=1 - 1e-7)
+            y = self.loc + self.scale * u.logit()
             return (y * self.levels).floor().clamp(0, self.levels - 1)
 
     @property

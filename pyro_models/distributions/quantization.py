@@ -21,6 +21,10 @@ def _margin(levels: int, dtype: torch.dtype) -> float:
     return 2 * levels * torch.finfo(dtype).eps
 
 
+def _if_inside(inside: Tensor, log_density: float, dtype: torch.dtype) -> Tensor:
+    return torch.full_like(inside, log_density, dtype=dtype).masked_fill(~inside, -math.inf)
+
+
 def _whole(x: Tensor, levels: int) -> Tensor:
     """Which pixels are whole numbers from 0 to levels - 1."""
     return (x == x.round()) & (x >= 0) & (x < levels)
@@ -90,7 +94,7 @@ class Quantized(dist.TorchDistribution):
         event_dim = len(self.event_shape)
         whole = _whole(value, self.levels).flatten(-event_dim).all(-1)
         inside = _inside(self.y, value, self.levels, event_dim) & whole
-        return torch.where(inside, 0.0, -math.inf).to(self.y.dtype)
+        return _if_inside(inside, 0.0, self.y.dtype)
 
 
 class UniformCell(dist.TorchDistribution):
@@ -143,5 +147,4 @@ class UniformCell(dist.TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         inside = _inside(value, self.x, self.levels, len(self.event_shape))
-        log_density = math.prod(self.event_shape) * math.log(self.levels)
-        return torch.where(inside, log_density, -math.inf).to(value.dtype)
+        return _if_inside(inside, math.prod(self.event_shape) * math.log(self.levels), value.dtype)
