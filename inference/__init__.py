@@ -33,6 +33,12 @@ from inference.training.trial import check_pair
 
 if TYPE_CHECKING:
     from inference.figures.curves import plot_curves
+    from inference.figures.density import plot_density_2d
+    from inference.figures.latents import plot_latents_2d
+    from inference.figures.marginals import plot_marginals
+    from inference.figures.pairs import plot_pairs
+    from inference.figures.reconstructions import plot_reconstructions
+    from inference.figures.samples import plot_samples
 
 __all__ = [
     "STL",
@@ -72,6 +78,12 @@ __all__ = [
     "negative_bounds",
     "pareto_k",
     "plot_curves",
+    "plot_density_2d",
+    "plot_latents_2d",
+    "plot_marginals",
+    "plot_pairs",
+    "plot_reconstructions",
+    "plot_samples",
     "set_seed",
     "standardise",
 ]
@@ -82,7 +94,15 @@ except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0+unknown"
 
 # drawn with matplotlib, which is slow to import: the module of each, imported when first asked for
-_FIGURES = {"plot_curves": "inference.figures.curves"}
+_FIGURES = {
+    "plot_curves": "inference.figures.curves",
+    "plot_density_2d": "inference.figures.density",
+    "plot_latents_2d": "inference.figures.latents",
+    "plot_marginals": "inference.figures.marginals",
+    "plot_pairs": "inference.figures.pairs",
+    "plot_reconstructions": "inference.figures.reconstructions",
+    "plot_samples": "inference.figures.samples",
+}
 
 check_arguments(globals(), {*__all__} - _FIGURES.keys())
 

@@ -31,7 +31,7 @@ def latent_records(model: Callable, guide: Callable, *data: Tensor) -> list[Late
     check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
     divergences = divergences_by_dimension(model_trace, guide_trace)
-    first, second = _posterior_means(guide, data), _posterior_means(guide, data)
+    first, second = posterior_means(guide, data), posterior_means(guide, data)
     return [
         latent_record(name, site, first[name], second[name], divergences[name], _image_in(site, model_trace))
         for name, site in sample_sites(guide_trace).items()
@@ -58,7 +58,7 @@ def latent_record(
     )
 
 
-def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16) -> dict[str, Tensor]:
+def posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16) -> dict[str, Tensor]:
     """E[z | x] of every latent, (B, D), averaged over draws of the latents that it depends on."""
     totals: dict[str, Tensor] = {}
     for _ in range(draws):
@@ -69,7 +69,7 @@ def _posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16)
                 value = site["fn"].mean
             except NotImplementedError:
                 value = site["value"]
-            totals[name] = totals.get(name, 0.0) + value.flatten(1) / draws
+            totals[name] = totals.get(name, 0.0) + value.reshape(len(value), -1) / draws
     return totals
 
 

@@ -17,7 +17,7 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
     padding = max(1, images.shape[-1] // 14)
     mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=padding, pad_value=1.0)
     _, height, width = mosaic.shape
-    margin = 0.5 * inches if rows else 0.0
+    margin = max(0.5, 0.15 * max(len(str(name)) for name in rows)) * inches if rows else 0.0
     full = inches * columns + margin
     with context("default"):
         figure = Figure((full, inches * columns * height / width))

@@ -128,6 +128,10 @@ def grey() -> Images:
     return Images("grey", torch.arange(6 * 16).reshape(6, *SHAPE).byte() % 4, torch.arange(6) % 3, 4)
 
 
+def points() -> inference.Vectors:
+    return inference.Vectors("points", torch.randn(6, 2))
+
+
 def encoder() -> nn.Module:
     return models.MLPEncoder(SHAPE, [4])
 
@@ -345,6 +349,31 @@ CASES: dict[str, Case] = {
         },
         fixed={"resume"},
     ),
+    "plot_samples": Case(inference.plot_samples, lambda: {"model": vae(), "count": 2, "data": binary()}),
+    "plot_reconstructions": Case(
+        inference.plot_reconstructions, lambda: {"model": vae(), "guide": guide(), "data": binary(), "count": 2}
+    ),
+    "plot_density_2d": Case(
+        inference.plot_density_2d,
+        lambda: {
+            "model": models.DensityModel(models.vector_realnvp(2, 1, [4])),
+            "guide": models.NoLatents(),
+            "data": points(),
+            "size": 3,
+            "num_samples": 2,
+            "count": 4,
+        },
+    ),
+    "plot_latents_2d": Case(
+        inference.plot_latents_2d, lambda: {"model": vae(), "guide": guide(), "data": binary(), "count": 4}
+    ),
+    **{
+        plot: Case(
+            getattr(inference, plot),
+            lambda: {"model": models.DensityModel(models.vector_realnvp(2, 1, [4])), "data": points(), "count": 4},
+        )
+        for plot in ("plot_marginals", "plot_pairs")
+    },
     "build": Case(
         inference.build,
         lambda: {"spec": {"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}}},
