@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from inference.compilation.compiled import CompiledELBO
 from inference.compilation.weigher import Weigher
-from inference.data.datasets import DataError, load_dataset
+from inference.data.datasets import load_dataset
+from inference.data.errors import DataError
 from inference.data.images import Images, binarise
+from inference.data.opening import Opened, Reading, open_data
 from inference.data.protocol import DataSet
 from inference.data.vectors import Vectors, standardise
 from inference.evaluation.bounds import Estimate, negative_bounds
@@ -54,7 +56,9 @@ __all__ = [
     "ImageELBO",
     "Images",
     "Interrupted",
+    "Opened",
     "Pair",
+    "Reading",
     "RenyiELBO",
     "Run",
     "RunError",
@@ -76,6 +80,7 @@ __all__ = [
     "load_dataset",
     "log_weights",
     "negative_bounds",
+    "open_data",
     "pareto_k",
     "plot_curves",
     "plot_density_2d",

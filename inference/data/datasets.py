@@ -7,14 +7,19 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
+from inference.data.errors import DataError, first_line
 from inference.data.images import Images
+from inference.data.splits import split
+from inference.data.tables import TABLES
 from inference.data.torchvision_ops import import_torchvision
+from inference.data.vectors import Vectors
 
 # md5 of the uncompressed files; torchvision itself verifies those that it downloads
 _MNIST_MD5 = {
@@ -27,10 +32,6 @@ _LARGEST_FILE = 10**8  # bytes
 _SIZES = {"train": 60_000, "test": 10_000}
 
 
-class DataError(RuntimeError):
-    """A data set is unavailable or damaged."""
-
-
 def default_data_root() -> Path:
     """``$PYRO_MODELS_DATA`` if set, otherwise the user's cache folder."""
     if "PYRO_MODELS_DATA" in os.environ:
@@ -40,20 +41,45 @@ def default_data_root() -> Path:
     return Path(platformdirs.user_cache_dir("pyro-models"))
 
 
-def load_dataset(name: str, root: Path | str | None = None) -> tuple[Images, Images]:
-    """The training and the test images of a data set, as grey levels.
+@overload
+def load_dataset(
+    name: Literal["mnist", "fashion_mnist", "digits"], root: Path | str | None = None
+) -> tuple[Images, Images]: ...
+@overload
+def load_dataset(
+    name: Literal["moons", "circles", "swiss_roll", "wine", "breast_cancer"], root: Path | str | None = None
+) -> tuple[Vectors, Vectors]: ...
+@overload
+def load_dataset(name: str, root: Path | str | None = None) -> tuple[Any, Any]: ...
+def load_dataset(name: str, root: Path | str | None = None) -> tuple[Any, Any]:
+    """The training and the test set of a name.
 
-    "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, which torchvision
-    downloads into ``root`` if they are missing; "digits" is 8x8 with 17 levels, 1,438 and 359 images,
-    and comes with scikit-learn.
+    Images, as grey levels: "mnist" and "fashion_mnist" are 28x28 with 256 levels, 60,000 and 10,000 images, which
+    torchvision downloads into ``root`` if they are missing; "digits" is 8x8 with 17 levels, 1,438 and 359 images, and
+    comes with scikit-learn.
+
+    Vectors of float32, not standardised, from scikit-learn: "moons", "circles" and "swiss_roll" are 10,000 and 2,000
+    points of the plane, with normal noise of standard deviation 0.1, 0.05 and 0.5, the first two with the curve as
+    label; "wine" has 13 measurements of 178 wines, "breast_cancer" 30 of 569 tumours, a tenth of them for testing.
 
     Raises:
         ValueError: if the name is unknown.
         DataError: if the files are missing and cannot be downloaded, or are damaged.
+
+    Example:
+        >>> from inference import load_dataset
+        >>> train, test = load_dataset("moons")
+        >>> train.values.shape, len(test)
+        (torch.Size([10000, 2]), 2000)
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
-    return DATASETS[name](Path(root).expanduser() if root else default_data_root())
+    if name in DATASETS:
+        return DATASETS[name](Path(root).expanduser() if root else default_data_root())
+    if name not in TABLES:
+        raise ValueError(f"unknown data set {name!r}: expected one of {', '.join((*DATASETS, *TABLES))}")
+    table, more = TABLES[name]()
+    sets = split(table, 0.1, seed=0) if more is None else (table, more)
+    train, test = (replace(data, values=data.values.float()) for data in sets)
+    return train, test
 
 
 def _mnist(root: Path) -> tuple[Images, Images]:
@@ -133,7 +159,7 @@ def _download_if_missing(dataset_class: Any, root: Path, folder: Path) -> None:
         _download(dataset_class, root, folder)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{dataset_class.__name__} is not in {root} and could not be downloaded ({_first_line(error)}); "
+            f"{dataset_class.__name__} is not in {root} and could not be downloaded ({first_line(error)}); "
             "give its folder with --data_root, or use --dataset digits, which needs no download"
         ) from error
 
@@ -162,7 +188,7 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
         dataset = dataset_class(root, train=train)
     except Exception as error:  # on a damaged file torchvision raises whatever its parser hits
         raise DataError(
-            f"the {split} files in {folder} are damaged ({_first_line(error) or type(error).__name__}); "
+            f"the {split} files in {folder} are damaged ({first_line(error)}); "
             "remove them and run again to download them anew"
         ) from error
     labels = dataset.targets.long()
@@ -174,7 +200,3 @@ def _split(dataset_class: Any, root: Path, folder: Path, train: bool) -> Images:
             f"{tuple(images.pixels.shape)} where {expected} was expected, or labels outside 0 to 9"
         )
     return images
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0].rstrip(":")

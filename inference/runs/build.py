@@ -1,8 +1,6 @@
 """Build objects from plain descriptions: ``{"class_path": ..., "init_args": {...}}``."""
 
-import importlib
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +8,8 @@ from pyro.infer import ELBO
 from torch import nn
 
 from inference.runs.parts import Role, described, find_part, fits, parts_for, roles
+from inference.system.imports import check_allowed, imported, is_import_path
 
-_IMPORT_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # without private names
 _DEPTH = 20  # of parts within parts
 
 
@@ -63,8 +61,7 @@ def import_object(path: str, allow: Sequence[str] | None = None) -> Any:
     if part is not None:
         return part.constructor
     check_may_import(path, allow)
-    top = (path.split(".")[0],)
-    return _own_class(path, top if allow is None or path in allow else allow)
+    return imported(path, allow, "class")
 
 
 def check_may_import(path: str, allow: Sequence[str] | None) -> None:
@@ -73,31 +70,9 @@ def check_may_import(path: str, allow: Sequence[str] | None) -> None:
     Raises:
         ValueError: if it does not.
     """
-    if not _IMPORT_PATH.fullmatch(path):
+    if not is_import_path(path):
         raise ValueError(f"there is no part {_short(path)}: expected a name of this project's or an import path")
-    if allow is not None and not is_within(path, allow):
-        package = path.split(".")[0]
-        raise ValueError(
-            f"refused to import {_short(path)}: it is none of this project's parts; if you trust that code, "
-            f"allow it with --allow_import {package}"
-        )
-
-
-def _own_class(path: str, packages: Sequence[str]) -> type:
-    """The class at a path, if one of these packages defines it rather than imports it from elsewhere."""
-    module, _, name = path.rpartition(".")
-    try:
-        found = vars(importlib.import_module(module)).get(name)
-    except Exception as error:  # other people's modules may raise anything
-        raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
-    if not inspect.isclass(found) or not is_within(found.__module__, packages):
-        raise ValueError(f"{module} defines no class {name}")
-    return found
-
-
-def is_within(path: str, packages: Sequence[str]) -> bool:
-    """Whether a dotted path leads into one of these packages or modules."""
-    return any(f"{path}.".startswith(f"{package}.") for package in packages)
+    check_allowed(path, allow)
 
 
 class _Builder:

@@ -299,6 +299,15 @@ CASES: dict[str, Case] = {
         Images.observe,
         {"name"},
     ),
+    "Vectors": Case(
+        inference.Vectors,
+        lambda: {"name": "x", "values": torch.randn(6, 2), "loc": torch.zeros(2), "scale": torch.ones(2)},
+        inference.Vectors.observe,
+        {"name"},
+    ),
+    "standardise": Case(
+        lambda train: inference.standardise(train), lambda: {"train": inference.Vectors("x", torch.randn(6, 2))}
+    ),
     "binarise": Case(inference.binarise, lambda: {"images": grey(), "how": "static"}, lambda images: images.observe()),
     "bits_per_dim": Case(inference.bits_per_dim, lambda: {"nats": 3.0, "image_shape": SHAPE}),
     "BetaELBO": Case(inference.BetaELBO, dict, loss_of),
@@ -379,10 +388,12 @@ CASES: dict[str, Case] = {
         lambda: {"spec": {"class_path": "pyro_models.StandardNormal", "init_args": {"latent_dim": 2}}},
     ),
     "load_dataset": Case(inference.load_dataset, lambda: {"name": "digits"}, fixed={"root"}),
+    "open_data": Case(inference.open_data, lambda: {"source": "wine"}, fixed={"source", "root"}),
+    "Reading": Case(inference.Reading, dict),
 }
 # what is no function of plain arguments, or is tested with files and processes elsewhere
 ELSEWHERE = {
-    *("CheckpointError", "DataError", "RunError", "Interrupted", "Run", "load", "plot_curves"),
+    *("CheckpointError", "DataError", "RunError", "Interrupted", "Run", "load", "plot_curves", "Opened", "DataSet"),
     *("Diagnosis", "Estimate", "Pair", "ELBOWithTerms", "CompiledELBO", "Weigher"),
     *("ImageELBO", "Trace_ELBO", "TraceMeanField_ELBO"),
     *(

@@ -1,0 +1,54 @@
+"""Import of other people's code by a dotted path, within the packages that were allowed."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+_IMPORT_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # without private names
+_KINDS: dict[str, Callable[[Any], bool]] = {"class": inspect.isclass, "function": inspect.isfunction}
+_OURS = {"class": "parts", "function": "data sets"}  # what this project has of a kind
+
+Kind = Literal["class", "function"]
+
+
+def is_import_path(path: str) -> bool:
+    """Whether a text is a dotted path without private names."""
+    return bool(_IMPORT_PATH.fullmatch(path))
+
+
+def is_within(path: str, packages: Sequence[str]) -> bool:
+    """Whether a dotted path leads into one of these packages or modules."""
+    return any(f"{path}.".startswith(f"{package}.") for package in packages)
+
+
+def check_allowed(path: str, allow: Sequence[str] | None, kind: Kind = "class") -> None:
+    """Check that a dotted path, such as ``"mine.Laplace"``, leads into an allowed package; None allows any.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if allow is not None and not is_within(path, allow):
+        raise ValueError(
+            f"refused to import {path!r:.80}: it is none of this project's {_OURS[kind]}; if you trust that code, "
+            f"allow it with --allow_import {path.split('.')[0]}"
+        )
+
+
+def imported(path: str, allow: Sequence[str] | None, kind: Kind) -> Any:
+    """The class or function at a path, if an allowed package defines it rather than imports it from elsewhere.
+
+    Raises:
+        ValueError: if it is not allowed, or is not there.
+    """
+    check_allowed(path, allow, kind)
+    module, _, name = path.rpartition(".")
+    packages = (path.split(".")[0],) if allow is None or path in allow else allow
+    try:
+        found = vars(importlib.import_module(module)).get(name)
+    except Exception as error:  # other people's modules may raise anything
+        raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
+    if not _KINDS[kind](found) or not is_within(found.__module__, packages):
+        raise ValueError(f"{module} defines no {kind} {name}")
+    return found

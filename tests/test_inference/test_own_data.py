@@ -1,0 +1,536 @@
+"""Data of one's own: what is recognised, what is asked for, and what a run keeps of it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from inference import DataError, Images, Reading, Vectors, load_dataset, open_data
+from inference.data.opening import check_same, kind_of
+from inference.data.splits import split
+from inference.runs.reading import LARGEST, read_mapping
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (20, 4, 5), dtype=np.uint8)
+GREY[0, 0, 0] = 255
+COLOUR = RNG.integers(0, 256, (20, 4, 5, 3), dtype=np.uint8)
+COLOUR[0, 0, 0, 0] = 255
+ALL = Reading(test_fraction=0)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def saved(x: np.ndarray, **others: np.ndarray) -> str:
+    """The name of a file that holds arrays."""
+    if others:
+        np.savez("data.npz", x=x, **others)
+        return "data.npz"
+    np.save("data.npy", x)
+    return "data.npy"
+
+
+def pixels_of(source: str, reading: Reading = ALL) -> tuple[torch.Tensor, int]:
+    images = open_data(source, reading).train
+    assert isinstance(images, Images)
+    return images.pixels, images.levels
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "expected"),
+    [
+        (GREY, {}, GREY[:, None]),
+        (GREY.astype(">i4"), {}, GREY[:, None]),
+        (GREY.astype(np.float64), {}, GREY[:, None]),
+        (np.asfortranarray(GREY), {}, GREY[:, None]),
+        (GREY / 255, {}, GREY[:, None]),
+        ((GREY / 255).astype(np.float32), {}, GREY[:, None]),
+        ((GREY / 255).astype(np.float16), {}, GREY[:, None]),
+        (GREY[:, None], {}, GREY[:, None]),
+        (GREY[..., None], {}, GREY[:, None]),
+        (COLOUR, {}, COLOUR.transpose(0, 3, 1, 2)),
+        (COLOUR.transpose(0, 3, 1, 2), {}, COLOUR.transpose(0, 3, 1, 2)),
+        (COLOUR, {"layout": "NCHW"}, COLOUR),
+        (COLOUR[:, :3], {"layout": "NHWC"}, COLOUR[:, :3].transpose(0, 3, 1, 2)),
+        (GREY // 2, {"levels": 256}, (GREY // 2)[:, None]),
+    ],
+)
+def test_images_are_recognised(x, options, expected):
+    source = saved(x)
+    pixels, levels = pixels_of(source, Reading(**options, test_fraction=0))
+    assert (pixels.numpy() == expected).all()
+    assert levels == 256
+    assert kind_of(source, Reading(**options)) == "images"
+
+
+@pytest.mark.parametrize(
+    "x", [GREY > 127, (GREY > 127).astype(np.uint8), (GREY > 127).astype(np.float32), (GREY > 127).astype(np.int64)]
+)
+def test_black_and_white_has_two_levels(x):
+    pixels, levels = pixels_of(saved(x))
+    assert (pixels.numpy()[:, 0] == (GREY > 127)).all()
+    assert levels == 2
+
+
+def test_levels_that_are_asked_for_are_taken():
+    x = GREY % 17
+    pixels, levels = pixels_of(saved(x), Reading(levels=17, test_fraction=0))
+    assert levels == 17
+    assert (pixels.numpy()[:, 0] == x).all()
+    pixels, _ = pixels_of(saved(x / 16), Reading(levels=17, test_fraction=0))
+    assert (pixels.numpy()[:, 0] == x).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (GREY[:, 0, 0], r"x\[:, None\]"),
+        (GREY[:, 0], "--layout ND.*shape \\(N, H, W\\)"),
+        (COLOUR[:, :3], "--layout NCHW/NHWC"),
+        (RNG.random((20, 2, 4, 4)), "--layout NCHW/NHWC"),
+        (GREY[:, None, None], r"expected \(N, D\)"),
+        (GREY // 2, "up to 127: .*--levels 128"),
+        ((GREY % 17).astype(np.float64), "up to 16: .*--levels 17"),
+        (RNG.random((20, 4, 5)), "--levels 256"),
+        (RNG.normal(size=(20, 4, 5)), "values from -.*from 0 to 1, or grey levels"),
+        (GREY * 1.5, "values from 0 to 382.5"),
+        (GREY.astype(np.int16) - 1, "values from -1 to 254"),
+        (GREY.astype(np.int16) + 1, "values from 1 to 256"),
+        (np.where(GREY == 255, np.nan, GREY), "not finite"),
+        (np.where(GREY == 255, np.inf, GREY), "not finite"),
+        (GREY.astype(complex), "complex numbers"),
+        (GREY.astype(str), "text"),
+        (GREY.astype(object), "unpickling"),
+        (np.zeros(5, [("a", float), ("b", float)]), "several fields"),
+        (np.zeros((0, 3)), "no empty side"),
+        (np.zeros((5, 0)), "no empty side"),
+        (np.array(3.0), "no empty side"),
+        (np.array([[0.5, np.nan], [1, 2]]), "finite"),
+        (np.ones((1, 3)), "too few"),
+        (np.ones((9, 3)), "coordinate 0, 1, 2 has the same value"),
+        (np.array([[1e300, 1], [2, 3]]), "--dtype float64"),
+    ],
+)
+def test_what_is_not_clear_or_not_right_is_told_in_one_line(x, message):
+    with pytest.raises((DataError, ValueError), match=message) as caught:
+        open_data(saved(x))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_npz_file_has_labels_and_a_test_set():
+    source = saved(GREY, y=np.arange(20.0) % 3, x_test=GREY[:7] // 2, y_test=np.arange(7) % 2)
+    opened = open_data(source)
+    assert (opened.train.pixels.numpy()[:, 0] == GREY).all()
+    assert (opened.test.pixels.numpy()[:, 0] == GREY[:7] // 2).all(), "levels are those of both sets"
+    assert opened.train.levels == opened.test.levels == 256
+    assert opened.train.labels.tolist() == [i % 3 for i in range(20)]
+    assert opened.test.labels.tolist() == [i % 2 for i in range(7)]
+    assert opened.record["test"] == "x_test of the file"
+    assert opened.record["num_classes"] == 3
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"y": np.arange(19)}, r"expected 20 labels, of shape \(20,\); got \(19,\)"),
+        ({"y": np.arange(20)[:, None]}, r"y\[:, 0\]"),
+        ({"y": np.arange(20) / 2}, "whole numbers"),
+        ({"y": np.full(20, np.nan)}, "whole numbers"),
+        ({"y": np.arange(20) * 10**9}, "below 100,000"),
+        ({"y": np.array(list("abcdefghijklmnopqrst"))}, "text"),
+        ({"y_test": np.arange(20)}, "y_test, but no x_test"),
+        ({"x_test": GREY, "y": np.arange(20)}, "both y and y_test, or neither"),
+        ({"x_test": GREY[:, :3]}, r"x and x_test differ: uint8 of shape \(20, 4, 5\) and uint8 of shape \(20, 3, 5\)"),
+        ({"x_test": GREY / 255}, "x and x_test differ: uint8 .* and float64"),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_told(others, message):
+    with pytest.raises(DataError, match=message):
+        open_data(saved(GREY, **others))
+
+
+def test_a_npz_file_without_x_says_so():
+    np.savez("data.npz", x_train=GREY)
+    for ask in (open_data, kind_of):
+        with pytest.raises(DataError, match="holds no array x"):
+            ask("data.npz")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, ">f8", np.longdouble])
+def test_vectors_are_recognised_and_standardised(kind, dtype):
+    x = RNG.normal(3, 5, (50, 4)).astype(kind)
+    source = saved(x)
+    opened = open_data(source, Reading(dtype=dtype))
+    assert kind_of(source) == "vectors"
+    train, test = opened.train, opened.test
+    assert isinstance(train, Vectors)
+    assert train.values.dtype == train.observe().dtype == getattr(torch, dtype)
+    assert (len(train), len(test)) == (45, 5)
+    rows = torch.cat([train.values, test.values]).double().numpy()
+    assert np.allclose(np.sort(rows, 0), np.sort(x.astype(np.float64), 0), rtol=1e-6)
+    assert train.observe().mean(0).abs().max() < 1e-5
+    assert (train.observe().std(0, correction=0) - 1).abs().max() < 1e-5
+    assert torch.equal(test.loc, train.loc)
+    raw = open_data(source, Reading(dtype=dtype, standardise=False)).train
+    assert torch.equal(raw.observe(), raw.values)
+    assert np.allclose(opened.record["loc"], train.loc.tolist())
+
+
+def test_whole_numbers_are_vectors_where_asked():
+    opened = open_data(saved(GREY[:, 0]), Reading(layout="ND", standardise=False, test_fraction=0))
+    assert opened.train.observe().tolist() == GREY[:, 0].tolist()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("labels", [None, "text", "numbers"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_csv_files_are_recognised(delimiter, header, labels, ending):
+    x = RNG.normal(size=(12, 3))
+    rows = [[*map(repr, map(float, row))] for row in x]
+    names = ["first", "second, third", "fourth"]
+    if labels:
+        for i, row in enumerate(rows):
+            row.insert(1, f"class {i % 3}" if labels == "text" else str(i % 3))
+        names.insert(1, "kind")
+    if header:
+        rows.insert(0, [f'"{name}"' for name in names])
+    text = ending.join(delimiter.join(row) for row in rows) + ending
+    with open("data.csv", "w", newline="", encoding="utf-8-sig" if header else "utf-8") as file:
+        file.write(text)
+    for column in (["2", "kind"] if header else ["2"]) if labels else [None]:
+        opened = open_data("data.csv", Reading(label_column=column, dtype="float64", test_fraction=0))
+        assert (opened.train.values.numpy() == x).all()
+        assert (opened.train.labels is not None) == bool(labels)
+        if labels:
+            assert opened.train.labels.tolist() == [i % 3 for i in range(12)]
+        assert opened.record["classes"] == (["class 0", "class 1", "class 2"] if labels == "text" else None)
+        assert kind_of("data.csv") == "vectors"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("", None, "is empty"),
+        ("\n\n", None, "is empty"),
+        ("a,b\n", None, "header and no rows"),
+        ("a,b\n1,2\n3\n", None, "row 3: 1 column"),
+        ("a,b\n1,2\n\n3,4,5\n", None, "row 4: 3 columns, but the first row has 2"),
+        ("a,b\n1,2\n3,\n", None, "row 3, column 2: a value is missing"),
+        ("a,b\n1,2\nNA,4\n", None, "row 3, column 1: a value is missing \\('NA'\\)"),
+        ("a,b\n1,2\n3,nan\n", None, "row 3, column 2: a value is missing"),
+        ("a,b\n1,2\n3,inf\n", None, "row 3, column 2: 'inf' is not a finite number"),
+        ("a,b\n1,2\n3,x\n", None, "row 3, column 2: 'x' is not a finite number .--label_column 2"),
+        ("a,b\n1,2\n3,1_000\n", None, "row 3, column 2: '1_000'"),
+        ("a,b,c\n1,x,2\n3,y,z\n", "b", "row 3, column 3: 'z' is not a finite number"),
+        ("1,2,x\n3,4,y\n", None, "row 1, column 3: 'x' among numbers.*--label_column 3"),
+        (",a\n0,1\n1,2\n", None, "row 1, column 1: '' among numbers"),
+        ("0,1\n4,5\n6,7\n", None, "the first row counts the columns"),
+        ("1,2\n4,5\n6,7\n", None, "the first row counts the columns"),
+        ("a,a\n4,5\n6,7\n", None, "two columns have the name 'a'"),
+        ("a,b\n4,5\n6,7\n", "c", "no column 'c' of its 2: it has 'a, b'"),
+        ("a,b\n4,5\n6,7\n", "3", "no column '3'"),
+        ("a,b\n4,5\n6,7\n", "0", "no column '0'"),
+        ("5,4\n4,5\n6,7\n", "c", "no column 'c' of its 2, and no header"),
+        ("a,b\n4,5\n6,\n", "b", "row 3, column 2: a label is missing"),
+        ("a,b\n4,5\n6,x\n", "b", "column 2: the label 'x' is text, and others are numbers"),
+        ("a,b\n4,5\n6,1.5\n", "b", "whole numbers"),
+        ("a\nx\ny\n", "a", "labels alone"),
+        ("1,5;2,5\n3,5;4,5\n", None, "commas and semicolons could each"),
+        ("a,b\n1,2\n3,\0\n", None, "is not text"),
+        ("a,b\n1,2\n", None, "too few"),
+        ('a,b\n1,"2\n3,4\n', None, "row 3"),
+    ],
+)
+def test_damaged_csv_files_name_the_row_and_the_column(text, column, message):
+    with open("data.csv", "w", newline="") as file:
+        file.write(text)
+    with pytest.raises(DataError, match=message) as caught:
+        open_data("data.csv", Reading(label_column=column))
+    assert "\n" not in str(caught.value)
+    assert "data.csv" in str(caught.value)
+
+
+def test_a_csv_file_of_another_encoding_says_so():
+    for encoding, message in (("latin-1", "UTF-8"), ("utf-16", "is not text")):
+        with open("data.csv", "w", encoding=encoding) as file:
+            file.write("größe,b\n1,2\n3,4\n")
+        with pytest.raises(DataError, match=message):
+            open_data("data.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes", "classes"),
+    [
+        ("digits", [1, 8, 8], (1438, 359), 10),
+        ("moons", [2], (10_000, 2_000), 2),
+        ("circles", [2], (10_000, 2_000), 2),
+        ("swiss_roll", [2], (10_000, 2_000), 0),
+        ("wine", [13], (160, 18), 3),
+        ("breast_cancer", [30], (512, 57), 2),
+    ],
+)
+def test_data_sets_by_name(name, shape, sizes, classes):
+    opened = open_data(name)
+    assert kind_of(name) == opened.record["kind"] == ("images" if name == "digits" else "vectors")
+    assert (list(opened.train.shape), len(opened.train), len(opened.test)) == (shape, *sizes)
+    assert opened.record["num_classes"] == classes
+    train, test = load_dataset(name)
+    if isinstance(train, Vectors):
+        assert train.loc is train.scale is None
+        assert torch.equal(train.values, opened.train.values)
+        assert torch.equal(test.values, opened.test.values)
+        assert test.observe().dtype == torch.float32
+        assert open_data(name, Reading(dtype="float64")).train.values.dtype == torch.float64
+        assert len({tuple(row) for row in torch.cat([train.values, test.values]).tolist()}) == sum(sizes)
+
+
+def test_the_plane_has_its_curves():
+    """Circles lie at radius 1 and 1/2, moons at distance 1 of their centres, the roll at radius t, up to the noise."""
+    train, _ = load_dataset("circles")
+    radius = train.values.norm(dim=1)
+    for label, expected in enumerate((1.0, 0.5)):
+        assert abs(radius[train.labels == label].mean() - expected) < 0.01
+    train, _ = load_dataset("moons")
+    for label, centre in enumerate(([0.0, 0.0], [1.0, 0.5])):
+        away = (train.values[train.labels == label] - torch.tensor(centre)).norm(dim=1)
+        assert abs(away.mean() - 1) < 0.01
+        assert abs(away.std() - 0.1) < 0.01
+    radius = load_dataset("swiss_roll")[0].values.norm(dim=1)
+    assert 1.5 * np.pi - 2 < radius.min() < radius.max() < 4.5 * np.pi + 2
+
+
+@pytest.mark.parametrize(("count", "fraction", "expected"), [(20, 0.1, 2), (3, 0.01, 1), (3, 0.99, 2), (2, 0.5, 1)])
+def test_a_split_is_seeded_and_leaves_something_on_both_sides(count, fraction, expected):
+    data = Vectors("data", torch.arange(float(count))[:, None], torch.arange(count))
+    train, test = split(data, fraction, seed=1)
+    assert len(test) == expected
+    assert sorted([*train.labels.tolist(), *test.labels.tolist()]) == list(range(count))
+    assert torch.equal(train.values[:, 0], train.labels.float())
+    assert test.labels.tolist() == sorted(test.labels.tolist()) == split(data, fraction, seed=1)[1].labels.tolist()
+
+
+def test_a_split_depends_on_its_seed():
+    source = saved(RNG.normal(size=(50, 2)))
+    seeds = [open_data(source, Reading(test_seed=seed)).test.values for seed in (0, 0, 1)]
+    assert torch.equal(seeds[0], seeds[1])
+    assert not torch.equal(seeds[0], seeds[2])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "HWN"},
+        {"levels": 1},
+        {"levels": 257},
+        {"image_size": [0, 4]},
+        {"image_size": [4]},
+        {"channels": 2},
+        {"test_fraction": 1.0},
+        {"test_fraction": -0.1},
+        {"test_fraction": float("nan")},
+        {"test_seed": -1},
+        {"dtype": "float16"},
+    ],
+)
+def test_wrong_options_are_told(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        Reading(**options)
+
+
+def test_options_of_other_sources_are_refused_not_ignored():
+    source = saved(RNG.normal(size=(50, 2)))
+    for options, message in (
+        ({"label_column": "a"}, "--label_column is of a .csv, and data.npy is a npy"),
+        ({"channels": 1}, "--channels is of a folder"),
+        ({"levels": 4}, "--levels is of images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_data(source, Reading(**options))
+    with pytest.raises(ValueError, match="--layout is of a .npz or a .npy, and moons is a name"):
+        kind_of("moons", Reading(layout="ND"))
+
+
+@pytest.mark.parametrize("source", ["mnits", "", "a/b", "\0", "~no_such_user", "é", "x" * 5000])
+def test_a_source_that_names_nothing_is_told(source):
+    for ask in (open_data, kind_of):
+        with pytest.raises(ValueError, match="expected one of mnist, .*moons.*a folder of pictures"):
+            ask(source)
+
+
+def test_files_that_are_missing_or_of_another_type_are_told(tmp_path):
+    with pytest.raises(DataError, match=r"data\.csv cannot be read: No such file"):
+        open_data("data.csv")
+    (tmp_path / "data.txt").write_text("1 2 3")
+    with pytest.raises(DataError, match=r"data\.txt is of no known type"):
+        open_data("data.txt")
+
+
+def test_the_record_is_plain_and_says_it_all(tmp_path):
+    opened = open_data(saved(GREY, y=np.arange(20) % 4), Reading(test_fraction=0.25))
+    record = opened.record
+    assert {
+        name: record[name] for name in ("source", "kind", "shape", "levels", "layout", "num_train", "num_test")
+    } == {
+        "source": "data.npz",
+        "kind": "images",
+        "shape": [1, 4, 5],
+        "levels": 256,
+        "layout": "NHW",
+        "num_train": 15,
+        "num_test": 5,
+    }
+    assert record["path"] == str(tmp_path / "data.npz")
+    assert record["test"] == "a share of 0.25, drawn with seed 0"
+    assert record["bytes"] == (tmp_path / "data.npz").stat().st_size
+    assert re.fullmatch("[0-9a-f]{64}", record["sha256"])
+    assert all("\n" not in line for line in opened.lines())
+    assert len(opened.lines()) == 2
+    for line, parts in zip(opened.lines(), (["15 training and 5 test", "1 x 4 x 5", "NHW"], ["seed 0"]), strict=True):
+        assert all(part in line for part in parts)
+
+
+def test_the_largest_record_fits_into_a_file(tmp_path):
+    count = 1100
+    names = sorted(f"class {i} \U0001f600\x07 {'x' * 20}" for i in range(count))
+    with open("data.csv", "w", encoding="utf-8", newline="") as file:
+        for i, row in enumerate(RNG.normal(size=(count, 1000))):
+            file.write(",".join(map(repr, map(float, row))) + f',"{names[i]}"\n')
+    record = open_data("data.csv", Reading(label_column="1001", dtype="float64")).record
+    assert len(record["loc"]) == 1000
+    for text in (yaml.safe_dump(record), json.dumps(record, indent=1)):
+        (tmp_path / "record").write_text(text)
+        assert len(text) < LARGEST
+        assert read_mapping(tmp_path / "record") == record
+
+
+def test_other_data_are_not_the_recorded_ones(tmp_path):
+    source = saved(GREY, y=np.arange(20) % 4)
+    opened = open_data(source)
+    for text in (yaml.safe_dump(opened.record), json.dumps(opened.record)):
+        (tmp_path / "record").write_text(text)
+        check_same(read_mapping(tmp_path / "record"), opened)
+    for reading, message in (
+        (Reading(test_fraction=0.5), "number of training observations was 18, and is 10 now"),
+        (Reading(test_seed=1), "origin of the test set"),
+    ):
+        with pytest.raises(DataError, match=message):
+            check_same(opened.record, open_data(source, reading))
+    other = GREY.copy()
+    other[0, 0, 1] ^= 1
+    with pytest.raises(DataError, match=r"data\.npz does not hold the data of this run: the SHA-256 was"):
+        check_same(opened.record, open_data(saved(other, y=np.arange(20) % 4)))
+    del opened.record["shape"]
+    with pytest.raises(DataError, match="damaged: shape missing"):
+        check_same(opened.record, opened)
+
+
+def test_names_of_classes_are_the_same_after_a_journey_through_json(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b\n1,\U0001f600\n2,x\n3,x\n")
+    opened = open_data("data.csv", Reading(label_column="b"))
+    (tmp_path / "record").write_text(json.dumps(opened.record))
+    check_same(read_mapping(tmp_path / "record"), opened)
+
+
+FUNCTIONS = """
+import torch
+from inference import Vectors, Images
+from torch import randn
+
+def vectors():
+    return Vectors("mine", torch.arange(20.0).reshape(10, 2))
+
+def pair():
+    return vectors(), vectors()
+
+def images():
+    return Images("mine", torch.arange(40).reshape(10, 1, 2, 2).byte(), levels=40)
+
+class Own:
+    name, shape, num_dims, log_det, conditional, num_classes = "own", (2,), 2, 0.0, False, 0
+
+    def __init__(self, x): self.x = x
+    def __len__(self): return len(self.x)
+    def to(self, device): return Own(self.x.to(device))
+    def take(self, index): return Own(self.x[index])
+    def extremes(self): return torch.arange(1)
+    def arguments(self, index=slice(None)): return (self.x[index] + torch.rand(()),)
+    def batches(self, batch_size, order=None):
+        for index in torch.arange(len(self)).split(batch_size):
+            yield self.arguments(index)
+
+def own():
+    return Own(torch.arange(20.0).reshape(10, 2))
+
+def nothing():
+    return None
+
+def fails():
+    raise RuntimeError("two\\nlines")
+
+number = 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module of functions that return data."""
+    (tmp_path / "mine_data.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "mine_data"
+    import sys
+
+    sys.modules.pop("mine_data", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "sizes"),
+    [
+        ("vectors", "vectors", (9, 1)),
+        ("pair", "vectors", (10, 10)),
+        ("images", "images", (9, 1)),
+        ("own", "vectors", (9, 1)),
+    ],
+)
+def test_functions_return_data(mine, name, kind, sizes):
+    source = f"{mine}.{name}"
+    opened = open_data(source, allow=[mine])
+    assert kind_of(source, allow=[mine]) == kind
+    assert (len(opened.train), len(opened.test)) == sizes
+    check_same(opened.record, open_data(source))
+    assert opened.record["sha256"]
+    if name == "vectors":
+        assert opened.train.observe().mean(0).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", r"mine_data.nothing\(\) returned NoneType: expected a data set"),
+        ("fails", r"mine_data.fails\(\) failed: RuntimeError: two"),
+        ("number", "defines no function number"),
+        ("randn", "defines no function randn"),
+        ("missing", "defines no function missing"),
+    ],
+)
+def test_functions_that_return_no_data_are_told(mine, name, message):
+    with pytest.raises((DataError, ValueError), match=message) as caught:
+        open_data(f"{mine}.{name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_imported_that_was_not_allowed(mine):
+    import sys
+
+    for allow in ([], ["mine"], ["mine_data.other"]):
+        for ask in (open_data, kind_of):
+            with pytest.raises(ValueError, match="refused to import 'mine_data.vectors'.*--allow_import mine_data"):
+                ask("mine_data.vectors", allow=allow)
+    assert "mine_data" not in sys.modules
