@@ -11,6 +11,7 @@ from inference.data.protocol import DataSet
 from inference.evaluation.diagnosis import Diagnosis
 from inference.evaluation.latents import latent_records
 from inference.evaluation.weights import are_equal, effective_sample_share, pareto_k
+from inference.programs.evaluation_mode import evaluating
 from inference.programs.importance import checked_log_weights, iwae_bound, log_weights
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
@@ -76,7 +77,8 @@ def diagnose(
     set_seed(seed)
     with validating(False):
         few = data.arguments(slice(num_images))
-        latents = latent_records(model, guide, *few)
+        with evaluating(model, guide):
+            latents = latent_records(model, guide, *few)
         x, *labels = data.arguments(slice(num_weighted))
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide))

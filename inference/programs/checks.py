@@ -40,16 +40,18 @@ def check_levels(model: Callable, data: DataSet, half: str = "model") -> None:
         raise ValueError(f"the {half} is one of {classes} classes, but {data.name} has {data.num_classes}")
 
 
-def check_takes_labels(*programs: nn.Module) -> None:
+def check_takes_labels(*programs: Callable) -> None:
     """Make sure that every program has a parameter ``labels``.
 
     Raises:
         ValueError: if one has none: it would take the labels for something else.
     """
     for program in programs:
-        parameters = inspect.signature(program.forward).parameters.values()
+        called = program.forward if isinstance(program, nn.Module) else program
+        parameters = inspect.signature(called).parameters.values()
         if not any(p.name == "labels" or p.kind is p.VAR_POSITIONAL for p in parameters):
-            raise ValueError(f"{type(program).__name__} takes no labels: its forward needs a parameter of that name")
+            name, where = getattr(program, "__name__", type(program).__name__), getattr(called, "__name__", "call")
+            raise ValueError(f"{name} takes no labels: its {where} needs a parameter of that name")
 
 
 def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None = None) -> None:

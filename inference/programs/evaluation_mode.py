@@ -1,20 +1,58 @@
 """Evaluation mode, and back."""
 
+import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import pyro
+from pyro.poutine.messenger import Messenger
 from torch import nn
 
 
 @contextmanager
 def evaluating(*programs: Callable) -> Iterator[None]:
-    """Put programs that are modules into evaluation mode, and afterwards every part into its own mode again."""
-    halves = [program for program in programs if isinstance(program, nn.Module)]
-    modes = [(module, module.training) for half in halves for module in half.modules()]
-    for half in halves:
-        half.eval()
+    """Put programs that are modules into evaluation mode, and afterwards every part into its own mode again.
+
+    The same goes for the modules that functions pass to ``pyro.module``.
+    """
+    modules = [program for program in programs if isinstance(program, nn.Module)]
+    with ExitStack() as modes:
+        for module in modules:
+            modes.enter_context(_evaluating(module))
+        if len(modules) < len(programs):
+            modes.enter_context(ModulesFound())
+        yield
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for part, mode in modes:
+            part.training = mode
+
+
+class ModulesFound(Messenger):
+    """The modules that programs pass to ``pyro.module`` inside, by name; there they are in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modules: dict[str, nn.Module] = {}
+        self._modes = ExitStack()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._modes.close()
+
+    def _pyro_param(self, message: Any) -> None:
+        """Look for the module among the callers: the message holds one of its parameters alone."""
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code is not pyro.module.__code__:
+            frame = frame.f_back
+        if frame is not None and frame.f_locals["name"] not in self.modules:
+            self.modules[frame.f_locals["name"]] = frame.f_locals["nn_module"]
+            self._modes.enter_context(_evaluating(frame.f_locals["nn_module"]))

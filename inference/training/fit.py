@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -11,6 +11,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
 
 from inference.data.protocol import DataSet
+from inference.programs.functions import as_modules, stored_afterwards
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
@@ -41,8 +42,8 @@ _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of rando
 @switches_as_they_were()
 @generators_as_they_were()
 def fit(
-    model: nn.Module,
-    guide: nn.Module,
+    model: Callable,
+    guide: Callable,
     train: DataSet,
     test: DataSet | None = None,
     settings: Settings | None = None,
@@ -61,8 +62,10 @@ def fit(
     stops at once, and the checkpoint of the last epoch remains.
 
     Args:
-        model: Pyro program p(x, latents).
-        guide: Pyro program q(latents | x); it draws nothing if the model has no latents, and the loss is -log p(x).
+        model: Pyro program p(x, latents): a module, or a function that keeps its parameters in Pyro's store with
+            ``pyro.param`` and ``pyro.module``, where their values are afterwards.
+        guide: Pyro program q(latents | x), likewise; if the model has no latents it draws nothing, and the loss is
+            -log p(x).
         train: data to fit.
         test: data to measure after every epoch, if any; no choice depends on them.
         settings: of the training.
@@ -74,6 +77,7 @@ def fit(
 
     Raises:
         ValueError: if too many observations are held out, or model, guide, data and objective do not fit together.
+        LookupError: if a function calls a parameter that was not there when it first ran.
         FloatingPointError: if a loss, a gradient or a metric is NaN or infinite; the last checkpoint stays.
         Interrupted: if it was asked to stop.
         RunError: if another process trains in the run's folder, or another run has been written to it.
@@ -96,11 +100,12 @@ def fit(
     settings, objective = settings or Settings(), objective or Trace_ELBO()
     device = settings.find_device()
     settings.check_holds_out_fewer_than(len(train))
-    unused = check_pair(model, guide, train, objective)
+    pair = as_modules(model, guide, train)
+    unused = check_pair(*pair, train, objective)
     rank, processes = join_processes(settings.device)
     metric = show if progress else None
-    with run.locked() if run is not None and rank == 0 else nullcontext():
-        loop = Loop(model, guide, train, test, settings, objective, run, device, unused=bool(unused))
+    with run.locked() if run is not None and rank == 0 else nullcontext(), stored_afterwards(*pair):
+        loop = Loop(*pair, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
         with noted_interrupts(enabled=processes == 1) as loop.interrupts, loop.shown(metric) as loop.display:

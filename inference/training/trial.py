@@ -12,6 +12,7 @@ from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.checks import check_levels, check_takes_labels
 from inference.programs.evaluation_mode import evaluating
 from inference.programs.failures import SiteChecks, describe_error, explain_failure
+from inference.programs.functions import as_modules
 from inference.programs.param_store import ParameterSites, param_store_unchanged
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, draw_traces
@@ -22,8 +23,10 @@ from inference.system.switches import validating
 
 @renamed(images="data")
 @generators_as_they_were()
-def check_pair(model: nn.Module, guide: nn.Module, data: DataSet, objective: ELBO) -> list[str]:
+def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO) -> list[str]:
     """Run the loss once on a few observations, with Pyro's own checks on, and change nothing.
+
+    Model and guide are modules, or functions that keep their parameters in Pyro's store.
 
     Returns the names of the parameters that the loss does not depend on.
 
@@ -34,6 +37,7 @@ def check_pair(model: nn.Module, guide: nn.Module, data: DataSet, objective: ELB
     check_levels(guide, data, half="guide")
     if data.conditional:
         check_takes_labels(model, guide)
+    model, guide = as_modules(model, guide, data)
     few: list[Tensor] = []
     try:
         with (
@@ -57,7 +61,10 @@ def check_pair(model: nn.Module, guide: nn.Module, data: DataSet, objective: ELB
         ) from error
     sites.check_held_by([*model.parameters(), *guide.parameters()])
     if not loss.requires_grad:
-        raise ValueError("the loss depends on no parameter: there is nothing to train")
+        raise ValueError(
+            "the loss depends on no parameter: there is nothing to train (a function says what is by pyro.param and "
+            "pyro.module)"
+        )
     trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
