@@ -48,7 +48,7 @@ flip_realnvp: pairs=4, hidden=(512,512), activation=ELU, dropout=0.0, separate=F
 image_realnvp: channels=128, blocks=4, outer=4, squeezed=3, inner=3, alpha=1e-06, context=0
 masked_realnvp: layers=6, hidden=(512,512), activation=ReLU, alpha=1e-06, context=0
 multiscale_realnvp: scales=2, channels=64, blocks=8, couplings=3, last=4, alpha=1e-06, context=0
-vector_realnvp: couplings=8, hidden=(128,128), activation=ELU, bound=2.0, context=0
+vector_realnvp: couplings=8, hidden=(128,128), activation=Tanh, bound=2.0, context=0
 """
 INFERENCE = """
 BetaELBO: beta=1.0, warm_up=0.0, cycles=1, free_bits=0.0

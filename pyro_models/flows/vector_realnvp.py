@@ -14,7 +14,7 @@ def vector_realnvp(
     size: int,
     couplings: int = 8,
     hidden: Sequence[int] = (128, 128),
-    activation: Activation = "ELU",
+    activation: Activation = "Tanh",
     bound: float | None = 2.0,
     context: int = 0,
 ) -> Flow:
@@ -33,7 +33,8 @@ def vector_realnvp(
         size: D, at least 2.
         couplings: number n of couplings.
         hidden: widths of the hidden layers of each coupling's network.
-        activation: name of a class in ``torch.nn``.
+        activation: name of a class in ``torch.nn``; with "Tanh" the map is affine far from the data, whatever it
+            is close by.
         bound: largest absolute log scale of one coupling; ``None`` for no bound.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
 

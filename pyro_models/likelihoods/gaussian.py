@@ -15,9 +15,9 @@ class GaussianVectors(nn.Module):
 
     .. math::
         x_d \sim N(\mathrm{mean}_d,\ \mathrm{scale}_d^2), \qquad
-        \mathrm{scale}_d = \mathrm{min\_scale} + e^{\mathrm{raw}_d}
+        \mathrm{scale}_d = \mathrm{min\_scale} + e^{s_d}
 
-    The decoder gives the mean.  The raw scale is a parameter for each coordinate, which starts at 0,
+    The decoder gives the mean.  The log scale s is a parameter for each coordinate, which starts at 0,
     or with ``scale_from_decoder`` a second number of the decoder's.  The floor keeps densities finite
     where the decoder fits a coordinate exactly; its default is for standardised data.
 
@@ -55,15 +55,15 @@ class GaussianVectors(nn.Module):
         self.size = image_shape[0]
         self.per_pixel = 2 if scale_from_decoder else 1
         self.min_scale = min_scale
-        self.raw_scale = None if scale_from_decoder else nn.Parameter(torch.zeros(self.size))
+        self.log_scale = None if scale_from_decoder else nn.Parameter(torch.zeros(self.size))
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
-        expected = (self.size,) if self.raw_scale is not None else (self.size, 2)
+        expected = (self.size,) if self.log_scale is not None else (self.size, 2)
         if raw.shape[-len(expected) :] != expected:
             raise ValueError(
                 f"GaussianVectors takes a decoder's output of shape (*, {', '.join(map(str, expected))}); got "
                 f"{tuple(raw.shape)}: make the decoder with image_shape ({self.size},) and per_pixel={self.per_pixel}"
             )
-        mean, raw_scale = (raw, self.raw_scale) if self.raw_scale is not None else raw.unbind(-1)
-        scale = self.min_scale + raw_scale.clamp(max=30.0).exp()  # finite however large a training step was
+        mean, log_scale = (raw, self.log_scale) if self.log_scale is not None else raw.unbind(-1)
+        scale = self.min_scale + log_scale.clamp(max=30.0).exp()  # finite however large a training step was
         return dist.Normal(mean, scale).to_event(1)

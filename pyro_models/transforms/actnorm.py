@@ -46,22 +46,27 @@ class ActNorm(Bijector):
         self.register_buffer("initialised", torch.tensor(False))
 
     def forward_and_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._check(x)
         return x * self.log_scale.exp() + self.shift, self._log_det(x)
 
     def inverse_and_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        self._check(y)
         if self.training and not self.initialised:
             self._initialise(y)
         return (y - self.shift) * (-self.log_scale).exp(), -self._log_det(y)
 
-    def _log_det(self, x: Tensor) -> Tensor:
-        batch, (channels, *places) = x.shape[: -self.shift.dim()], x.shape[-self.shift.dim() :]
+    def _check(self, x: Tensor) -> None:
+        channels = x.shape[-self.shift.dim()]
         if channels != len(self.shift):
             raise ValueError(f"this normalises {len(self.shift)} channels; got {channels}")
-        return (math.prod(places) * self.log_scale.sum()).expand(batch)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        split = x.dim() - self.shift.dim()
+        return (math.prod(x.shape[split + 1 :]) * self.log_scale.sum()).expand(x.shape[:split])
 
     @torch.no_grad()
     def _initialise(self, y: Tensor) -> None:
-        values = y.movedim(-self.shift.dim(), 0).reshape(len(self.shift), -1)  # (C, all the rest)
+        values = y.movedim(-self.shift.dim(), 0)[..., None].flatten(1)  # (C, all the rest)
         mean = _of_all_processes(values.mean(1))
         variance = _of_all_processes((values - mean[:, None]).square().mean(1))
         constant = variance.sqrt() <= 4 * torch.finfo(y.dtype).eps * mean.abs()  # but for rounding
