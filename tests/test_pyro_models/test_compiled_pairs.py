@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import randomise
 from test_combinations import GUIDES, NOT_HELD, OBJECTIVES, PAIRS, SHAPE, make_pair
+from test_vector_vaes import CASES as VECTORS
+from test_vectors import REAL
 
 from inference import CompiledELBO, ELBOWithTerms, Images, Settings, Trace_ELBO, fit, set_seed
 from pyro_models import (
@@ -18,11 +20,13 @@ from pyro_models import (
     AutoregressivePixels,
     ConvDecoder,
     ConvEncoder,
+    DensityModel,
     FlowDequantizer,
     FlowModel,
     MeanFieldGuide,
     MLPDecoder,
     MLPEncoder,
+    NoLatents,
     StandardNormal,
     TopDownGuide,
     TwoLevelVAE,
@@ -109,6 +113,20 @@ def test_two_levels_convolutions_labels_and_pixels_in_order(float64):
     assert_alike(
         ELBOWithTerms(Trace_ELBO(), randomise(given), randomise(of_labels)), torch.rand(6, *shape).round(), labels
     )
+
+
+@pytest.mark.parametrize(
+    "pair", ["vamp, full rank", "flow, iaf", "mixture, semi-amortised", "bottom up", "top down, skip, vamp"]
+)
+def test_vaes_of_vectors(float64, pair):
+    assert_alike(ELBOWithTerms(Trace_ELBO(), *VECTORS[pair]()), torch.randn(6, 4))
+
+
+@pytest.mark.parametrize(("flow", "classes"), [("realnvp", 0), ("realnvp", 3), ("NSF", 0), ("MAF", 3)])
+def test_flows_over_vectors_without_latents(float64, flow, classes):
+    model = randomise(DensityModel(REAL[flow](3, context=classes), classes), 0.2)
+    labels = (torch.arange(6) % 3,) if classes else ()
+    assert_alike(ELBOWithTerms(Trace_ELBO(), model, NoLatents()), torch.randn(6, 3), *labels)
 
 
 def test_what_initialises_itself_by_data_does_so_before_it_is_compiled(monkeypatch):

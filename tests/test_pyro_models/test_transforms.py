@@ -54,6 +54,7 @@ TRANSFORMS = {
     ),
     "part of the channels": (lambda: ChannelPart([Squeeze(), ActNorm(4), Squeeze().inv], channels=1), IMAGE),
     "actnorm": (lambda: ActNorm(2), IMAGE),
+    "actnorm, vectors": (lambda: ActNorm(SIZE, event_dim=1), (SIZE,)),
     "flip": (Flip, (SIZE,)),
     "squeeze": (Squeeze, IMAGE),
     "squash": (lambda: Squash(0.05), (SIZE,)),
