@@ -15,7 +15,7 @@ COMMANDS = {
     "train-vae": "train a variational autoencoder",
     "train-realnvp": "train a RealNVP flow on integer pixels",
     "evaluate": "estimate bounds on the log-likelihood of test images",
-    "sample": "draw images from a trained model",
+    "sample": "draw images or vectors from a trained model",
     "report": "gather trained runs into one HTML page",
     "diagnose": "report what a trained run has learned",
     "inpaint": "complete images with a trained flow",

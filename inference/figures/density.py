@@ -33,9 +33,9 @@ def plot_density_2d(
     .. math:: \log p(v) = \log p(x) + \mathrm{log\_det}, \qquad
         \log p(x) \approx \log \frac1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}, \quad z_s \sim q(z \mid x)
 
-    for the data as they came, v.  Without latents log p(x) is exact; with them the estimate is too small on average
-    where the guide is off, so that the integral falls short of 1, and so it does if the density reaches beyond the
-    window, or is narrower than the cells of the grid.  A conditional pair is averaged over the labels of the data.
+    for the data as they came, v.  Without latents log p(x) is exact.  With them the estimate of p(x) is right on
+    average, but mostly too small where the guide is off.  The integral is 1 up to such errors, and to what density
+    lies beyond the window or is narrower than a cell.  A conditional pair is averaged over the labels of the data.
 
     Args:
         model: Pyro program p(x, latents).

@@ -68,8 +68,10 @@ def _rendered(title: str, sections: Sequence[dict[str, Any]]) -> str:
 
 def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> dict[str, Any]:
     """What the template needs of one run; its figures are saved, with numbers that continue those before."""
+    import pyro_models_cli.report.density_section
     import pyro_models_cli.report.flow_section
     import pyro_models_cli.report.vae_section  # noqa: F401  (these register what is said of their models)
+    from pyro_models_cli.report.run_data import RunData
     from pyro_models_cli.report.sections import section  # matplotlib is slow to import
 
     run = Run.open(path)
@@ -79,8 +81,8 @@ def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> d
     device = find_device(options.device)
     pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
-    train, test = (images.to(device) for images in images_of(pair.config, options.data_root))
-    content = section(pair.model, pair, run, train, test)
+    data = RunData(*images_of(pair.config, options.data_root)).to(device)
+    content = section(pair.model, pair, run, data)
     blocks = []
     for block in content.blocks:
         numbers[block.kind] += 1

@@ -1,58 +1,94 @@
-"""Draw images from a trained model and save them as a figure."""
+"""Draw from a trained model and save a figure: images in a grid, or vectors beside the data."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference import set_seed
-from inference.system.files import try_writing
+import numpy as np
+from torch import Tensor
+
+from inference import DataSet, Pair
+from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.options import RunOptions
-from pyro_models_cli.report.pictures import draw, each_class, to_unit
-from pyro_models_cli.trained import load_pair, parse_run, picture_file
+from pyro_models_cli.trained import images_of, load_pair, parse_run, picture_file
+
+TABLES = (".npy", ".csv")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(RunOptions):
-    """Options of the picture.
+    """Options of the draws.
 
     Args:
-        num_samples: number of images; of each class, if the model is conditional.
+        num_samples: number of draws, of each class if the model is conditional; by default 16 images or 1,000 vectors.
         seed: seed of the draws.
-        out: PNG file; by default figures/samples.png in the run's folder.
+        out: PNG file; by default figures/samples.png in the run's folder.  For vectors also a .npy or .csv file, to
+            which they are written in the units of the data, class by class, beside the usual figure.
     """
 
-    num_samples: int = 16
+    num_samples: int | None = None
     seed: int = 0
     out: str | None = None
 
 
 def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
-    """Draw images from a run's model; returns the path of the picture.
+    """Draw from a run's model; returns the path of the picture.
 
     Raises:
         ValueError: if an option is out of its range.
         RunError, OSError: if the run cannot be read, or the picture not written.
     """
     options = options or SampleOptions()
-    if options.num_samples < 1:
+    if options.num_samples is not None and options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
-    out = picture_file(options.out, Path(run) / "figures" / "samples.png")
-    pair, _ = load_pair(run, options)
-    try_writing(out)
-    set_seed(options.seed)
-    labels = each_class(pair.model, options.num_samples)  # a row for each
-    count = options.num_samples if labels is None else len(labels)
-    with Bar("drawing", count, "images") as bar:
-        images = to_unit(pair.model, draw(pair.model, count, labels))
-        bar.update(count)
-    from inference.figures.image_grid import image_grid  # matplotlib is slow to import
+    table = Path(options.out) if options.out and Path(options.out).suffix in TABLES else None
+    out = picture_file(None if table else options.out, Path(run) / "figures" / "samples.png")
+    pair, device = load_pair(run, options)
+    # a model of pixels draws by itself; of others the data tell what they draw, and its units
+    is_of_pixels = getattr(pair.model, "levels", None) is not None
+    data = None if is_of_pixels else images_of(pair.config, options.data_root)[1].to(device)
+    are_vectors = data is not None and len(data.shape) == 1
+    if table is not None and not are_vectors:
+        raise ValueError(f"--out {table} is for vectors, but this run draws images: give the name of a PNG file")
+    for file in [out] if table is None else [out, table]:
+        try_writing(file)
+    count = options.num_samples or (1000 if are_vectors else 16)
+    from inference import plot_samples  # matplotlib is slow to import
     from inference.figures.style import save
 
-    columns = max(1, round(options.num_samples**0.5)) if labels is None else options.num_samples
-    save(image_grid(images, columns, rows=None if labels is None else labels.unique().tolist()), out)
-    print(out)
+    with Bar("drawing", count, "draws") as bar:
+        figure = plot_samples(pair.model, count, data=data, seed=options.seed)
+        bar.update(count)
+    print(save(figure, out))
+    if table is not None and data is not None:
+        write_whole(table, _as_table(_vectors(pair, count, data, options.seed), table.suffix))
+        print(table)
     return out
+
+
+def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> Tensor:
+    """The draws of the figure, in the units of the data."""
+    from inference.figures.drawing import drawn, undisturbed
+    from inference.figures.points import restored
+    from pyro_models_cli.report.pictures import each_class
+
+    labels = each_class(pair.model, count)
+    with undisturbed(seed, pair.model):
+        site = drawn(pair.model, count if labels is None else len(labels), labels, data)
+    return restored(data, site["value"])
+
+
+def _as_table(vectors: Tensor, kind: str) -> bytes:
+    content = io.BytesIO()
+    if kind == ".npy":
+        np.save(content, vectors.numpy())
+    else:
+        names = ",".join(f"x{d}" for d in range(vectors.shape[1]))
+        digits = "%.9g" if vectors.element_size() == 4 else "%.17g"
+        np.savetxt(content, vectors.numpy(), fmt=digits, delimiter=",", header=names, comments="")
+    return content.getvalue()
 
 
 def command(argv: Sequence[str] | None = None) -> None:

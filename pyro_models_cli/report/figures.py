@@ -10,20 +10,18 @@ from torch.distributions import Normal
 from inference.figures.style import COLOURS, Figure, styled
 
 
-def against_normal(points: Tensor) -> Figure:
-    """Points (N, D) next to the standard normal they should follow."""
+def against_normal(points: Tensor, label: str) -> Figure:
+    """Points (N, D), called ``label``, next to the standard normal they should follow."""
     points = points.cpu()
     with styled():
         figure = Figure((7.8, 3.0))
         left, right = figure.subplots(1, 2)
         grid = torch.linspace(-5, 5, 201)
-        left.hist(
-            points.flatten().clamp(-5, 5).numpy(), bins=100, density=True, color=COLOURS["test"], label="test images"
-        )
+        left.hist(points.flatten().clamp(-5, 5).numpy(), bins=100, density=True, color=COLOURS["test"], label=label)
         left.plot(grid, Normal(0.0, 1.0).log_prob(grid).exp(), color=COLOURS["train"], label="N(0, 1)")
         left.set(xlabel="base-space coordinate", ylabel="density")
         left.legend()
-        right.plot(points.std(0).sort().values, color=COLOURS["test"], label="test images")
+        right.plot(points.std(0).sort().values, color=COLOURS["test"], label=label)
         right.axhline(1.0, color=COLOURS["train"], label="N(0, 1)")
         right.legend()
         right.set(xlabel="coordinates, sorted", ylabel="standard deviation", ylim=(0, None))

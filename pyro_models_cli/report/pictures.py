@@ -1,11 +1,11 @@
 """Images made with a trained model: (N, C, H, W), on the model's own scale."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-from pyro import poutine
-from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
+
+from inference.figures.drawing import drawn, shown
 
 
 def to_unit(model: Any, images: Tensor) -> Tensor:
@@ -15,22 +15,8 @@ def to_unit(model: Any, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(model: nn.Module, count: int, labels: Tensor | None = None) -> Tensor:
-    """p(x | latent), see :func:`shown`, for latents drawn from the model, given labels if there are any."""
-    data = (None,) if labels is None else (None, labels)
-    return shown(distribution_at(poutine.trace(model).get_trace(*data, batch=count), "x"))
-
-
-def distribution_at(trace: poutine.Trace, site: str) -> TorchDistribution:
-    """The distribution at a sample site."""
-    return cast(TorchDistribution, trace.nodes[site]["fn"])
-
-
-def shown(images: TorchDistribution) -> Tensor:
-    """The mean image, or a draw if the mean is unknown."""
-    try:
-        return images.mean
-    except NotImplementedError:
-        return images.sample()
+    """The means p(x | latent) for latents drawn from the model, given labels if there are any; or draws."""
+    return shown(drawn(model, count, labels)["fn"])
 
 
 def each_class(model: nn.Module, count: int) -> Tensor | None:

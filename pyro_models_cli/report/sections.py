@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from matplotlib.figure import Figure as Plot
 from torch import nn
 
-from inference import Images, Pair, Run
+from inference import Pair, Run
 from inference.figures.style import save
+from pyro_models_cli.report.run_data import RunData
 
 SAMPLES = 16
 STEPS = 10
@@ -52,30 +53,33 @@ class Section:
 
 
 @singledispatch
-def section(model: nn.Module, pair: Pair, run: Run, train: Images, test: Images) -> Section:
-    """The section of a report on one run, by the type of its model."""
-    raise TypeError(f"no section of a report is registered for a {type(model).__name__}")
+def section(model: nn.Module, pair: Pair, run: Run, data: RunData) -> Section:
+    """The section of a report on one run, by the type of its model; any_section.py has that of any other type."""
+    from pyro_models_cli.report.any_section import any_section
+
+    return any_section(pair, run, data)
 
 
-def bounds(run: Run, pair: Pair) -> list[Figure | Table]:
+def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     """The table of importance-weighted bounds, if these weights have been evaluated."""
     record = run.evaluation()
     if record is None or record.get("epochs") != pair.epoch:
         return []
     entries = {"negative ELBO (m = 1)": record["negative_elbo"]}
     entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
-    header = ["bound", "nats per image", "± repeats", "± images"]
+    header = ["bound", f"nats per {data.noun}", "± repeats", "± images"]
     rows = [[name, *numbers(entry, 3)] for name, entry in entries.items()]
     if "bits_per_dim" in record:
         header = [*header, "bits per dimension", "± repeats"]
         in_bits = [record["bits_per_dim"][m] for m in ("1", *(m for m in record["negative_iwae"] if m != "1"))]
         rows = [[*row, *numbers(entry, 4)[:2]] for row, entry in zip(rows, in_bits, strict=True)]
     given = ", given the label" if pair.config.get("conditional") else ""
-    pixels = "integer pixels" if record["binarisation"] == "none" else f"{record['binarisation']} binarisation"
+    how = f", {pixels(record['binarisation'])}" if record["binarisation"] else ""
+    things = f"{data.noun}s"
     caption = (
-        f"Negative importance-weighted bounds on {record['num_test_images']:,} test images, {pixels}{given}: means of "
-        f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same images) and over "
-        "images. The rows share their draws and images, so the differences between them are far better determined "
+        f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: means of "
+        f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same {things}) and over "
+        f"{things}. The rows share their draws and {things}, so the differences between them are far better determined "
         "than the errors of each suggest."
     )
     return [Table(header, rows, caption)]
@@ -86,18 +90,12 @@ def numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
     return tuple("-" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
 
 
-def last_batch(images: Images, pair: Pair) -> int:
-    held_out = pair.config.get("num_validation") or 0
-    count = len(images) - (held_out if "train" in images.name else 0)
-    return count % pair.config["batch_size"] or pair.config["batch_size"]
-
-
-def dims(images: Images) -> str:
-    return "x".join(map(str, images.image_shape))
-
-
-def sizes(train: Images, test: Images) -> str:
-    return f"{len(train):,} training and {len(test):,} test images of {dims(test)}"
+def last_batch(data: RunData, pair: Pair) -> str:
+    """How many observations the last batch of an epoch holds, in words."""
+    held_out, size = pair.config.get("num_validation") or 0, pair.config["batch_size"]
+    trained = f"{(len(data.train) - held_out) % size or size} training"
+    tested = "" if data.test is None else f" and {len(data.test) % size or size} test"
+    return f"{trained}{tested} {data.noun}s"
 
 
 def trained(run: Run, pair: Pair) -> str:
@@ -110,6 +108,10 @@ def trained(run: Run, pair: Pair) -> str:
     )
 
 
+def pixels(how: str) -> str:
+    return "integer pixels" if how == "none" else f"{how} binarisation"
+
+
 def binarisation(how: str) -> list[str]:
     said = {
         "dynamic": "Grey pixels are binarised dynamically: a fresh Bernoulli draw whenever an image is seen, in "
@@ -120,17 +122,18 @@ def binarisation(how: str) -> list[str]:
     return [said[how]] if how in said else []
 
 
-def measured(run: Run) -> list[str]:
-    config = run.config
+def measured(run: Run, data: RunData) -> list[str]:
+    config, things = run.config, f"{data.noun}s"
     train = (
-        "Training curves are measured in a second pass over the training images after each epoch."
+        f"Training curves are measured in a second pass over the training {things} after each epoch."
         if config.get("full_train_pass")
         else "Training curves are averages over the epoch's own steps, while the weights move; test curves are "
         "measured after the epoch."
     )
     chosen = (
-        f"The weights are those of the best epoch on {config['num_validation']} held-out training images."
+        f"The weights are those of the best epoch on {config['num_validation']} held-out training {things}."
         if config.get("num_validation")
-        else "The weights are those of the last epoch; nothing was chosen by the test images."
+        else "The weights are those of the last epoch"
+        + ("." if data.test is None else f"; nothing was chosen by the test {things}.")
     )
-    return [train, chosen]
+    return [*data.remarks(), train, chosen]

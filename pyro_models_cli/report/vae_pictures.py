@@ -1,21 +1,13 @@
 """Images made with a trained VAE."""
 
-from typing import cast
+from typing import Any
 
 import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.programs.terms import draw_traces
+from inference.figures.drawing import shown
 from pyro_models import VAE, straight
-from pyro_models_cli.report.pictures import distribution_at, shown
-
-
-@torch.no_grad()
-def reconstruct(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
-    """p(x | latent), see :func:`shown`, for latents drawn from the guide."""
-    model_trace, _ = draw_traces(model, guide, *data)
-    return shown(distribution_at(model_trace, "x"))
 
 
 @torch.no_grad()
@@ -28,10 +20,11 @@ def codes(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
     names = ["z1", "z2"][: 1 + getattr(model, "skip", False)] if "z1" in trace.nodes else ["z"]
     parts = []
     for name in names:
+        site: Any = trace.nodes[name]
         try:
-            parts.append(distribution_at(trace, name).mean)
+            parts.append(site["fn"].mean)
         except NotImplementedError:
-            parts.append(cast(Tensor, trace.nodes[name]["value"]))
+            parts.append(site["value"])
     return torch.cat(parts, dim=-1)
 
 
