@@ -26,6 +26,8 @@ _HINTS = {
     "number of classes",
     "Dimension out of range|expected to be in range|value.dim": "an image is (C, H, W), and a batch "
     "(B, C, H, W); of vectors (B, D)",
+    "same dtype|expected scalar type|dtype of input": "data, model and guide must be of one type: model.double() "
+    "and guide.double() for float64 data, .float() for float32",
     "constraint Greater": "make it positive, with .exp() or softplus",
 }
 _CALLED = (

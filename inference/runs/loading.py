@@ -48,7 +48,12 @@ def load(
     description = run.pair
     if description.keys() != {"model", "guide"} or not all(isinstance(half, dict) for half in description.values()):
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
+    dtype = config.get("dtype", "float32")
+    if dtype not in ("float32", "float64"):
+        raise RunError(f"{run.path / 'config.yaml'} is damaged: dtype must be float32 or float64; got {dtype!r}")
     pair = build(description, allow)
+    if dtype == "float64":
+        pair["model"].double(), pair["guide"].double()
     if checkpoint == "best" and run.best_is_last:
         checkpoint = "last"
     try:

@@ -38,6 +38,7 @@ def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO)
     if data.conditional:
         check_takes_labels(model, guide)
     model, guide = as_modules(model, guide, data)
+    _check_dtypes(model, guide, data)
     few: list[Tensor] = []
     try:
         with (
@@ -78,3 +79,15 @@ def _check_traces(model: Callable, guide: Callable, *data: Tensor) -> None:
         return
     check_plates(len(data[0]), model_trace, guide_trace)
     check_observed(model_trace)
+
+
+def _check_dtypes(model: nn.Module, guide: nn.Module, data: DataSet) -> None:
+    """Make sure that double precision is not lost on the way, as it is wherever the two types are mixed."""
+    dtype = data.arguments(slice(1))[0].dtype
+    for half, program in (("model", model), ("guide", guide)):
+        for name, parameter in program.named_parameters():
+            if dtype == torch.float64 and parameter.dtype == torch.float32:
+                raise ValueError(
+                    f"{data.name} is float64, but parameter {name} of the {half} is float32: make them float64 with "
+                    "model.double() and guide.double(), or the data float32"
+                )

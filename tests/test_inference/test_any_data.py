@@ -1,26 +1,32 @@
 """Fitting and measuring take any data set: vectors, standardised or not, and a class of the user's own."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from test_no_latents import OBJECTIVES
 from torch import Tensor
-from vector_pairs import PAIRS, SIZE, Gaussian, Nothing, vectors
+from torch.utils._python_dispatch import TorchDispatchMode
+from vector_pairs import PAIRS, SIZE, Gaussian, Normals, NormalsGuide, Nothing, vectors
 
 from inference import (
     CompiledELBO,
     ELBOWithTerms,
     Images,
     Run,
+    RunError,
     Settings,
     Trace_ELBO,
     check_pair,
     diagnose,
     fit,
+    load,
     load_dataset,
+    log_weights,
     negative_bounds,
     set_seed,
     standardise,
@@ -198,3 +204,90 @@ def test_the_old_name_of_the_data_still_works():
         found = negative_bounds(OfImages(64), Nothing(), images=test, ms=(1,), repeats=1)
     x = test.observe().flatten(1)
     assert found[1].value == pytest.approx(-float(dist.Normal(0, 1).log_prob(x).sum(1).mean()), rel=1e-5)
+
+
+# double precision
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_double_precision_is_kept_throughout(objective, pair, compiled):
+    data = vectors(30, dtype=torch.float64)
+    model, guide = (half.double() for half in PAIRS[pair]())
+    step = ELBOWithTerms(OBJECTIVES[objective](), model, guide)
+    with nullcontext(AllFloats()) if compiled else AllFloats() as seen:
+        loss, terms = (CompiledELBO(step, backend="eager") if compiled else step)(data.observe())
+        gradients = torch.autograd.grad(loss, [*step.parameters()], allow_unused=True)
+    assert {part.dtype for part in (loss, *terms, *gradients) if part is not None} == {torch.float64}
+    assert seen.dtypes <= {torch.float64}
+
+
+class AllFloats(TorchDispatchMode):
+    """Notes the types of the floating-point tensors that are computed inside, but for single and for no numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for part in torch.utils._pytree.tree_leaves(result):
+            if isinstance(part, Tensor) and part.is_floating_point() and part.numel() > 1:
+                self.dtypes.add(part.dtype)
+        return result
+
+
+def test_double_precision_in_runs_and_bounds(tmp_path):
+    data = standardise(vectors(60, dtype=torch.float64))[0]
+    run = Run.create(tmp_path / "run", {"dtype": "float64"}, DESCRIBED)
+    model, guide = Gaussian().double(), Nothing()
+    fit(model, guide, data, data, QUICK, run=run, progress=False)
+    loaded = load(tmp_path / "run", allow=["vector_pairs"])
+    assert {value.dtype for value in loaded.model.parameters()} == {torch.float64}
+    x = data.observe()
+    assert torch.equal(log_weights(loaded.model, loaded.guide, x, 3), log_weights(model, guide, x, 3))
+    assert log_weights(model, guide, x, 3).dtype == torch.float64
+
+
+DESCRIBED = {
+    "model": {"class_path": "vector_pairs.Gaussian", "init_args": {}},
+    "guide": {"class_path": "vector_pairs.Nothing", "init_args": {}},
+}
+
+
+def test_a_run_of_another_type_is_refused(tmp_path):
+    run = Run.create(tmp_path / "run", {"dtype": "float16"}, DESCRIBED)
+    fit(Gaussian(), Nothing(), DATA, settings=QUICK, run=run, progress=False)
+    with pytest.raises(RunError, match="dtype must be float32 or float64; got 'float16'"):
+        load(tmp_path / "run", allow=["vector_pairs"])
+
+
+def shifted(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(pyro.param("shift", torch.zeros(SIZE)), 1.0).to_event(1), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (
+            Gaussian(),
+            vectors(9, dtype=torch.float64),
+            r"is float64, but parameter loc of the model is float32.*\.double",
+        ),
+        (shifted, vectors(9, dtype=torch.float64), r"is float64, but parameter param:shift of the model is float32"),
+        (Normals(1).double(), vectors(9), r"Double.*Float|Float.*Double.*\.float\(\)"),
+    ],
+)
+def test_types_that_are_mixed_are_named(model, data, message):
+    guide = NormalsGuide(1) if isinstance(model, Normals) else lambda x: None
+    with pytest.raises(ValueError, match=message) as caught:
+        check_pair(model, guide, data, Trace_ELBO())
+    assert "\n" not in str(caught.value)
+
+
+def test_apples_gpus_have_no_double_precision(monkeypatch):
+    monkeypatch.setattr("inference.training.settings.find_device", lambda name: torch.device("mps"))
+    with pytest.raises(ValueError, match="Apple's GPUs have no float64: take the device cpu"):
+        fit(Gaussian().double(), Nothing(), vectors(9, dtype=torch.float64))

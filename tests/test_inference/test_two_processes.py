@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import as_a_build_for_cuda
 from torch import nn
+from vector_pairs import Gaussian, Nothing, vectors
 
 from inference import BetaELBO, Images, Settings, TraceMeanField_ELBO, fit, negative_bounds, set_seed
 from inference.programs.terms import Terms, batches_joined
@@ -62,6 +63,20 @@ def trained(batch_size: int, compile: str, scale: float = 1e-6, free_bits: float
     return model, guide, fit(model, guide, images(24), images(8), settings, objective)
 
 
+def of_vectors(batch_size: int, as_functions: bool = False) -> tuple[Gaussian, list[dict[str, float]]]:
+    """A model without latents after three epochs of 24 vectors, and its rows without the seconds."""
+    model, guide = Gaussian(), Nothing()
+
+    def program(x):
+        pyro.module("model", model)
+        model(x)
+
+    pair = (program, lambda x: None) if as_functions else (model, guide)
+    settings = Settings(epochs=3, batch_size=batch_size, lr=0.01, compile="off")
+    rows = fit(*pair, vectors(24), vectors(8, seed=1), settings, progress=False)
+    return model, [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
 def normalised(share: slice) -> dict[str, torch.Tensor]:
     """What a layer that has seen its share of eight images normalises by."""
     layer = ActNorm(3).train()
@@ -89,6 +104,9 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     terms = [Terms(torch.full((2,), float(rank)), torch.zeros(2))] * (2 - rank)  # the second has one batch less
     found["joined"] = [t.kl for t in batches_joined(terms)]
     found["all"] = of_every_process(rank)
+    model, found["of vectors"] = of_vectors(4)
+    found["vectors"] = (model.state_dict(), negative_bounds(model, Nothing(), vectors(8), [3], repeats=2)[3].as_dict())
+    found["functions"] = of_vectors(4, as_functions=True)[1]
     found["normalised"] = normalised(slice(4 * rank, 4 * rank + 4))
     torch.save(found, f"{folder}/{rank}.pt")
 
@@ -140,6 +158,19 @@ def test_bounds_are_measured_together(both):
     alone = negative_bounds(model, guide, images(8), [5], repeats=40)[5]
     error = (alone.standard_error**2 + both[0]["bound"]["standard_error"] ** 2) ** 0.5
     assert abs(alone.value - both[0]["bound"]["value"]) < 4 * error + 1e-3
+
+
+def test_vectors_without_latents_are_fitted_by_both_as_by_one(both):
+    model, rows = of_vectors(8)
+    bound = negative_bounds(model, Nothing(), vectors(8), [3], repeats=2)[3].as_dict()
+    for found in both:
+        torch.testing.assert_close(found["vectors"][0], model.state_dict(), rtol=1e-4, atol=1e-5)
+        assert found["vectors"][1] == pytest.approx(bound, rel=1e-4, abs=1e-4)
+        for ours, alone in zip(found["of vectors"], rows, strict=True):
+            whole = {name: value for name, value in alone.items() if "last_batch" not in name}
+            assert {name: ours[name] for name in whole} == pytest.approx(whole, rel=1e-4)
+        assert found["functions"] == found["of vectors"]
+    assert both[0]["of vectors"] == both[1]["of vectors"]
 
 
 def test_processes_leave_their_group_when_they_end(both):
