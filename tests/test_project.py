@@ -211,12 +211,15 @@ def test_python_in_the_readme_and_the_page_on_parts_runs():
     exec(laplace, names)
     assert names["Laplace"](3, 0.7)().event_shape == (3,)
 
-    student, pair, loop = blocks_of("docs/parts.md")
+    student, pair, functions, vectors, loop = blocks_of("docs/parts.md")
     for block in (student, pair):
         exec(block.replace("epochs=20", "epochs=1"), names)
     before = [p.clone() for p in names["model"].parameters()]
     exec(loop.replace("guide))", 'guide), backend="eager")'), names)
     assert all((a != b).any() for a, b in zip(before, names["model"].parameters(), strict=True))
+    for block in (functions, vectors):
+        exec(block.replace("epochs=20", "epochs=1"), names)
+    assert (names["pyro"].param("scale") != 1).any()
 
 
 def test_python_in_the_page_on_running_runs(tmp_path, monkeypatch):

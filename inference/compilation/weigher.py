@@ -1,4 +1,4 @@
-"""Importance weights of many images, from one compiled graph where that pays."""
+"""Importance weights of many observations, from one compiled graph where that pays."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from inference.compilation.fallback import Compiler
 from inference.programs.importance import checked_log_weights, log_weights_and_support
 
-_WORTH_COMPILING = 3_000_000  # (sample, image) pairs: at some 5 microseconds gained, the 15 s that compilation takes
+_WORTH_COMPILING = 3_000_000  # pairs: at some 5 microseconds gained, the 15 s that compilation takes
 
 
 class Weigher:
@@ -18,7 +18,7 @@ class Weigher:
     Args:
         model: Pyro program p(x, latents).
         guide: Pyro program q(latents | x).
-        pairs: the number of (sample, image) pairs to come; compilation pays from 3 million on.
+        pairs: the number of (sample, observation) pairs to come; compilation pays from 3 million on.
         backend: of ``torch.compile``.
     """
 

@@ -47,7 +47,7 @@ class Latent:
         share = min(max(round(100 * used / total), 1), 99)
         state = "fully used" if used == total else "collapsed" if used == 0 else f"{share} % used"
         which = f"; unused: {_ranges(self.unused)}" if 0 < used < total else ""
-        distinct = f"; it tells the images apart: {self.ceiling:.2f} nats or more" if self.at_ceiling else ""
+        distinct = f"; it tells the observations apart: {self.ceiling:.2f} nats or more" if self.at_ceiling else ""
         return f"{self.name} is {state}: {used} of {total} coordinates are active{which}{distinct}"
 
 
@@ -102,9 +102,9 @@ class Diagnosis:
         trusted = round(self.num_weighted * (1 - self.share_above_threshold))
         return [
             *(latent.verdict() for latent in self.latents),
-            f"the guide loses at least {self.gap:.2f} nats an image; its weights can be trusted for {trusted} of "
-            f"{self.num_weighted} images at {self.num_samples} samples (Pareto k up to {self.pareto_k_threshold:.2f}; "
-            f"the median is {self.pareto_k:.2f}; the effective sample size is "
+            f"the guide loses at least {self.gap:.2f} nats an observation; its weights can be trusted for {trusted} of "
+            f"{self.num_weighted} observations at {self.num_samples} samples (Pareto k up to "
+            f"{self.pareto_k_threshold:.2f}; the median is {self.pareto_k:.2f}; the effective sample size is "
             f"{self.effective_sample_share * self.num_samples:.1f})",
         ]
 

@@ -1,4 +1,4 @@
-"""What each latent says about the image: divergence, active coordinates, mutual information."""
+"""What each latent says about the data: divergence, active coordinates, mutual information."""
 
 import math
 from collections.abc import Callable
@@ -19,10 +19,10 @@ ACTIVE = 0.01
 
 
 def latent_records(model: Callable, guide: Callable, *data: Tensor) -> list[Latent]:
-    """The record of every latent of a model and its guide over some images.
+    """The record of every latent of a model and its guide over some data.
 
     Raises:
-        ValueError: if the images hold what the model could not draw, or a site lies outside the batch's plate.
+        ValueError: if the data hold what the model could not draw, or a site lies outside the batch's plate.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
     Hoffman and Johnson, "ELBO surgery" (2016), equation 7.
@@ -39,7 +39,7 @@ def latent_records(model: Callable, guide: Callable, *data: Tensor) -> list[Late
 
 
 def latent_record(
-    name: str, site: Any, first: Tensor, second: Tensor, divergence: Tensor, image: Tensor | None = None
+    name: str, site: Any, first: Tensor, second: Tensor, divergence: Tensor, observed: Tensor | None = None
 ) -> Latent:
     """The record of a latent, from two independent estimates of its posterior means."""
     # what two independent estimates of E[z | x] have in common comes from x; for a known mean they are equal
@@ -52,9 +52,9 @@ def latent_record(
         variance_of_means=variance.tolist(),
         active=len(variance) - len(unused),
         unused=unused,
-        mutual_information=_mutual_information(name, site) if image is None else _entropy(image),
+        mutual_information=_mutual_information(name, site) if observed is None else _entropy(observed),
         ceiling=math.log(len(first)),
-        holds_image=image is not None,
+        holds_image=observed is not None,
     )
 
 
@@ -74,24 +74,24 @@ def posterior_means(guide: Callable, data: tuple[Tensor, ...], draws: int = 16) 
 
 
 def _image_in(site: Any, model_trace: Trace) -> Tensor | None:
-    """The image, if this latent has its shape and determines it."""
+    """The observation, if this latent has its shape and determines it."""
     observed = [other for other in sample_sites(model_trace).values() if other["is_observed"]]
     if len(observed) != 1 or site["fn"].event_shape != observed[0]["fn"].event_shape:
         return None
     return observed[0]["value"] if (site_log_prob(observed[0]) == 0).all() else None
 
 
-def _entropy(images: Tensor) -> float:
-    """The entropy of a draw from the images: what a latent says of the image if it determines it."""
-    counts = images.flatten(1).unique(dim=0, return_counts=True)[1].cpu().double()
-    return math.log(len(images)) - float((counts * counts.log()).sum()) / len(images)
+def _entropy(data: Tensor) -> float:
+    """The entropy of a draw from the data: what a latent says of the observation if it determines it."""
+    counts = data.flatten(1).unique(dim=0, return_counts=True)[1].cpu().double()
+    return math.log(len(data)) - float((counts * counts.log()).sum()) / len(data)
 
 
 def _mutual_information(name: str, site: Any) -> float:
     q = site["fn"]
     own = q.log_prob(site["value"])
     mixed = []
-    with Bar(f"mutual information of {name}", len(site["value"]), "images") as bar:
+    with Bar(f"mutual information of {name}", len(site["value"]), "observations") as bar:
         for part in site["value"].split(50):
             mixed.append(_mixture_log_prob(q, part))
             bar.update(len(part))
@@ -99,6 +99,6 @@ def _mutual_information(name: str, site: Any) -> float:
 
 
 def _mixture_log_prob(q: Any, z: Tensor) -> Tensor:
-    """log of the mean over images of q(z | x_n), (M,) for M values."""
+    """log of the mean over the data of q(z | x_n), (M,) for M values."""
     pairs = q.log_prob(z[:, None].expand(len(z), *q.batch_shape, *q.event_shape))
     return pairs.logsumexp(1) - math.log(pairs.shape[1])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def effective_sample_share(log_w: Tensor) -> Tensor:
-    r"""The effective sample size of each image's weights, divided by the number of samples.
+    r"""The effective sample size of each observation's weights, divided by the number of samples.
 
     .. math:: \frac{\mathrm{ESS}}{S} = \frac{(\sum_s w_s)^2}{S \sum_s w_s^2}, \qquad \text{from } 1 / S \text{ to } 1
 
@@ -22,7 +22,7 @@ def effective_sample_share(log_w: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from inference import effective_sample_share
-        >>> log_w = torch.tensor([[0.0, 0.0], [0.0, -99.0]])  # two samples for each of two images
+        >>> log_w = torch.tensor([[0.0, 0.0], [0.0, -99.0]])  # two samples for each of two observations
         >>> effective_sample_share(log_w).tolist()
         [1.0, 0.5]
     """
@@ -32,7 +32,7 @@ def effective_sample_share(log_w: Tensor) -> Tensor:
 
 
 def pareto_k(log_w: Tensor) -> Tensor:
-    """The shape of a generalised Pareto distribution fitted to the largest weights of each image.
+    """The shape of a generalised Pareto distribution fitted to the largest weights of each observation.
 
     The tail is the largest fifth of the weights, at most 3 sqrt(num_samples) of them, rounded up, without
     those equal to the largest one below it.  If fewer than five are left there is no tail to fit and k is
@@ -70,7 +70,7 @@ def _tail_shape(largest: Tensor) -> float:
 
 
 def are_equal(log_w: Tensor) -> Tensor:
-    """(B,): whether an image's weights differ by no more than rounding."""
+    """(B,): whether an observation's weights differ by no more than rounding."""
     return log_w.amax(0) - log_w.amin(0) <= 1e-5 * log_w.amax(0).abs().clamp(min=1)
 
 

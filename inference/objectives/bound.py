@@ -1,4 +1,4 @@
-"""A bound for each image, with the interface of Pyro's ELBO."""
+"""A bound for each observation, with the interface of Pyro's ELBO."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,14 @@ from inference.programs.importance import log_weights_with_gradients
 
 
 class ImageELBO(ELBO):
-    r"""A Pyro ELBO made of one bound on log p(x) for each image; the loss is their negative sum, in nats.
+    r"""A Pyro ELBO made of one bound on log p(x) for each observation; the loss is their negative sum, in nats.
 
     Write :meth:`bound` in a subclass.  Latents must be reparameterised (have ``rsample``), and every site
     must lie in the batch's plate.  Pyro's own classes sum over the batch before a subclass sees a
     number, so this one draws all particles itself and leaves ``_get_trace`` out.
 
     Args:
-        num_particles: draws of the latents for each image, made at once.
+        num_particles: draws of the latents for each observation, made at once.
 
     Raises:
         ValueError: if ``num_particles`` is below 1.
@@ -31,7 +31,7 @@ class ImageELBO(ELBO):
         super().__init__(num_particles=num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
-        """The bound for each image, (B,), with the estimator's gradient."""
+        """The bound for each observation, (B,), with the estimator's gradient."""
         raise NotImplementedError
 
     def log_weights(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ class STL(PathDerivative):
     the gradient goes to zero.
 
     Args:
-        num_particles: draws of the latents for each image.
+        num_particles: draws of the latents for each observation.
 
     Source: Roeder, Wu and Duvenaud, "Sticking the landing" (2017), equation 8.
     """
@@ -126,7 +126,7 @@ class DReG(PathDerivative):
     It is unbiased, and its signal does not fade as K grows, unlike the plain gradient of the guide.
 
     Args:
-        num_particles: draws of the latents for each image, K.
+        num_particles: draws of the latents for each observation, K.
 
     Source: Tucker, Lawson, Gu and Maddison, "Doubly reparameterized gradient estimators for Monte
     Carlo objectives" (2019), equation 7.

@@ -9,7 +9,7 @@ from inference.objectives.bound import ImageELBO
 
 
 class RenyiELBO(ImageELBO):
-    r"""The variational Rényi bound of each image; alpha = 0 is the importance-weighted bound.
+    r"""The variational Rényi bound of each observation; alpha = 0 is the importance-weighted bound.
 
     .. math::
         L_\alpha(x) = \frac{1}{1 - \alpha} \log \frac1K \sum_{k=1}^K w_k^{1 - \alpha}, \qquad
@@ -20,7 +20,7 @@ class RenyiELBO(ImageELBO):
 
     Args:
         alpha: order of the divergence.
-        num_particles: draws of the latents for each image, K.
+        num_particles: draws of the latents for each observation, K.
 
     Raises:
         ValueError: if ``alpha`` is not finite or ``num_particles`` below 1.

@@ -19,7 +19,7 @@ class ELBOWithTerms(ELBOModule):
     """Pyro's module of an objective, a model and a guide, whose call also returns the terms of the same draw.
 
     ``module(*data)``, for data (x,) or (x, labels), is the pair (loss, terms).  The loss is the
-    objective's, divided by the batch size, in nats per image, and differentiable.  The terms are
+    objective's, divided by the batch size, in nats per observation, and differentiable.  The terms are
     (B,) values without gradients.  If the objective draws several particles one by one, they are those
     of the last; if it sums over all values of a latent, they come from a draw of their own.
     The module holds the parameters of both programs, ready for an optimiser or

@@ -59,7 +59,7 @@ def check_data(x: Tensor, labels: Tensor | None = None, num_classes: int | None 
 
     Raises:
         TypeError: if the observations are not floats of 32 bits or more.
-        ValueError: if there is no observation, a number is not finite, the labels are not one for each image,
+        ValueError: if there is no observation, a number is not finite, the labels are not one for each observation,
             or one is not below the number of classes (if known).
     """
     if not x.is_floating_point():

@@ -112,7 +112,7 @@ def _failures_explained(model: Callable, guide: Callable, *data: Tensor) -> Iter
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:
     """(count, B) log weights, all at once under one outer plate; data are (x,) or (x, labels).
 
-    Pyro's own ``vectorized_importance_weights`` sums over the batch, and so gives no weight for each image.
+    Pyro's own ``vectorized_importance_weights`` sums over the batch, and so gives no weight for each observation.
 
     Raises:
         ValueError: if a latent is not reparameterised: part of the guide's gradient would be missing.

@@ -34,7 +34,7 @@ def load(
 
     Args:
         run_dir: the run's folder.
-        checkpoint: "last", "best" or "previous"; the default is "best" if validation images were held out.
+        checkpoint: "last", "best" or "previous"; the default is "best" if validation data were held out.
         allow: packages outside this project whose classes the run may name.
         device: the device for the pair.
 

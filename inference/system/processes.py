@@ -90,7 +90,7 @@ def share_of(count: int) -> Tensor:
     """
     rank, size = rank_and_size()
     if count < size:
-        raise ValueError(f"{count} images cannot be split over {size} processes: start at most {count}")
+        raise ValueError(f"{count} observations cannot be split over {size} processes: start at most {count}")
     return torch.arange(rank, count, size)
 
 

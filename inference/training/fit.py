@@ -98,7 +98,8 @@ def fit(
         True
     """
     settings, objective = settings or Settings(), objective or Trace_ELBO()
-    device = settings.find_device(train.arguments(slice(1))[0].dtype)
+    device = settings.find_device()
+    settings.check_dtype(device, train.arguments(slice(1))[0].dtype)
     settings.check_holds_out_fewer_than(len(train))
     pair = as_modules(model, guide, train)
     unused = check_pair(*pair, train, objective)

@@ -78,18 +78,26 @@ class Settings:
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs data to judge by: give num_validation too")
 
-    def find_device(self, dtype: torch.dtype = torch.float32) -> torch.device:
-        """The device to train on, with data of this type.
+    def find_device(self) -> torch.device:
+        """The device to train on.
 
         Raises:
             ValueError: if this machine has no such device, or the device no such arithmetic.
         """
         device = find_device(self.device)
-        if dtype == torch.float64 and device.type == "mps":
-            raise ValueError("Apple's GPUs have no float64: take the device cpu, or make data and modules float32")
         if self.mixed_precision == "fp16" and device.type == "cpu":
             raise ValueError("mixed_precision fp16 needs a GPU, and the device is the CPU: use bf16, or no")
         return device
+
+    @staticmethod
+    def check_dtype(device: torch.device, dtype: torch.dtype) -> None:
+        """Make sure that a device computes with data of this type.
+
+        Raises:
+            ValueError: if not.
+        """
+        if dtype == torch.float64 and device.type == "mps":
+            raise ValueError("Apple's GPUs have no float64: take the device cpu, or make data and modules float32")
 
     def check_holds_out_fewer_than(self, count: int) -> None:
         """Make sure that some training data remain.

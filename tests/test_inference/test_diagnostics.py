@@ -131,7 +131,7 @@ def test_where_means_are_estimated_a_coordinate_is_active_by_three_standard_erro
     m, e = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(25), torch.tensor([1.0, -1.0]).repeat(50)
     variance = torch.tensor([0.0155, 0.0165])  # only the second exceeds 0.01 + 3 * 0.002
     means, error = m[:, None] * (0.01 + 0.99 * variance).sqrt(), 0.1 * e[:, None]
-    latent = latent_record("z", None, means + error, means - error, torch.zeros(100, 2), image=torch.zeros(100, 1))
+    latent = latent_record("z", None, means + error, means - error, torch.zeros(100, 2), observed=torch.zeros(100, 1))
     assert latent.variance_of_means == pytest.approx(variance.tolist(), abs=2e-4)
     assert latent.unused == [0]
 
@@ -186,7 +186,7 @@ def test_a_mutual_information_at_its_ceiling_is_called_so():
     assert far.ceiling == pytest.approx(math.log(COUNT))
     assert far.mutual_information == pytest.approx(far.ceiling, abs=1e-3)
     assert far.at_ceiling
-    assert f"it tells the images apart: {math.log(COUNT):.2f} nats or more" in far.verdict()
+    assert f"it tells the observations apart: {math.log(COUNT):.2f} nats or more" in far.verdict()
     near = run([50.0, 0.0], [0.1, 1.0]).latents[0]  # a bit of the log of COUNT there could be
     assert not near.at_ceiling
     assert "apart" not in near.verdict()
@@ -214,7 +214,7 @@ def test_the_share_of_images_above_the_threshold_which_depends_on_the_number_of_
         above = round(40 * found.share_above_threshold)
         assert above > 0
         assert found.share_above_threshold == above / 40
-        assert f"trusted for {40 - above} of 40 images at {num_samples} samples" in found.verdict()[-1]
+        assert f"trusted for {40 - above} of 40 observations at {num_samples} samples" in found.verdict()[-1]
 
 
 def test_weights_of_an_exact_guide_are_trusted_though_they_have_no_tail():
@@ -234,7 +234,7 @@ def test_weights_of_an_exact_guide_are_trusted_though_they_have_no_tail():
     diagnosis = diagnose(Flat(), Exact(), images(), 10, 5, 50)
     assert diagnosis.share_above_threshold == 0
     assert diagnosis.effective_sample_share == pytest.approx(1)
-    assert "can be trusted for 5 of 5 images" in diagnosis.verdict()[-1]
+    assert "can be trusted for 5 of 5 observations" in diagnosis.verdict()[-1]
     assert json.loads(json.dumps(diagnosis.as_dict(), allow_nan=False))["share_above_threshold"] == 0
 
 
