@@ -6,6 +6,7 @@ Every command is also a function of typed options:
 >>> from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 >>> options = TrainVAEOptions(dataset="digits", prior="VampPrior", epochs=1, compile="off", out="runs/vamp")
 >>> run = train_vae(options)  # doctest: +ELLIPSIS
+digits: 1,438 training and 359 test images ...
 epoch 1/1: ...
 run written to runs/vamp: last epoch 1, ... minutes
 >>> record = evaluate(run.path, EvaluateOptions(m=[5], repeats=2))  # doctest: +ELLIPSIS

@@ -22,12 +22,18 @@ class Choice:
         names: this project's parts to choose from; the first is the default.
         help: one phrase.
         kind: the role in the table of parts, if its name differs.
+        for_vectors: the default where the data are vectors, if it is another.
     """
 
     role: str
     names: tuple[str, ...]
     help: str
     kind: str = ""
+    for_vectors: str = ""
+
+    def usual(self, kind_of_data: str) -> str:
+        """The name of the default for data of a kind, "images" or "vectors"."""
+        return self.for_vectors if self.for_vectors and kind_of_data == "vectors" else self.names[0]
 
     def constructor(self, path: str) -> Callable[..., Any]:
         """The class, or the function that makes one, behind a name or an import path.
@@ -61,17 +67,22 @@ class Choice:
         if find_part(path) is None and "." in path:
             check_may_import(path, allow)
         self.constructor(path)
-        worked_out = sorted(GIVEN & set(described.get("init_args") or ()))
+        worked_out = sorted(name for name in described.get("init_args") or () if is_given(name, path))
         if worked_out:
             raise ValueError(f"{self.role} gets {', '.join(worked_out)} from the other options: leave it out")
         return json.loads(json.dumps(with_defaults(described, allow)))  # lists, however they were given
 
 
 # what a command works out itself and passes to every part that takes it
-GIVEN = {
+_GIVEN = {
     *("latent_dim", "top_dim", "image_shape", "levels", "num_classes", "context", "per_pixel"),
     *("model", "guide", "prior", "decoder", "encoder", "likelihood", "flow"),
 }
+
+
+def is_given(name: str, path: str) -> bool:
+    """Whether a command works out an option of a part itself; "size" may be an option of its own in a user's part."""
+    return name in _GIVEN or (name == "size" and find_part(path) is not None)
 
 
 def with_defaults(part: Any, allow: Sequence[str] = ()) -> Any:
@@ -81,7 +92,8 @@ def with_defaults(part: Any, allow: Sequence[str] = ()) -> Any:
     known = find_part(part["class_path"])
     constructor = known.constructor if known else import_object(part["class_path"], allow)
     parameters = inspect.signature(constructor).parameters
-    plain = [name for name, hint in options_of(constructor).items() if name not in GIVEN and is_plain(hint)]
+    options = options_of(constructor).items()
+    plain = [name for name, hint in options if not is_given(name, part["class_path"]) and is_plain(hint)]
     own = {name: parameters[name].default for name in plain if parameters[name].default is not inspect.Parameter.empty}
     given = dict(part.get("init_args") or {})
     return {"class_path": known.path if known else part["class_path"], "init_args": own | given}
@@ -96,5 +108,5 @@ def describe(part: Part, **given: Any) -> dict[str, Any]:
     """
     path, chosen = (part, {}) if isinstance(part, str) else (part["class_path"], part["init_args"])
     accepted = inspect.signature(import_object(path)).parameters
-    known = {name: value for name, value in given.items() if name in accepted}
+    known = {name: value for name, value in given.items() if name in accepted and is_given(name, path)}
     return {"class_path": path, "init_args": {**chosen, **known}}

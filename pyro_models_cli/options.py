@@ -11,9 +11,9 @@ from inference import Settings
 CONFIGS = Path(__file__).parent / "configs"
 
 
-def one_of(names: Sequence[str], default: str | None) -> Any:
-    """A field with a fixed list of names to choose from."""
-    return field(default=default, metadata={"choices": tuple(names)})
+def one_of(names: Sequence[str], default: str | None, **by_kind: str) -> Any:
+    """A field with a fixed list of names to choose from; without a default, the kind of the data may give one."""
+    return field(default=default, metadata={"choices": tuple(names), "by_kind": by_kind})
 
 
 def check_choices(options: Any) -> None:
@@ -33,11 +33,13 @@ class ReadingOptions:
     """Options for reading a run.
 
     Args:
+        dataset: the run's data, if they are no longer in their place; they must be the same.
         data_root: folder of the data sets; by default the run's own.
         device: where to compute: auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1 or mps.
         allow_import: packages of your own whose classes a run may name.
     """
 
+    dataset: str | None = None
     data_root: str | None = None
     device: str = "auto"
     allow_import: Sequence[str] = ()

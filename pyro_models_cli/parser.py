@@ -19,8 +19,10 @@ import yaml
 from inference import Run
 from inference.runs.build import check_may_import, import_object
 from inference.runs.parts import find_part, is_plain, options_of
-from pyro_models_cli.choices import GIVEN, Choice
+from inference.system.imports import is_import_path
+from pyro_models_cli.choices import Choice, is_given
 from pyro_models_cli.configuration import Configuration, as_typed, config_of
+from pyro_models_cli.data import kind_named
 from pyro_models_cli.options import homes, is_flag, packaged
 from pyro_models_cli.words import Formatter, one_line, plainly, unmarked
 
@@ -97,6 +99,7 @@ class Parser(jsonargparse.ArgumentParser):
         names = {role: getattr(chosen, role) for role in self.choices}
         peeked = _Peek([], runs=True).parse_known_args(rest)[0]
         own = {name for name in names.values() if name and find_part(name) is None and "." in name}
+        own |= {peeked.dataset} if peeked.dataset and is_import_path(peeked.dataset) else set()
         self.allowed = [*peeked.allow_import, *(sorted(own) if trusted else [])]
         for name in own:
             check_may_import(name, self.allowed)
@@ -113,8 +116,12 @@ class Parser(jsonargparse.ArgumentParser):
             configuration = Configuration(file, known, self.choices, self.allowed)
             parts |= configuration.parts
             words += [word for name, value in configuration.plain.items() for word in self._typed(file, name, value)]
+        asked = _Peek([], runs=True).parse_known_args([*words, *rest])[0]
+        kind = "images"
+        if any(choice.for_vectors and not names[role] and role not in parts for role, choice in self.choices.items()):
+            kind = kind_named(asked.dataset, asked.layout, self.allowed)
         for role, choice in self.choices.items():
-            part = parts.get(role, {"class_path": choice.names[0]})
+            part = parts.get(role, {"class_path": choice.usual(kind)})
             constructor = choice.constructor(names[role] or part["class_path"])
             if constructor is import_object(part["class_path"]):  # a file's options are for the part it names
                 words += [as_typed(f"{role}.{name}", value) for name, value in part.get("init_args", {}).items()]
@@ -152,8 +159,9 @@ class Parser(jsonargparse.ArgumentParser):
         for name, hint in options_of(constructor).items():
             default = parameters[name].default
             needed = default is inspect.Parameter.empty
-            if name in GIVEN or not is_plain(hint):
-                if needed and name not in GIVEN:
+            given = is_given(name, f"{constructor.__module__}.{constructor.__name__}")
+            if given or not is_plain(hint):
+                if needed and not given:
                     raise ValueError(
                         f"{constructor.__name__} needs {name}, which no option can give: annotate it as int, float, "
                         "bool, str or a list of these, or give it a default"
@@ -228,7 +236,7 @@ def _metavar(hint: Any) -> dict[str, str]:
 
 
 class _Peek(argparse.ArgumentParser):
-    """Reads which parts and files are chosen, or with ``runs`` which run, and ignores the rest."""
+    """Reads which parts and files are chosen, or with ``runs`` which run and data, and ignores the rest."""
 
     def __init__(self, roles: Sequence[str] | dict[str, Choice], runs: bool = False) -> None:
         super().__init__(add_help=False, allow_abbrev=False)
@@ -236,6 +244,8 @@ class _Peek(argparse.ArgumentParser):
             self.add_argument("--resume", action="store_true")
             self.add_argument("--out")
             self.add_argument("--allow_import", nargs="+", default=[])
+            self.add_argument("--dataset")
+            self.add_argument("--layout")
         elif roles:
             self.add_argument("--config", action="append")
             self.add_argument("--print_config", action="store_true")

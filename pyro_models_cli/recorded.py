@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING
+from dataclasses import MISSING, Field
 from typing import Any
 
 from inference.runs.parts import find_part
@@ -31,10 +31,14 @@ def command_of(name: str, options: Any, *positional: object) -> str:
     for entry in sorted(ordered(type(options)), key=lambda entry: entry.name in _LAST):
         value = getattr(options, entry.name)
         if isinstance(value, Mapping):
-            words += _words_of_part(entry.name, value, entry.default)
-        elif entry.name != "resume" and (entry.default is MISSING or value != entry.default):
+            words += _words_of_part(entry.name, value, _usual(options, entry))
+        elif entry.name != "resume" and (entry.default is MISSING or value != _usual(options, entry)):
             words += _words(entry.name, value, is_flag(type(options), entry))
     return " ".join(["pyro-models", name, *map(shlex.quote, words)])
+
+
+def _usual(options: Any, entry: Field) -> Any:
+    return options.usual(entry) if hasattr(options, "usual") else entry.default
 
 
 def _words(name: str, value: Any, flag: bool) -> list[str]:

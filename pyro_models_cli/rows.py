@@ -14,10 +14,11 @@ from inference.system.files import write_whole
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair, parse, train_vae
-from pyro_models_cli.trained import images_of
+from pyro_models_cli.data import Data, DataOptions, data_of
 from pyro_models_cli.training import MAY_CHANGE, build_and_try, changed
 from pyro_models_cli.words import one_line
 
+_OF_THE_DATA = [*DataOptions.__dataclass_fields__, "binarisation", "seed", "conditional"]
 _NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_import", "data_root"}
 
 
@@ -98,14 +99,13 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
     Raises:
         ValueError: if one cannot work; it names the row.
     """
-    loaded: dict[tuple, Any] = {}
+    loaded: dict[str, Data] = {}
     for name, options in rows.items():
         try:
-            data = (options.dataset, options.binarisation, options.seed, options.conditional)
-            if data not in loaded:
-                loaded[data] = images_of(options.config, options.data_root)
-            train, _ = loaded[data]
-            build_and_try(options, describe_pair(options, train), train)
+            key = repr([getattr(options, name) for name in _OF_THE_DATA])
+            if key not in loaded:
+                loaded[key] = data_of(options.config, options.data_root, options.allow_import)
+            build_and_try(options, describe_pair(options, loaded[key]), loaded[key].train)
         except (ValueError, TypeError) as error:
             raise ValueError(f"row {name!r} cannot be trained: {error}") from error
 

@@ -3,14 +3,12 @@
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from inference import Images, Pair, Run, RunError, binarise, load, load_dataset
-from inference.data.datasets import is_there
+from inference import Pair, Run, RunError, load
 from inference.runs.reading import check_kinds
 from inference.system.devices import find_device
 from inference.system.files import try_writing
@@ -128,16 +126,3 @@ def write_picture(figure: Any, path: Path) -> Path:
     except OSError as error:
         kept = save(figure, Path(tempfile.mkdtemp(prefix="pyro-models-")) / path.name)
         raise OSError(f"{path} could not be written ({error}): the picture is in {kept}") from error
-
-
-def images_of(config: dict[str, Any], data_root: str | None = None) -> tuple[Images, Images]:
-    """The images that a run was trained and tested on, binarised in the same way."""
-    own = config.get("data_root")
-    if not data_root and own and is_there(config["dataset"], own):  # never downloaded to: the run may be a stranger's
-        data_root = own
-    train, test = load_dataset(config["dataset"], data_root)
-    how = config.get("binarisation")
-    if how and how != "none":
-        train, test = binarise(train, how, config["seed"]), binarise(test, how, config["seed"])
-    conditional = bool(config.get("conditional"))
-    return replace(train, conditional=conditional), replace(test, conditional=conditional)

@@ -3,23 +3,27 @@
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
 from pyro.infer import ELBO
 from torch import nn
 
-from inference import CheckpointError, Images, Run, RunError, Settings, build, check_pair, fit, set_seed
-from inference.data.datasets import DATASETS, is_there
+from inference import CheckpointError, DataSet, Run, RunError, Settings, build, check_pair, fit, set_seed
+from inference.data.datasets import is_there
+from inference.runs.parts import find_part
+from inference.system.imports import is_import_path
 from inference.system.processes import join_processes, of_every_process
 from inference.system.randomness import generators_as_they_were
 from pyro_models_cli.choices import Choice, Part, with_defaults
 from pyro_models_cli.configuration import TYPED_ALONE, config_of
-from pyro_models_cli.options import check_choices, one_of, ordered
+from pyro_models_cli.data import Data, DataOptions, Kind, data_of, kind_named
+from pyro_models_cli.options import check_choices, ordered
 from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.recorded import own_command
-from pyro_models_cli.trained import images_of
 
 OBJECTIVE = Choice(
     "objective",
@@ -29,18 +33,16 @@ OBJECTIVE = Choice(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(Settings):
-    """Options of the images and the run folder.
+class TrainingOptions(Settings, DataOptions):
+    """Options of the run folder.
 
     A run's config.yaml holds these fields: ``TrainVAEOptions(**Run.open(folder).config)`` are its options.
 
     Args:
-        dataset: images to train on.
-        data_root: folder of the data sets; by default $PYRO_MODELS_DATA, else the user's cache folder.
         out: folder for the run.
         overwrite: replace the run in that folder.
         resume: continue the run in that folder, with its own options.
-        allow_import: packages of your own whose classes a configuration may name.
+        allow_import: packages of your own whose classes, and functions that return data, a configuration may name.
         objective: the bound that is maximised.
 
     Raises:
@@ -49,8 +51,6 @@ class TrainingOptions(Settings):
 
     choices: ClassVar[tuple[Choice, ...]] = (OBJECTIVE,)
 
-    dataset: str = one_of(tuple(DATASETS), "mnist")
-    data_root: str | None = None
     out: str
     overwrite: bool = False
     resume: bool = False
@@ -59,12 +59,32 @@ class TrainingOptions(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not is_import_path(self.dataset):
+            self.kind  # noqa: B018  (finding it checks the name)
+        for entry in fields(self):
+            if getattr(self, entry.name) is None:
+                object.__setattr__(self, entry.name, self.usual(entry))
         check_choices(self)
+        if self.dtype == "float64" and self.mixed_precision != "no":
+            raise ValueError("dtype float64 does not go with mixed_precision, which halves the precision: drop one")
         object.__setattr__(self, "out", str(self.out))
         object.__setattr__(self, "allow_import", list(self.allow_import))
         for choice in self.choices:
             whole = choice.described(getattr(self, choice.role), self.allow_import)
             object.__setattr__(self, choice.role, whole)  # equal options are equal, however they were written
+
+    @cached_property
+    def kind(self) -> Kind:
+        """Whether the data are images or vectors."""
+        return kind_named(self.dataset, self.layout, self.allow_import)
+
+    def usual(self, entry: Field) -> Any:
+        """The default of an option, which may depend on the kind of the data."""
+        by_kind = entry.metadata.get("by_kind")
+        choice = next((choice for choice in self.choices if choice.role == entry.name and choice.for_vectors), None)
+        if by_kind or choice:
+            return by_kind[self.kind] if by_kind else choice.usual(self.kind)  # type: ignore[union-attr]
+        return entry.default
 
     @property
     def config(self) -> dict[str, Any]:
@@ -104,24 +124,44 @@ def recorded_as(argv: Sequence[str] | None) -> str | None:
     return own_command() if argv is None else None
 
 
-def load_images(options: TrainingOptions) -> tuple[Images, Images]:
-    """The training and the test images, once the cheaper checks have passed."""
+def load_data(options: TrainingOptions) -> Data:
+    """The data of a training, once the cheaper checks have passed."""
     options.find_device()
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    return images_of(options.config, options.data_root)
+    record = Run.open(options.out).data if options.resume else None
+    return data_of(options.config, options.data_root, options.allow_import, record)
 
 
-def labels_known(train: Images) -> dict[str, int]:
+def labels_known(train: DataSet) -> dict[str, int]:
     """What the parts of a conditional pair need to know of the labels."""
     return {"num_classes": train.num_classes, "context": train.num_classes} if train.conditional else {}
 
 
+_OVER_VECTORS = {"vector_realnvp", "ZukoFlow", "NoLatents", "GaussianVectors"}
+
+
+def check_suits(data: Data, part: dict[str, Any], for_vectors: str) -> None:
+    """Check that a flow, a likelihood or a dequantiser of this project is one for data of this kind.
+
+    Raises:
+        ValueError: if not; it names those for vectors.
+    """
+    known = find_part(part["class_path"])
+    if known is None or (known.name in _OVER_VECTORS) == (data.kind == "vectors"):
+        return
+    if data.kind == "vectors":
+        raise ValueError(f"{known.name} is for images, but {data.train.name} holds vectors: take {for_vectors}")
+    raise ValueError(f"{known.name} is for vectors, but {data.train.name} holds images: leave it out for the default")
+
+
 @generators_as_they_were()
-def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: Images) -> tuple[nn.Module, nn.Module, ELBO]:
-    """Model, guide and objective, tried on two images before any existing run is touched."""
+def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: DataSet) -> tuple[nn.Module, nn.Module, ELBO]:
+    """Model, guide and objective, tried on a few observations before any existing run is touched."""
     set_seed(options.seed)
     programs = build(pair, allow=options.allow_import)
+    for program in programs.values():
+        program.to(getattr(torch, options.dtype))
     objective = build(options.objective, allow=options.allow_import)
     options.check_holds_out_fewer_than(len(train))
     check_pair(programs["model"], programs["guide"], train, objective)
@@ -131,14 +171,13 @@ def build_and_try(options: TrainingOptions, pair: dict[str, Any], train: Images)
 def train_pair(
     options: TrainingOptions,
     pair: dict[str, Any],
-    train: Images,
-    test: Images,
+    data: Data,
     show: Literal["negative_elbo", "bits_per_dim"],
     command: str,
 ) -> Run:
     """Build a pair, try it, create or open its run folder, and fit it."""
     rank, processes = join_processes(options.device)
-    model, guide, objective = build_and_try(options, pair, train)
+    model, guide, objective = build_and_try(options, pair, data.train)
     run = Run(Path(options.out))
     if not options.resume:
         run.check_free(options.overwrite)
@@ -151,10 +190,12 @@ def train_pair(
             if rank == 0:
                 run.write_config(options.config)
         elif rank == 0:
-            run = Run.create(options.out, options.config, pair, options.overwrite, command)
+            run = Run.create(options.out, options.config, pair, options.overwrite, command, data.record)
         of_every_process(rank)  # by now the folder is there
+        if rank == 0:
+            print(*data.lines, sep="\n", flush=True)
         try:
-            fit(model, guide, train, test, options, objective, run, options.resume, show)
+            fit(model, guide, data.train, data.test, options, objective, run, options.resume, show)
         except (ValueError, CheckpointError, RunError):  # nothing was continued
             if options.resume and rank == 0:
                 run.write_config(old)
@@ -176,7 +217,8 @@ def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -
     Raises:
         ValueError: if not.
     """
-    refused = [name for name in changed(run.config, options) if name not in MAY_CHANGE]
+    may_change = MAY_CHANGE | ({"dataset"} if (run.data or {}).get("path") else set())  # moved, but still the same
+    refused = [name for name in changed(run.config, options) if name not in may_change]
     if refused:
         raise ValueError(
             f"--resume continues a run with its own options and cannot change {', '.join(refused)}: "

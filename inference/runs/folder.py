@@ -28,7 +28,7 @@ RESULTS = (  # written by those who evaluate a trained run
     *("figures/samples.png", "figures/inpainting.png", "figures/latent_*.png"),
 )
 OWN_FILES = (
-    *("config.yaml", "model.yaml", "environment.json", "metrics.csv", "seconds.csv"),
+    *("config.yaml", "model.yaml", "data.json", "environment.json", "metrics.csv", "seconds.csv"),
     *("checkpoints/last.safetensors", "checkpoints/previous.safetensors", "checkpoints/best.safetensors"),
     "tensorboard/events.out.tfevents.*",
     *RESULTS,

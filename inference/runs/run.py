@@ -35,8 +35,8 @@ class Run:
     """The files of one run.
 
     ``config.yaml`` holds the options (``--config`` repeats the run), ``model.yaml`` describes model
-    and guide, ``metrics.csv`` has one row an epoch, a function of the options and the seed alone,
-    ``seconds.csv`` what each took, ``environment.json`` says what ran where.
+    and guide, ``data.json`` the data, ``metrics.csv`` has one row an epoch, a function of the options
+    and the seed alone, ``seconds.csv`` what each took, ``environment.json`` says what ran where.
     """
 
     path: Path
@@ -51,6 +51,7 @@ class Run:
         pair: dict[str, Any],
         overwrite: bool = False,
         command: str | None = None,
+        data: dict[str, Any] | None = None,
     ) -> "Run":
         """A new run that is about to start.
 
@@ -63,6 +64,7 @@ class Run:
             pair: descriptions of "model" and "guide", see :func:`inference.runs.build.build`.
             overwrite: replace an existing run.
             command: what was typed, for the record; this process's own command line if not given.
+            data: the record of the data, see :class:`inference.data.opening.Opened`.
 
         Raises:
             RunError: if the folder holds a run and ``overwrite`` is off, if it holds other files, or if
@@ -76,6 +78,8 @@ class Run:
             try:
                 plain = json.loads(json.dumps(pair))  # copies shared parts, for which YAML would write anchors
                 write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
+                if data is not None:
+                    write_whole(run.files / "data.json", json.dumps(data, indent=2) + "\n")
                 environment = describe_environment(command) | {"seed": config.get("seed"), "id": uuid4().hex}
                 write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
                 run.write_config(config)
@@ -226,6 +230,12 @@ class Run:
     def pair(self) -> dict[str, Any]:
         """Descriptions of "model" and "guide"."""
         return read_mapping(self.files / "model.yaml")
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """The record of the data; older runs, and runs that were not started by a command, have none."""
+        file = self.files / "data.json"
+        return read_mapping(file) if file.is_file() else None
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -22,5 +22,8 @@ class NoLatents(PyroModule):
         True
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # without the name that every PyroModule takes
+
     def forward(self, x: Tensor, labels: Tensor | None = None, *, batch: int = 1) -> None:
         """Draw nothing."""

@@ -13,6 +13,7 @@ import torch
 
 from inference import Run, build, collapse_threshold, set_seed
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair
+from pyro_models_cli.data import data_of
 from pyro_models_cli.options import CONFIGS, check_choices, one_of
 from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.rows import (
@@ -27,7 +28,7 @@ from pyro_models_cli.rows import (
     try_rows,
     write_rows,
 )
-from pyro_models_cli.trained import checked_result, images_of
+from pyro_models_cli.trained import checked_result
 
 ROWS = CONFIGS / "collapse.yaml"
 NETWORKS = "--encoder.hidden [200,200] --decoder.hidden [200,200] --latent_dim 20"
@@ -81,10 +82,10 @@ class Thresholds:
         return self._found[key]
 
     def _find(self, options: TrainVAEOptions) -> float:
-        train, _ = images_of(options.config, options.data_root)
-        pair = describe_pair(options, train)
+        data = data_of(options.config, options.data_root)
+        pair = describe_pair(options, data)
         set_seed(0)
-        images = train.take(slice(self.num_images))
+        images = data.train.take(slice(self.num_images))
         draws = [images.arguments() for _ in range(max(1, self.num_images // len(images)))]
         x, *labels = (torch.cat(part) for part in zip(*draws, strict=True))
         likelihood = build(pair, options.allow_import)["model"].likelihood

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference import Diagnosis, Run, diagnose
+from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
-from pyro_models_cli.trained import images_of, is_writable, load_pair, parse_run
+from pyro_models_cli.trained import is_writable, load_pair, parse_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def diagnose_run(run: Path | str, options: DiagnoseOptions | None = None) -> Dia
     opened = Run.open(run)
     kept = is_writable(opened)
     pair, device = load_pair(run, options)
-    test = images_of(pair.config, options.data_root)[1].to(device)
+    test = data_again(opened, options).tested().to(device)
     sizes = {name: getattr(options, name) for name in ("num_images", "num_weighted", "num_samples", "seed")}
     diagnosis = diagnose(pair.model, pair.guide, test, **sizes)
 

@@ -6,22 +6,27 @@ the evidence lower bound (ELBO).  Bounds are printed with the sign turned, in na
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inference import Images, Pair, Run, bits_per_dim, negative_bounds
+from pyro import poutine
+
+from inference import DataSet, Images, Pair, Run, bits_per_dim, negative_bounds
+from inference.programs.terms import sample_sites
 from inference.system.files import write_whole
 from inference.system.processes import join_processes
+from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
 from pyro_models_cli.recorded import command_of, own_command
-from pyro_models_cli.trained import checked_result, images_of, is_writable, load_pair, parse_run, write_all
+from pyro_models_cli.trained import checked_result, is_writable, load_pair, parse_run, write_all
 
-# default numbers of samples and repeats for binary images and for integer pixels
-BINARY: tuple[Sequence[int], int] = ((5, 50, 150), 50)
+# default numbers of samples and repeats: for codes, for dequantised pixels, and where the bound is the density itself
+CODES: tuple[Sequence[int], int] = ((5, 50, 150), 50)
 INTEGER: tuple[Sequence[int], int] = ((1, 8), 5)
+EXACT: tuple[Sequence[int], int] = ((1,), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +34,12 @@ class EvaluateOptions(RunOptions):
     """Options of the estimate.
 
     Args:
-        m: numbers of importance samples; by default 5 50 150 for binary images, 1 8 for integer pixels.
-        repeats: independent estimates to average; by default 50 for binary images, 5 for integer pixels.
+        m: numbers of importance samples; by default 5 50 150 for binary images and vectors, 1 8 for integer pixels, 1
+            for models without latents, whose bound is the density itself.
+        repeats: independent estimates to average; by default 50, 5 or 1 in these cases.
         num_samples: also estimate the log-likelihood with this many importance samples; not by default.
-        num_images: use only the first N test images; by default all.
-        batch_size: test images at a time.
+        num_images: use only the first N test images or vectors; by default all.
+        batch_size: test images or vectors at a time.
         chunk_size: pairs of an image and a sample in memory at a time; by default what 16 MB of pixels hold.
         seed: seed of the draws.
         result: JSON file to write the record to, beside the one in the run's folder.
@@ -75,7 +81,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     description = opened.pair
     rank, _ = join_processes(options.device)
     pair, device = load_pair(run, options)
-    test = images_of(pair.config, options.data_root)[1].to(device)
+    test = data_again(opened, options).tested().to(device)
     if options.num_images is not None:
         if options.num_images < 1:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")
@@ -106,20 +112,22 @@ def _place_of_result(file: str | None, run: Run) -> Path | None:
     return result
 
 
-def measure(pair: Pair, test: Images, options: EvaluateOptions) -> dict[str, Any]:
-    """The estimates for a pair on images, as the record holds them."""
-    usual_ms, usual_repeats = INTEGER if test.binarisation == "none" else BINARY
+def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, Any]:
+    """The estimates for a pair on test data, as the record holds them."""
+    exact = not draws_latents(pair.guide, test)
+    usual_ms, usual_repeats = EXACT if exact else INTEGER if _are_integers(test) else CODES
     ms = sorted(set(options.m or usual_ms))
     repeats = usual_repeats if options.repeats is None else options.repeats
     memory = options.batch_size, options.chunk_size
     started = time.perf_counter()
     bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, *memory, options.seed)
     record: dict[str, Any] = {
-        "binarisation": test.binarisation,
+        "binarisation": getattr(test, "binarisation", None),
         "conditional": test.conditional,
+        "exact": exact,
         "num_test_images": len(test),
         "repeats": repeats,
-        "units": "nats per image, negative bounds (lower is better)",
+        "units": f"nats per {'image' if isinstance(test, Images) else 'vector'}, negative bounds (lower is better)",
         "negative_elbo": bounds[1].as_dict(),
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
     }
@@ -132,18 +140,29 @@ def measure(pair: Pair, test: Images, options: EvaluateOptions) -> dict[str, Any
     return record
 
 
-def _bits_per_nat(images: Images) -> float | None:
-    """Bits per dimension in one nat; None unless the pixels are integers."""
-    return float(bits_per_dim(1.0, images.image_shape)) if images.binarisation == "none" else None
+def draws_latents(guide: Callable, data: DataSet) -> bool:
+    """Whether a guide draws latents; without any, every bound is log p(x) itself."""
+    return bool(sample_sites(poutine.trace(guide).get_trace(*data.arguments(slice(1)))))
+
+
+def _are_integers(test: DataSet) -> bool:
+    return isinstance(test, Images) and test.binarisation == "none"
+
+
+def _bits_per_nat(test: DataSet) -> float | None:
+    """Bits per dimension in one nat; None unless the data are integer pixels."""
+    return float(bits_per_dim(1.0, test.shape)) if _are_integers(test) else None
 
 
 def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
+    kind, how = "images", f", binarisation {record['binarisation']}"
+    if record["binarisation"] is None:
+        kind, how = "vectors", ""
     print(
-        f"{record['num_test_images']} test images of {record['dataset']}{', given the label' * record['conditional']}, "
-        f"binarisation {record['binarisation']}, "
-        f"{record['repeats']} repeats; ± standard error over repeats"
+        f"{record['num_test_images']} test {kind} of {record['dataset']}{', given the label' * record['conditional']}"
+        f"{how}, {record['repeats']} repeats; ± standard error over repeats"
     )
-    _print_row("negative ELBO", record["negative_elbo"], bits_per_nat)
+    _print_row("negative log p(x)" if record["exact"] else "negative ELBO", record["negative_elbo"], bits_per_nat)
     for m, entry in record["negative_iwae"].items():
         if m != "1":
             _print_row(f"negative IWAE, m = {m}", entry, bits_per_nat)

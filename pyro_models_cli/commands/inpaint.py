@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyro
 import torch
@@ -11,12 +12,13 @@ from pyro.infer.autoguide import AutoDelta, init_to_sample, init_to_value
 from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes one for each of torch's
 from torch import Tensor
 
-from inference import Images, set_seed
+from inference import Images, Run, set_seed
 from inference.system.files import try_writing
 from inference.system.progress import Bar
 from pyro_models import FlowModel, Inpainting
+from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions, one_of
-from pyro_models_cli.trained import images_of, load_pair, parse_run, picture_file, write_picture
+from pyro_models_cli.trained import load_pair, parse_run, picture_file, write_picture
 
 SHOWN = 6  # completions of an image in the figure
 # the known pixels of an image of H x W pixels
@@ -76,7 +78,7 @@ def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
     pair, device = load_pair(run, options)
     if not isinstance(pair.model, FlowModel):
         raise ValueError(f"only a flow can complete images; {run} holds a {type(pair.model).__name__}")
-    test = images_of(pair.config, options.data_root)[1].to(device)
+    test: Any = data_again(Run.open(run), options).tested().to(device)
     try_writing(out)
     set_seed(options.seed)
     known = KNOWN[options.known](*test.image_shape[1:]).expand(test.image_shape).to(device)

@@ -10,9 +10,10 @@ from inference import Run, RunError, load, set_seed
 from inference.system.devices import find_device
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
+from pyro_models_cli.data import data_again
 from pyro_models_cli.options import ReadingOptions
 from pyro_models_cli.parser import Parser, made
-from pyro_models_cli.trained import check_config, images_of
+from pyro_models_cli.trained import check_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,8 @@ def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> d
     device = find_device(options.device)
     pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
-    data = RunData(*images_of(pair.config, options.data_root)).to(device)
-    content = section(pair.model, pair, run, data)
+    data = data_again(run, options)
+    content = section(pair.model, pair, run, RunData(data.train, data.test).to(device))
     blocks = []
     for block in content.blocks:
         numbers[block.kind] += 1

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from inference import DataSet, Pair
+from inference import DataSet, Pair, Run
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
+from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
-from pyro_models_cli.trained import images_of, load_pair, parse_run, picture_file
+from pyro_models_cli.trained import load_pair, parse_run, picture_file
 
 TABLES = (".npy", ".csv")
 
@@ -48,7 +49,7 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
     pair, device = load_pair(run, options)
     # a model of pixels draws by itself; of others the data tell what they draw, and its units
     is_of_pixels = getattr(pair.model, "levels", None) is not None
-    data = None if is_of_pixels else images_of(pair.config, options.data_root)[1].to(device)
+    data = None if is_of_pixels else data_again(Run.open(run), options).shown().to(device)
     are_vectors = data is not None and len(data.shape) == 1
     if table is not None and not are_vectors:
         raise ValueError(f"--out {table} is for vectors, but this run draws images: give the name of a PNG file")

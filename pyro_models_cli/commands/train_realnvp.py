@@ -1,31 +1,43 @@
-"""Train a RealNVP flow on integer pixels x: a density of intensities y, and a guide q(y|x) that dequantises them.
+"""Train a RealNVP flow, on images or on vectors.
 
+Images: x are integer pixels, the flow is a density of the intensities y behind them, and a guide q(y|x) dequantises.
 The objective is a bound on log p(x), such as the evidence lower bound (ELBO), shown in bits per dimension: nats,
-divided by log 2 and the number of pixels and channels.
+divided by log 2 and the number of pixels and channels.  Vectors: the flow is the density of x itself, without a latent,
+and the objective is log p(x), in nats per vector.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from inference import Run
+from inference.training.display import Metric
 from pyro_models_cli.choices import Choice, Part, describe
+from pyro_models_cli.data import Data
 from pyro_models_cli.recorded import command_of
 from pyro_models_cli.training import (
     OBJECTIVE,
     TrainingOptions,
+    check_suits,
     labels_known,
-    load_images,
+    load_data,
     parse_training,
     recorded_as,
     train_pair,
 )
 
 FLOW = Choice(
-    "flow", ("flip_realnvp", "image_realnvp", "multiscale_realnvp", "masked_realnvp"), "density of the intensities"
+    "flow",
+    ("flip_realnvp", "image_realnvp", "multiscale_realnvp", "masked_realnvp", "vector_realnvp", "ZukoFlow"),
+    "density of the intensities, or of the vectors",
+    for_vectors="vector_realnvp",
 )
 DEQUANTIZER = Choice(
-    "dequantizer", ("UniformDequantizer", "FlowDequantizer"), "guide q(y|x) from pixels to intensities", kind="guide"
+    "dequantizer",
+    ("UniformDequantizer", "FlowDequantizer", "NoLatents"),
+    "guide q(y|x) from pixels to intensities; NoLatents for vectors",
+    kind="guide",
+    for_vectors="NoLatents",
 )
 
 
@@ -40,15 +52,15 @@ class TrainRealNVPOptions(TrainingOptions):
     6
 
     Args:
-        flow: density of the intensities.
-        dequantizer: guide q(y|x) from pixels to intensities.
-        conditional: model images given their labels.
+        flow: density of the intensities, by default flip_realnvp; or of vectors, by default vector_realnvp.
+        dequantizer: guide q(y|x) from pixels to intensities, by default UniformDequantizer; NoLatents for vectors.
+        conditional: model images or vectors given their labels.
     """
 
     choices: ClassVar[tuple[Choice, ...]] = (FLOW, DEQUANTIZER, OBJECTIVE)
 
-    flow: Part = FLOW.names[0]
-    dequantizer: Part = DEQUANTIZER.names[0]
+    flow: Part | None = None
+    dequantizer: Part | None = None
     conditional: bool = False
     epochs: int = 70
     batch_size: int = 250
@@ -65,21 +77,32 @@ def train_realnvp(options: TrainRealNVPOptions, command: str | None = None) -> R
     """Train a flow, or continue its training; everything about it is kept in the run folder.
 
     Args:
-        options: of the flow, its images and the training.
+        options: of the flow, its data and the training.
         command: the command line to record; by default one that gives these options.
 
     Raises:
-        ValueError: if the parts, the images and the settings do not fit together.
+        ValueError, DataError: if the parts, the data and the settings do not fit together, or the data cannot be read.
         RunError, OSError: if the run cannot be written to its folder.
         FloatingPointError: if a loss or a gradient is NaN or infinite.
     """
-    train, test = load_images(options)
-    known = {"image_shape": list(train.image_shape), "levels": train.levels, **labels_known(train)}
-    pair = {
-        "model": describe("pyro_models.FlowModel", flow=describe(options.flow, **known), **known),
-        "guide": describe(options.dequantizer, **known),
-    }
-    return train_pair(options, pair, train, test, "bits_per_dim", command or command_of("train-realnvp", options))
+    data = load_data(options)
+    show: Metric = "bits_per_dim" if data.kind == "images" else "negative_elbo"
+    return train_pair(
+        options, describe_pair(options, data), data, show, command or command_of("train-realnvp", options)
+    )
+
+
+def describe_pair(options: TrainRealNVPOptions, data: Data) -> dict[str, Any]:
+    """Describe model and guide: every part with what it needs to know of the data."""
+    assert options.flow is not None  # both are set with the options
+    assert options.dequantizer is not None
+    known = {"image_shape": list(data.train.shape), "levels": data.levels, **labels_known(data.train)}
+    known |= {"size": data.train.num_dims}
+    flow, guide = describe(options.flow, **known), describe(options.dequantizer, **known)
+    check_suits(data, flow, "vector_realnvp or ZukoFlow")
+    check_suits(data, guide, "NoLatents")
+    model = "FlowModel" if data.kind == "images" else "DensityModel"
+    return {"model": describe(f"pyro_models.{model}", flow=flow, **known), "guide": guide}
 
 
 def command(argv: Sequence[str] | None = None) -> None:

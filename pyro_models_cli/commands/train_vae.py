@@ -1,7 +1,7 @@
-"""Train a variational autoencoder: a model p of images x and their codes z, and a guide q(z|x).
+"""Train a variational autoencoder: a model p of images or vectors x and their codes z, and a guide q(z|x).
 
-The objective is a bound on log p(x), such as the evidence lower bound (ELBO): the log-likelihood of the image given its
-code less the Kullback-Leibler divergence (KL) of the guide from the prior.  All are in nats per image.
+The objective is a bound on log p(x), such as the evidence lower bound (ELBO): the log-likelihood of x given its code
+less the Kullback-Leibler divergence (KL) of the guide from the prior.  All are in nats per image or vector.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,18 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from inference import Images, Run, build
+from inference import Run, build
 from inference.data.images import BINARISATIONS
 from pyro_models_cli.choices import Choice, Part, describe
+from pyro_models_cli.data import Data
 from pyro_models_cli.options import one_of
 from pyro_models_cli.recorded import command_of
 from pyro_models_cli.training import (
     OBJECTIVE,
     TrainingOptions,
+    check_suits,
     labels_known,
-    load_images,
+    load_data,
     parse_training,
     recorded_as,
     train_pair,
@@ -32,8 +34,9 @@ PRIOR = Choice(
 DECODER = Choice("decoder", ("MLPDecoder", "ConvDecoder"), "network of p(x|z)")
 LIKELIHOOD = Choice(
     "likelihood",
-    ("BernoulliPixels", "AutoregressivePixels", "CategoricalPixels", "LogisticPixels"),
-    "form of p(x|z), pixel by pixel",
+    ("BernoulliPixels", "AutoregressivePixels", "CategoricalPixels", "LogisticPixels", "GaussianVectors"),
+    "form of p(x|z)",
+    for_vectors="GaussianVectors",
 )
 ENCODER = Choice("encoder", ("MLPEncoder", "ConvEncoder"), "network of q(z|x)")
 GUIDE = Choice(
@@ -58,12 +61,12 @@ class TrainVAEOptions(TrainingOptions):
         model: form of p(x, z).
         prior: p(z).
         decoder: network of p(x|z).
-        likelihood: form of p(x|z), pixel by pixel.
+        likelihood: form of p(x|z); by default BernoulliPixels, or GaussianVectors for vectors.
         guide: form of q(z|x).
         encoder: network of q(z|x).
         latent_dim: number of coordinates of the code z; of the lower code in a model with two.
         top_dim: number of coordinates of the upper code, if there are two; by default half of latent_dim.
-        binarisation: how grey pixels become black or white; none keeps them grey.
+        binarisation: how grey pixels become black or white, by default dynamic; none for grey levels, and vectors.
         conditional: model images given their labels.
     """
 
@@ -72,12 +75,12 @@ class TrainVAEOptions(TrainingOptions):
     model: Part = MODEL.names[0]
     prior: Part = PRIOR.names[0]
     decoder: Part = DECODER.names[0]
-    likelihood: Part = LIKELIHOOD.names[0]
+    likelihood: Part | None = None
     guide: Part = GUIDE.names[0]
     encoder: Part = ENCODER.names[0]
     latent_dim: int = 40
     top_dim: int | None = None
-    binarisation: str = one_of([*BINARISATIONS, "none"], "dynamic")
+    binarisation: str | None = one_of([*BINARISATIONS, "none"], None, images="dynamic", vectors="none")
     conditional: bool = False
     epochs: int = 150
     lr: float = 2e-3
@@ -92,26 +95,27 @@ def train_vae(options: TrainVAEOptions, command: str | None = None) -> Run:
     """Train a VAE, or continue its training; everything about it is kept in the run folder.
 
     Args:
-        options: of the pair, its images and the training.
+        options: of the pair, its data and the training.
         command: the command line to record; by default one that gives these options.
 
     Raises:
-        ValueError: if the parts, the images and the settings do not fit together.
+        ValueError, DataError: if the parts, the data and the settings do not fit together, or the data cannot be read.
         RunError, OSError: if the run cannot be written to its folder.
         FloatingPointError: if a loss or a gradient is NaN or infinite.
     """
-    train, test = load_images(options)
-    pair = describe_pair(options, train)
-    return train_pair(options, pair, train, test, "negative_elbo", command or command_of("train-vae", options))
+    data = load_data(options)
+    pair = describe_pair(options, data)
+    return train_pair(options, pair, data, "negative_elbo", command or command_of("train-vae", options))
 
 
-def describe_pair(options: TrainVAEOptions, train: Images) -> dict[str, Any]:
-    """Describe model and guide: every part with what it needs to know of the images and the other parts."""
-    levels = train.levels if train.binarisation == "none" else 2
+def describe_pair(options: TrainVAEOptions, data: Data) -> dict[str, Any]:
+    """Describe model and guide: every part with what it needs to know of the data and the other parts."""
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
-    known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(train.image_shape)}
-    known |= {"levels": levels, **labels_known(train)}
+    known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(data.train.shape)}
+    known |= {"levels": data.levels, **labels_known(data.train)}
+    assert options.likelihood is not None  # set with the options
     likelihood = describe(options.likelihood, **known)
+    check_suits(data, likelihood, "GaussianVectors")
     known |= {
         "likelihood": likelihood,
         "per_pixel": _per_pixel(build({"likelihood": likelihood}, options.allow_import)["likelihood"]),

@@ -103,7 +103,7 @@ def test_a_recorded_command_gives_the_options_back(options):
         ({"prior": "os.system"}, "--allow_import os"),
         ({"prior": {"init_args": {}}}, "described by class_path"),
         ({"prior": 3}, "described by class_path"),
-        ({"dataset": "mnits"}, "dataset must be one of mnist"),
+        ({"dataset": "mnits"}, "there is no data set, file or folder 'mnits'"),
         ({"epochs": 0}, "epochs must be at least 1"),
     ],
 )

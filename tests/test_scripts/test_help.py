@@ -104,7 +104,7 @@ def test_symbols_in_a_help_text_are_explained(help_of, command):
     for symbol, meaning in {
         "KL": "divergence",
         "ELBO": "evidence lower bound",
-        "p(x": "images x|pixels x",
+        "p(x": "images( or vectors)? x|x are integer pixels",
         "q(z|x)": "guide q",
         "IWAE": "importance samples",
         "NLL": "negative log-likelihood",

@@ -220,6 +220,7 @@ def main(count: int, seed: int, folder: Path) -> None:
     import pyro_models_cli.commands.train_vae as train_vae
     import pyro_models_cli.rows as _rows
     import pyro_models_cli.training as _training
+    from pyro_models_cli.data import Data
 
     watch = Watch()
     draw = random.Random(seed)
@@ -229,11 +230,12 @@ def main(count: int, seed: int, folder: Path) -> None:
     }
     plain = {key: yaml.safe_load(text) for key, text in whole.items()}
     train = inference.binarise(inference.load_dataset("digits")[0], "dynamic").take(slice(4))
+    data = Data(train, None, {}, [])
     outcomes: Counter = Counter()
 
     def configured(file: Path, *words: str) -> None:
         options = train_vae.parse(["--config", str(file), "--out", "unused", "--dataset", "digits", *words])
-        _training.build_and_try(options, train_vae.describe_pair(options, train), train)
+        _training.build_and_try(options, train_vae.describe_pair(options, data), train)
 
     def described(place: Path) -> None:
         inference.load(place, allow=draw.choice([(), ("allowed",)]))

@@ -22,6 +22,7 @@ EXAMPLES = int(os.environ.get("PYRO_MODELS_EXAMPLES", "10"))
 SCRIPTS = ROOT / "scripts"
 import pyro_models_cli.parser as _cli  # noqa: E402
 import pyro_models_cli.training as _training  # noqa: E402
+from pyro_models_cli.choices import is_given  # noqa: E402
 
 QUICK = ["--dataset", "digits", "--epochs", "1", "--batch_size", "500", "--device", "cpu"]
 WRONG = st.one_of(
@@ -102,7 +103,7 @@ def options_of_parts(name: str) -> list[str]:
         for choice in choices
         for part in choice.names
         for option in inspect.signature(import_object(part)).parameters
-        if option not in _cli.GIVEN
+        if not is_given(option, part)
     ]
 
 
