@@ -25,6 +25,7 @@ from pyro_models import (
 from pyro_models_cli.commands import sample as sample_command
 from pyro_models_cli.commands.sample import SampleOptions, sample
 from pyro_models_cli.report import density_section, flow_section, vae_section  # noqa: F401  (these register sections)
+from pyro_models_cli.data import Data
 from pyro_models_cli.report.run_data import RunData
 from pyro_models_cli.report.sections import Section, section
 
@@ -160,7 +161,8 @@ def drawn_run(tmp_path, monkeypatch):
     def make(model: nn.Module, guide: nn.Module, *data) -> Path:
         pair = Pair(model.eval(), guide, CONFIG, 1.0)
         monkeypatch.setattr(sample_command, "load_pair", lambda run, options: (pair, find_device("cpu")))
-        monkeypatch.setattr(sample_command, "images_of", lambda config, data_root: data)
+        monkeypatch.setattr(sample_command.Run, "open", lambda path: path)
+        monkeypatch.setattr(sample_command, "data_again", lambda run, options: Data(*data, {}, []))
         return tmp_path / "run"
 
     return make
