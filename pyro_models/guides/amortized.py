@@ -18,7 +18,7 @@ class AmortizedGuide(PyroModule):
 
     Site ``z``, inside the plate ``data``.
 
-    Shapes: x is (B, C, H, W), labels (B,), z (B, latent_dim).
+    Shapes: x is (B, C, H, W), or (B, D) for vectors, labels (B,), z (B, latent_dim).
 
     Args:
         encoder: module that maps images, and a context if there are classes, to (B, ``out_features``).

@@ -21,7 +21,7 @@ class TwoLevelVAE(VAE):
 
     Sites ``z2``, ``z1`` and ``x``, inside the plate ``data``.
 
-    Shapes: z2 is (B, top_dim), z1 (B, latent_dim), x (B, C, H, W).
+    Shapes: z2 is (B, top_dim), z1 (B, latent_dim), x as for :class:`VAE`.
 
     Args:
         prior: module whose ``forward()`` returns the distribution of z2.

@@ -67,6 +67,13 @@ def test_a_flow_is_a_bijection_with_the_density_of_its_map(name, size, context):
     assert flow(*given, temperature=0.5).base_dist.stddev.unique() == 0.5
 
 
+@pytest.mark.parametrize("context", [0, CLASSES], ids=["", "conditional"])
+@pytest.mark.parametrize("name", ["NSF", "MAF"])
+def test_zukos_flows_keep_zukos_densities(name, context):
+    flow, given, x = made(name, 3, context), contexts(context), torch.randn(5, 3)
+    torch.testing.assert_close(flow(*given).log_prob(x), flow.flow(*given).log_prob(x))
+
+
 def integral(flow: nn.Module, squashed: bool, *given: Tensor, steps: int = 301) -> Tensor:
     """Of a two-dimensional density, over a grid of the plane or, by logits, of the unit square."""
     axis = torch.linspace(-30, 30, steps) if squashed else torch.linspace(-12, 12, steps)
@@ -142,8 +149,9 @@ def test_actnorm_standardises_vectors(shape):
     assert norm.shift.shape == norm.log_scale.shape == (3,)
     norm.inverse_and_log_det(7 * y)  # only the first batch counts
     torch.testing.assert_close(norm.shift.detach(), y.reshape(-1, 3).mean(0))
-    with pytest.raises(ValueError, match="3 channels; got 4"):
-        norm(torch.zeros(2, 4))
+    for use in (norm, ActNorm(3, event_dim=1).train().inverse_and_log_det):
+        with pytest.raises(ValueError, match="3 channels; got 4"):
+            use(torch.zeros(2, 4))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
