@@ -24,8 +24,7 @@ from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as negative_log_bernoulli
 
 from inference import STL, BetaELBO, CompiledELBO, DReG, ELBOWithTerms, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
-from inference.programs.importance import in_particles
-from inference.programs.terms import sample_sites
+from inference.programs.terms import in_particles, sample_sites
 from pyro_models import (
     VAE,
     FlowDequantizer,
