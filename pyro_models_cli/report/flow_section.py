@@ -90,10 +90,10 @@ def _random(model: FlowModel, guide: nn.Module, data: RunData) -> list[Figure]:
         image_grid(to_unit(model, draw(model, SAMPLES)), columns=4, inches=0.75),
         f"{SAMPLES} random samples from the trained flow, as integer pixels.",
     )
-    if not isinstance(model.flow, Flow):
+    if not isinstance(model.flow, Flow) or len(data.shown) < 2:
         return [samples]
-    x = data.shown.observe(slice(10))
-    path = between(model, guide, x[0:5], x[5:10], STEPS).transpose(0, 1)
+    start, end = data.shown.observe(data.paired).chunk(2)
+    path = between(model, guide, start, end, STEPS).transpose(0, 1)
     return [
         samples,
         Figure(

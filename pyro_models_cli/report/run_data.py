@@ -24,6 +24,11 @@ class RunData:
         return self.train if self.test is None else self.test
 
     @property
+    def paired(self) -> slice:
+        """The first observations, an even number of at most ten: each of the first half goes with one of the second."""
+        return slice(2 * min(5, len(self.shown) // 2))
+
+    @property
     def noun(self) -> str:
         """What one observation is."""
         return {1: "vector", 3: "image"}.get(len(self.train.shape), "observation")

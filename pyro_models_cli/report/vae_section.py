@@ -111,15 +111,17 @@ def _reconstructions(model: VAE, guide: nn.Module, data: RunData) -> Figure:
     both = to_unit(model, torch.cat([seen[0], reconstructed(model, guide, *seen)]))
     return Figure(
         "vae_reconstructions",
-        image_grid(torch.cat([grey, both]), columns=SAMPLES),
-        f"The first {SAMPLES} {data.those}; below each what the model sees of it ({pixels(test.binarisation)}), and "
+        image_grid(torch.cat([grey, both]), columns=len(grey)),
+        f"The first {len(grey)} {data.those}; below each what the model sees of it ({pixels(test.binarisation)}), and "
         "its reconstruction from one draw of the code.",
     )
 
 
 def _walks(model: VAE, guide: nn.Module, data: RunData, shown: str) -> list[Figure]:
     """Images along a line between two codes, and along single coordinates."""
-    path = between(model, guide, *data.shown.arguments(slice(10)), steps=STEPS).transpose(0, 1)
+    if len(data.shown) < 2:
+        return []
+    path = between(model, guide, *data.shown.arguments(data.paired), steps=STEPS).transpose(0, 1)
     moved, dims = traverse(model, guide, *data.shown.arguments(slice(1000)), num_dims=6, steps=STEPS)
     of_first = ", given the label of the first" if model.num_classes else ""
     return [

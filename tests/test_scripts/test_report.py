@@ -24,8 +24,8 @@ from pyro_models import (
 )
 from pyro_models_cli.commands import sample as sample_command
 from pyro_models_cli.commands.sample import SampleOptions, sample
-from pyro_models_cli.report import density_section, flow_section, vae_section  # noqa: F401  (these register sections)
 from pyro_models_cli.data import Data
+from pyro_models_cli.report import density_section, flow_section, vae_section  # noqa: F401  (these register sections)
 from pyro_models_cli.report.run_data import RunData
 from pyro_models_cli.report.sections import Section, section
 
