@@ -163,6 +163,7 @@ def test_gigabytes_of_cuda_are_told_where_there_is_no_gpu(make, machine, gpu, to
 def test_what_is_imported_is_required():
     required = {name for name, _ in map(parse, PROJECT["dependencies"])}
     modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml", "docstring_parser": "docstring-parser"}
+    modules["PIL"] = "torchvision"  # which brings it
     local = {"inference", "pyro_models", "pyro_models_cli"}
     for package in (*local, "scripts"):
         for file in (ROOT / package).rglob("*.py"):

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from inference.data.errors import DataError
 from inference.data.images import Images
 from inference.data.layouts import are_intensities, channels_first, grey_levels, layout_of, levels_of, values_of
+from inference.data.mapped import Mapped, RowFile
 from inference.data.reading import Found, Reading
 from inference.data.vectors import Vectors
 
@@ -32,14 +35,20 @@ def with_x(arrays: Arrays, source: str) -> Arrays:
     return arrays
 
 
-def of_arrays(source: str, arrays: dict[str, np.ndarray], reading: Reading) -> Found:
+def of_arrays(
+    source: str,
+    reading: Reading,
+    x: np.ndarray | RowFile,
+    y: np.ndarray | None = None,
+    x_test: np.ndarray | None = None,
+    y_test: np.ndarray | None = None,
+) -> Found:
     """The data sets of x and x_test, with the labels y and y_test.
 
     Raises:
         DataError: if it is not clear what the arrays are, or they do not fit together.
         ValueError: if an option does not apply to them.
     """
-    x, x_test = arrays["x"], arrays.get("x_test")
     layout = layout_of(x.shape, x.dtype, reading.layout, source)
     if x_test is not None and (x_test.shape[1:] != x.shape[1:] or x_test.dtype.kind != x.dtype.kind):
         raise DataError(
@@ -49,28 +58,37 @@ def of_arrays(source: str, arrays: dict[str, np.ndarray], reading: Reading) -> F
         raise ValueError(f"--levels is of images, and {source} holds vectors: leave it out")
     both = [x] if x_test is None else [x, x_test]
     sets = _vectors_of(source, both) if layout == "ND" else _images_of(source, both, layout, reading.levels)
-    for i, y in enumerate(("y", "y_test")[: len(sets)]):
-        sets[i] = replace(sets[i], labels=labels_of(arrays.get(y), len(sets[i]), f"{y} of {source}"))
+    train = replace(sets[0], labels=labels_of(y, len(sets[0]), f"y of {source}"))
     if x_test is None:
-        return Found(sets[0], layout=layout)
-    return Found(sets[0], sets[1], "x_test of the file", layout=layout)
+        return Found(train, layout=layout)
+    test = replace(sets[1], labels=labels_of(y_test, len(sets[1]), f"y_test of {source}"))
+    return Found(train, test, "x_test of the file", layout=layout)
 
 
-def _vectors_of(source: str, arrays: list[np.ndarray]) -> list[Images | Vectors]:
-    kept = (np.float32, np.float64)
-    tensors = [torch.from_numpy(x if x.dtype in kept else x.astype(np.float64)) for x in arrays]
-    return [Vectors(os.path.basename(source), values) for values in tensors]
+def _vectors_of(source: str, arrays: list[np.ndarray | RowFile]) -> list[Images | Vectors]:
+    return [Vectors(os.path.basename(source), _values(x)) for x in arrays]
 
 
-def _images_of(source: str, arrays: list[np.ndarray], layout: str, asked: int | None) -> list[Images | Vectors]:
-    dtype = arrays[0].dtype
-    values = values_of(part for x in arrays for part in _parts(x))
-    levels = levels_of(values, dtype, asked, source)
-    intensities = are_intensities(values, dtype)
-    pixels = [
-        torch.from_numpy(np.ascontiguousarray(channels_first(grey_levels(x, levels, intensities), layout)))
-        for x in arrays
-    ]
+def _values(x: np.ndarray | RowFile) -> torch.Tensor | Mapped:
+    if isinstance(x, RowFile):
+        return Mapped(x, torch.float32 if x.dtype.itemsize <= 4 and x.dtype.kind == "f" else torch.float64)
+    return torch.from_numpy(x if x.dtype in (np.float32, np.float64) else x.astype(np.float64))
+
+
+def _images_of(
+    source: str, arrays: list[np.ndarray | RowFile], layout: str, asked: int | None
+) -> list[Images | Vectors]:
+    values = reduce(or_, (x.values if isinstance(x, RowFile) else values_of(_parts(x)) for x in arrays))
+    levels = levels_of(values, arrays[0].dtype, asked, source)
+    pixels: list[torch.Tensor | Mapped] = []
+    for x in arrays:
+        if not isinstance(x, RowFile):
+            grey = grey_levels(x, levels, are_intensities(values, x.dtype))
+            pixels.append(torch.from_numpy(np.ascontiguousarray(channels_first(grey, layout))))
+        elif x.dtype.kind == "f":
+            raise DataError(f"{source} holds {x.dtype} pixels and is too large to be read whole: save them as uint8")
+        else:
+            pixels.append(Mapped(x, torch.uint8, layout))
     return [Images(os.path.basename(source), part, levels=levels) for part in pixels]
 
 

@@ -5,7 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from typing import IO
 
 import numpy as np
@@ -40,7 +40,7 @@ class Header:
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def read_header(stream: IO[bytes], size: int, where: str) -> Header:
+def read_header(stream: IO[bytes] | RawIOBase, size: int, where: str) -> Header:
     """The header of an array that takes ``size`` bytes in all.
 
     Raises:

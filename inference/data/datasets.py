@@ -78,7 +78,7 @@ def load_dataset(name: str, root: Path | str | None = None) -> tuple[Any, Any]:
         raise ValueError(f"unknown data set {name!r}: expected one of {', '.join((*DATASETS, *TABLES))}")
     table, more = TABLES[name]()
     sets = split(table, 0.1, seed=0) if more is None else (table, more)
-    train, test = (replace(data, values=data.values.float()) for data in sets)
+    train, test = (replace(data, values=data.values.to(torch.float32)) for data in sets)
     return train, test
 
 

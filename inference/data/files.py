@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 
 from inference.data.errors import DataError
 
@@ -26,12 +26,12 @@ def open_file(path: str) -> BufferedReader:
     return open(descriptor, "rb")
 
 
-def size_of(file: BufferedReader) -> int:
+def size_of(file: BufferedReader | RawIOBase) -> int:
     """Bytes in an open file."""
     return os.fstat(file.fileno()).st_size
 
 
-def sha256_of(file: BufferedReader) -> str:
+def sha256_of(file: BufferedReader | RawIOBase) -> str:
     """The SHA-256 of an open file, in hexadecimal."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A data set of images in memory, and how its pixels become observations."""
+"""A data set of images, and how its pixels become observations."""
 
 import math
 from collections.abc import Iterator
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from inference.data.labels import batches_of, check_labels
+from inference.data.mapped import Mapped, first_rows, taken
 from inference.system.randomness import seed_from
 
 
 @dataclass(frozen=True)
 class Images:
-    """Integer images as one uint8 tensor.
+    """Integer images as one uint8 tensor, or in a file too large for memory.
 
     Args:
         name: the data set and split, for messages.
@@ -37,7 +38,7 @@ class Images:
     """
 
     name: str
-    pixels: Tensor
+    pixels: Tensor | Mapped
     labels: Tensor | None = None
     levels: int = 256
     binarisation: str = "none"
@@ -98,11 +99,11 @@ class Images:
     def take(self, index: Tensor | slice) -> "Images":
         """The images at these indices, as a data set."""
         labels = None if self.labels is None else self.labels[index]
-        return replace(self, pixels=self.pixels[index], labels=labels)
+        return replace(self, pixels=taken(self.pixels, index), labels=labels)
 
     def extremes(self) -> Tensor:
-        """The first two images, and those with the darkest and the brightest pixel."""
-        pixels = self.pixels.flatten(1)
+        """The first two images, and those with the darkest and the brightest pixel (in a file, of its first images)."""
+        pixels = first_rows(self.pixels).flatten(1)
         index = [0, min(1, len(self) - 1), int(pixels.amin(1).argmin()), int(pixels.amax(1).argmax())]
         return torch.tensor(sorted(set(index)), device=pixels.device)
 
@@ -139,15 +140,22 @@ def _dynamic(images: Images, seed: int) -> Images:
 
 
 def _static(images: Images, seed: int) -> Images:
+    pixels = _in_memory(images, "static")
     generator = torch.Generator().manual_seed(seed_from(seed))
-    uniform = torch.rand(images.pixels.shape, generator=generator)
-    bits = uniform < images.pixels.float() / (images.levels - 1)
+    uniform = torch.rand(pixels.shape, generator=generator)
+    bits = uniform < pixels.float() / (images.levels - 1)
     return replace(images, pixels=bits.byte(), levels=2, binarisation="static")
 
 
 def _threshold(images: Images, seed: int) -> Images:
-    bits = images.pixels.float() / (images.levels - 1) >= 0.5
+    bits = _in_memory(images, "threshold").float() / (images.levels - 1) >= 0.5
     return replace(images, pixels=bits.byte(), levels=2, binarisation="threshold")
+
+
+def _in_memory(images: Images, how: str) -> Tensor:
+    if isinstance(images.pixels, Mapped):
+        raise ValueError(f"{images.name} is too large for memory, where {how} bits are kept: dynamic ones work")
+    return images.pixels
 
 
 BINARISATIONS = {"dynamic": _dynamic, "static": _static, "threshold": _threshold}
@@ -160,7 +168,7 @@ def binarise(images: Images, how: str, seed: int = 0) -> Images:
     "threshold" sets the pixels of at least half the full intensity.
 
     Raises:
-        ValueError: if ``how`` is none of these, or the images are already binarised.
+        ValueError: if ``how`` is none of these, the images are already binarised, or in a file and not to be dynamic.
 
     Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
     "Importance weighted autoencoders" (2016), section 5 (dynamic).

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from inference.data import mapped
 from inference.data.array_sets import ARRAYS, labels_of, of_arrays, with_x
 from inference.data.arrays import npz_headers, read_header, read_npy, read_npz
 from inference.data.csv_table import DELIMITERS, read_csv
@@ -15,6 +16,8 @@ from inference.data.datasets import DATASETS, load_dataset
 from inference.data.errors import DataError, first_line
 from inference.data.files import open_file, sha256_of, size_of
 from inference.data.layouts import layout_of
+from inference.data.mapped import are_finite
+from inference.data.pictures import open_pictures
 from inference.data.protocol import DataSet
 from inference.data.reading import Found, Reading
 from inference.data.records import check_same, described, lines_of, sha256_of_data
@@ -65,7 +68,8 @@ def open_data(
 
     Args:
         source: a name that :func:`~inference.load_dataset` knows; a .npz file of ``x`` and optional ``y``, ``x_test``
-            and ``y_test``; a .npy file of ``x``; a .csv file; or the import path of a function without arguments that
+            and ``y_test``; a .npy file of ``x``; a .csv file; a folder of pictures, flat or with one folder a class, or
+            with folders ``train`` and ``test`` of these; or the import path of a function without arguments, which
             returns a data set or a pair of them, (train, test).
         reading: what to assume where the data leave it open.
         root: the folder of data sets by name.
@@ -160,13 +164,17 @@ def _found(train: DataSet, test: DataSet | None, origin: str | None, hashed: boo
 def _open_npz(source: str, reading: Reading, root: Any, allow: Any) -> Found:
     with open_file(os.path.expanduser(source)) as file:
         arrays = with_x(read_npz(file, source, ARRAYS), source)
-        return of_arrays(source, arrays, reading)._replace(sha256=sha256_of(file), size=size_of(file))
+        return of_arrays(source, reading, **arrays)._replace(sha256=sha256_of(file), size=size_of(file))
 
 
 def _open_npy(source: str, reading: Reading, root: Any, allow: Any) -> Found:
-    with open_file(os.path.expanduser(source)) as file:
-        arrays = {"x": read_npy(file, source)}
-        return of_arrays(source, arrays, reading)._replace(sha256=sha256_of(file), size=size_of(file))
+    path = os.path.expanduser(source)
+    with open_file(path) as file:
+        size = size_of(file)
+        if size <= mapped.MAPPED_ABOVE:
+            return of_arrays(source, reading, read_npy(file, source))._replace(sha256=sha256_of(file), size=size)
+    rows = mapped.RowFile(path)
+    return of_arrays(source, reading, rows)._replace(sha256=rows.sha256, size=size)
 
 
 def _open_csv(source: str, reading: Reading, root: Any, allow: Any) -> Found:
@@ -188,7 +196,7 @@ def _seen_as(train: Vectors, test: DataSet | None, reading: Reading) -> tuple[Ve
 
 def _cast(data: Vectors, dtype: torch.dtype) -> Vectors:
     values = data.values.to(dtype)
-    if not torch.isfinite(values).all():
+    if not are_finite(values):
         raise DataError(f"{data.name} holds values too large for float32: say --dtype float64")
     loc, scale = (None if part is None else part.to(dtype) for part in (data.loc, data.scale))
     return replace(data, values=values, loc=loc, scale=scale)
@@ -211,15 +219,11 @@ def _open_function(source: str, reading: Reading, root: Any, allow: Sequence[str
     return _found(train, test, "returned by the function" if test is not None else None)
 
 
-def _open_folder(source: str, reading: Reading, root: Any, allow: Any) -> Found:
-    raise DataError(f"{source}: folders are not yet read")
-
-
 _OPENERS: dict[Sort, Callable[..., Found]] = {
     "name": _open_name,
     "npz": _open_npz,
     "npy": _open_npy,
     "csv": _open_csv,
-    "folder": _open_folder,
+    "folder": lambda source, reading, *_: open_pictures(source, reading),
     "function": _open_function,
 }

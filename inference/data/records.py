@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
 
 from inference.data.errors import DataError
 from inference.data.images import Images
+from inference.data.mapped import pieces_of
 from inference.data.protocol import DataSet
 from inference.data.reading import Found
 from inference.data.vectors import Vectors
@@ -102,20 +105,21 @@ def sha256_of_data(*sets: DataSet) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     with generators_as_they_were():
         set_seed(0)
-        for data in sets:
-            for part in _parts_of(data):
-                content = part.cpu().contiguous()
-                digest.update(f"{content.dtype} {tuple(content.shape)}".encode())
-                digest.update(content.numpy().data if content.numel() else b"")
-                size += content.nbytes
+        for part in chain.from_iterable(map(_parts_of, sets)):
+            content = part.cpu().contiguous()
+            digest.update(f"{content.dtype} {tuple(content.shape)}".encode())
+            digest.update(content.numpy().data)
+            size += content.nbytes
     return digest.hexdigest(), size
 
 
-def _parts_of(data: DataSet) -> list[torch.Tensor]:
+def _parts_of(data: DataSet) -> Iterator[torch.Tensor]:
     if isinstance(data, Images | Vectors):
-        values = data.pixels if isinstance(data, Images) else data.values
-        return [part for part in (values, data.labels) if part is not None]
-    return [part for batch in data.batches(1024) for part in batch]
+        yield from pieces_of(data.pixels if isinstance(data, Images) else data.values)
+        if data.labels is not None:
+            yield data.labels
+    else:
+        yield from chain.from_iterable(data.batches(1024))
 
 
 def _numbers(values: torch.Tensor) -> list[float]:

@@ -22,5 +22,6 @@ def split(data: Data, test_fraction: float, seed: int) -> tuple[Data, Data]:
         raise DataError(f"{data.name} holds {count} observation, too few for a training and a test set")
     num_test = min(max(round(test_fraction * count), 1), count - 1)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_from(seed)))
-    test, train = order[:num_test].sort().values, order[num_test:].sort().values
-    return data.take(train), data.take(test)
+    is_test = torch.zeros(count, dtype=torch.bool)
+    is_test[order[:num_test]] = True
+    return data.take((~is_test).nonzero().flatten()), data.take(is_test.nonzero().flatten())

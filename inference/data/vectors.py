@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.data.labels import batches_of, check_labels
+from inference.data.mapped import Mapped, are_finite, first_rows, pieces_of, taken
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Vectors:
 
     Args:
         name: the data set and split, for messages.
-        values: (N, D) float32 or float64, v.
+        values: (N, D) float32 or float64, v: a tensor, or rows of a file too large for memory.
         labels: (N,) int64, if there are any.
         conditional: whether model and guide also take the labels.
         loc: (D,), subtracted from the data; nothing by default.
@@ -41,7 +42,7 @@ class Vectors:
     """
 
     name: str
-    values: Tensor
+    values: Tensor | Mapped
     labels: Tensor | None = None
     conditional: bool = False
     loc: Tensor | None = None
@@ -55,7 +56,7 @@ class Vectors:
                 f"{self.name}: values must be (N, D) with no empty side; got {tuple(self.values.shape)}"
                 f"{' (values[:, None] makes vectors of one number)' if self.values.dim() == 1 else ''}"
             )
-        if not torch.isfinite(self.values).all():
+        if not are_finite(self.values):
             raise ValueError(f"{self.name}: some values are not finite (NaN or infinity): remove or replace them")
         check_labels(self.name, self.labels, len(self.values), self.conditional)
         for name, part in (("loc", self.loc), ("scale", self.scale)):
@@ -90,7 +91,7 @@ class Vectors:
     def take(self, index: Tensor | slice) -> "Vectors":
         """The vectors at these indices, as a data set with the same standardisation."""
         labels = None if self.labels is None else self.labels[index]
-        return replace(self, values=self.values[index], labels=labels)
+        return replace(self, values=taken(self.values, index), labels=labels)
 
     def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
         """What programs see of the vectors at these indices: (B, D), standardised if a scale is given."""
@@ -104,8 +105,10 @@ class Vectors:
         return v if self.loc is None else v + self.loc
 
     def extremes(self) -> Tensor:
-        index = [0, min(1, len(self) - 1), *self.values.argmin(0).tolist()[:4], *self.values.argmax(0).tolist()[:4]]
-        return torch.tensor(sorted(set(index)), device=self.values.device)
+        """The first two vectors, and those with extremes of the first coordinates (of a file, among its first rows)."""
+        values = first_rows(self.values)
+        index = [0, min(1, len(self) - 1), *values.argmin(0).tolist()[:4], *values.argmax(0).tolist()[:4]]
+        return torch.tensor(sorted(set(index)), device=values.device)
 
     def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
@@ -140,9 +143,15 @@ def standardise(train: Vectors, *others: Vectors) -> tuple[Vectors, ...]:
         >>> bool(torch.allclose(test.restore(test.observe()), test.values, atol=1e-5))
         True
     """
-    values = train.values.double()
-    loc, scale = values.mean(0), values.std(0, correction=0)
-    constant = (values == values[:1]).all(0).nonzero().flatten().tolist()
+    first = train.values[:1]
+    total, square, same = (torch.zeros_like(first[0], dtype=torch.float64) for _ in range(3))
+    for piece in pieces_of(train.values):
+        total += piece.double().sum(0)
+        same += (piece == first).sum(0)
+    loc = total / len(train)
+    for piece in pieces_of(train.values):
+        square += (piece.double() - loc).square_().sum(0)
+    scale, constant = (square / len(train)).sqrt(), (same == len(train)).nonzero().flatten().tolist()
     if constant:
         raise ValueError(
             f"{train.name}: coordinate {', '.join(map(str, constant))} has the same value in all {len(train)} vectors, "

@@ -1,16 +1,23 @@
 """Data of one's own: what is recognised, what is asked for, and what a run keeps of it."""
 
 import json
+import os
 import re
+import struct
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from inference import DataError, Images, Reading, Vectors, load_dataset, open_data
 from inference.data.opening import check_same, kind_of
 from inference.data.splits import split
+from inference.data.torchvision_ops import import_torchvision
 from inference.runs.reading import LARGEST, read_mapping
 
 RNG = np.random.default_rng(0)
@@ -485,8 +492,6 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / "mine_data.py").write_text(FUNCTIONS)
     monkeypatch.syspath_prepend(tmp_path)
     yield "mine_data"
-    import sys
-
     sys.modules.pop("mine_data", None)
 
 
@@ -527,10 +532,155 @@ def test_functions_that_return_no_data_are_told(mine, name, message):
 
 
 def test_nothing_is_imported_that_was_not_allowed(mine):
-    import sys
-
     for allow in ([], ["mine"], ["mine_data.other"]):
         for ask in (open_data, kind_of):
             with pytest.raises(ValueError, match="refused to import 'mine_data.vectors'.*--allow_import mine_data"):
                 ask("mine_data.vectors", allow=allow)
     assert "mine_data" not in sys.modules
+
+
+def picture(path: str | Path, x: np.ndarray, **options) -> None:
+    """Write a picture of grey levels (H, W) or colours (H, W, 3)."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    Image.fromarray(x).save(path, **options)
+
+
+def folder_of(x: np.ndarray, names: list[str]) -> str:
+    for name, part in zip(names, x, strict=False):
+        picture(f"pictures/{name}", part)
+    return "pictures"
+
+
+@pytest.mark.parametrize("x", [GREY, COLOUR])
+def test_flat_folders_of_pictures_are_in_the_order_of_their_names(x, tmp_path):
+    order = [3, 0, 4, 1, 2]
+    source = folder_of(x[order], [f"{'abcde'[i]}.{'png' if i % 2 else 'bmp'}" for i in order])
+    (tmp_path / "pictures" / ".hidden").write_text("no picture")
+    opened = open_data(source, ALL)
+    expected = x[:5, None] if x is GREY else x[:5].transpose(0, 3, 1, 2)
+    assert (opened.train.pixels.numpy() == expected).all()
+    assert opened.train.labels is None
+    assert (opened.record["layout"], opened.record["levels"]) == (
+        "grey pictures" if x is GREY else "coloured pictures",
+        256,
+    )
+    assert opened.record["path"] == str(tmp_path / "pictures")
+    assert opened.record["bytes"] == sum(os.path.getsize(f"pictures/{name}") for name in os.listdir("pictures")) - 10
+    assert kind_of(source) == "images"
+    assert len(open_data(source).test) == 1
+
+
+def test_folders_of_classes_and_of_both_sets():
+    names = ["train/b/1.png", "train/a/2.png", "train/b/3.png", "train/c/4.png", "test/c/5.png", "test/a/6.png"]
+    opened = open_data(folder_of(GREY, names))
+    assert (opened.train.pixels.numpy()[:, 0] == GREY[[1, 0, 2, 3]]).all()
+    assert (opened.test.pixels.numpy()[:, 0] == GREY[[5, 4]]).all()
+    assert (opened.train.labels.tolist(), opened.test.labels.tolist()) == ([0, 1, 1, 2], [0, 2])
+    assert (opened.record["classes"], opened.record["num_classes"]) == (["a", "b", "c"], 3)
+    assert opened.record["test"] == "the folder test"
+    train = open_data("pictures/train", ALL)
+    assert torch.equal(train.train.pixels, opened.train.pixels)
+    assert train.train.labels.tolist() == [0, 1, 1, 2]
+    assert not open_data("pictures/train/b", ALL).record["classes"]
+
+
+def test_pictures_are_what_torchvision_reads():
+    source = folder_of(COLOUR, [f"{'ab'[i % 2]}/{i:02}.png" for i in range(8)])
+    import_torchvision()
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import PILToTensor
+
+    theirs = ImageFolder(source, transform=PILToTensor())
+    ours = open_data(source, ALL)
+    assert theirs.classes == ours.record["classes"]
+    for (x, label), own, y in zip(theirs, ours.train.pixels, ours.train.labels, strict=True):
+        assert torch.equal(x, own)
+        assert label == y
+
+
+def test_pictures_are_resized_and_turned_where_asked():
+    source = folder_of(GREY, ["a.png", "b.png"])
+    picture("pictures/c.png", COLOUR[0, :3])
+    grey = open_data(source, Reading(channels=1, image_size=(8, 6), test_fraction=0))
+    assert grey.train.shape == (1, 8, 6)
+    assert grey.record["layout"] == "turned grey, resized pictures"
+    coloured = open_data(source, Reading(channels=3, image_size=(4, 5), test_fraction=0)).train
+    assert (coloured.pixels[:2].numpy() == GREY[:2, None]).all(), "neither resized nor changed"
+    flat = np.full((30, 30), 100, np.uint8)
+    picture("flat/a.png", flat)
+    assert (open_data("flat", Reading(image_size=(7, 9), test_fraction=0)).train.pixels == 100).all()
+
+
+def test_other_pictures_are_other_data():
+    source = folder_of(GREY, ["a.png", "b.png", "c.png"])
+    opened = open_data(source)
+    check_same(opened.record, open_data(os.path.abspath(source)))
+    os.rename("pictures/c.png", "pictures/d.png")
+    with pytest.raises(DataError, match="SHA-256"):
+        check_same(opened.record, open_data(source))
+
+
+def wide_png() -> bytes:
+    """A coloured picture of 16 bits a channel, of which PIL would read the upper 8 alone."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = zlib.compress(b"".join(b"\0" + bytes(5 * 6) for _ in range(4)))
+    header = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+WIDE_PNG = wide_png()
+
+
+TWO_FRAMES = {"save_all": True, "append_images": [Image.new("L", (5, 4), 9)]}
+
+
+@pytest.mark.parametrize(
+    ("make", "channels", "message"),
+    [
+        (lambda folder: (folder / "empty").mkdir(), None, "both files .a.png. and folders .empty."),
+        (lambda folder: (folder / "c.png").touch(), None, "c.png cannot be read: expected a picture"),
+        (lambda folder: (folder / "c.txt").write_text("text"), None, "c.txt cannot be read: expected a picture"),
+        (lambda folder: (folder / "c.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0"), None, "c.eps cannot be read"),
+        (lambda folder: os.truncate(folder / "b.png", 60), None, "b.png cannot be read"),
+        (lambda folder: picture(folder / "c.png", GREY[0, :3]), None, "3 x 5 pixels.* 4 x 5.*--image_size 4 5"),
+        (lambda folder: picture(folder / "c.png", COLOUR[0]), None, "mode RGB, and those before it are L.*--channels"),
+        (lambda folder: picture(folder / "0.png", np.zeros((4, 5, 4), np.uint8)), None, "mode RGBA:.*--channels"),
+        (lambda folder: Image.new("P", (5, 4)).save(folder / "c.gif"), None, "c.gif has the mode P.*--channels"),
+        (lambda folder: picture(folder / "c.png", GREY[0].astype(np.uint16)), 1, "more than 8 bits"),
+        (lambda folder: picture(folder / "c.tiff", GREY[0].astype(np.float32)), 1, "more than 8 bits"),
+        (lambda folder: (folder / "c.png").write_bytes(WIDE_PNG), 3, "more than 8 bits"),
+        (lambda folder: (folder / "c.ppm").write_bytes(b"P6 5 4 65535\n" + bytes(120)), 3, "more than 8 bits"),
+        (lambda folder: Image.new("L", (5, 4)).save(folder / "c.tiff", **TWO_FRAMES), None, "c.tiff has 2 frames"),
+    ],
+)
+def test_pictures_that_are_damaged_or_differ_are_named(make, channels, message, tmp_path):
+    source = folder_of(GREY, ["a.png", "b.png"])
+    make(tmp_path / source)
+    with pytest.raises(DataError, match=message) as caught:
+        open_data(source, Reading(channels=channels))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "cannot be read|no known|no data set"),
+        (["a/b/c.png"], "the folder of a class, holds a folder b"),
+        (["train/a.png"], "holds folders train: expected train and test alone"),
+        (["train/a.png", "test/b.png", "val/c.png"], "holds folders test, train, val"),
+        (["train/a/a.png", "test/b/b.png"], "the training pictures have no class b"),
+        (["train/a.png", "test/b/b.png"], "the training pictures have no class b"),
+        (["train/a/a.png", "test/b.png"], "the training pictures have no class None"),
+        (["a.png"], "too few"),
+    ],
+)
+def test_folders_that_are_laid_out_otherwise_are_told(names, message):
+    with pytest.raises((DataError, ValueError), match=message):
+        open_data(folder_of(GREY, names))
+    os.makedirs("empty/a")
+    for folder in ("empty", "empty/a"):
+        with pytest.raises(DataError, match="no pictures"):
+            open_data(folder)

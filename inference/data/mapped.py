@@ -1,0 +1,187 @@
+"""Rows of a .npy file too large for memory, read from the disk batch by batch."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.data.arrays import read_header
+from inference.data.errors import DataError
+from inference.data.files import open_file, sha256_of, size_of
+from inference.data.layouts import Values, channels_first, values_of
+
+MAPPED_ABOVE = 2**30  # bytes: a smaller .npy file is read whole
+_PIECE = 2**20  # bytes of a piece of data that are gone through once: pieces that fit a cache
+_SPREAD = 4  # so many times the rows asked for are read at once, rather than each by itself
+_SHOWN = 4096  # rows that stand for all where going through all would take long
+
+
+class RowFile:
+    """A .npy file whose rows are read when they are asked for.
+
+    It is read through one open file, not mapped into memory: mapped pages would count as the process's own, and a
+    file cut short would kill the process.
+
+    Args:
+        path: of the file, in C order.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file = open_file(path).detach()
+        self._state = self._current_state()
+        self.header = read_header(self._file, size_of(self._file), path)
+        if self.header.fortran_order:
+            raise DataError(f"{path} is in Fortran order, and too large to be read whole: save np.ascontiguousarray(x)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.header.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @cached_property
+    def row_bytes(self) -> int:
+        return self.header.num_bytes // len(self)
+
+    @cached_property
+    def values(self) -> Values:
+        """What values the file holds; the first call goes through all of it."""
+        count = max(1, _PIECE // self.row_bytes)
+        return values_of(self._span(i, min(count, len(self) - i)) for i in range(0, len(self), count))
+
+    @cached_property
+    def sha256(self) -> str:
+        return sha256_of(self._file)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """These rows, in their order and this machine's byte order.
+
+        Raises:
+            DataError: if the file has changed since it was opened.
+        """
+        distinct, places = np.unique(rows, return_inverse=True)  # in the disk's order
+        if not len(distinct):
+            return np.empty((0, *self.shape[1:]), self.dtype.newbyteorder("="))
+        first, span = int(distinct[0]), int(distinct[-1] - distinct[0]) + 1
+        if span <= _SPREAD * len(distinct):
+            return self._span(first, span)[distinct - first][places]
+        return np.concatenate([self._span(int(row), 1) for row in distinct])[places]
+
+    def _span(self, first: int, count: int) -> np.ndarray:
+        """Rows that follow one another."""
+        if self._current_state() != self._state:
+            raise DataError(f"{self.path} has changed since it was opened: start again, and leave it as it is")
+        rows = np.empty((count, *self.shape[1:]), self.dtype)
+        rest = memoryview(rows.reshape(-1).view(np.uint8).data)
+        self._file.seek(self.header.offset + first * self.row_bytes)
+        while rest and (read := self._file.readinto(rest)):
+            rest = rest[read:]
+        if rest:
+            raise DataError(f"{self.path} is damaged: it ends {len(rest):,} bytes too early")
+        return rows.astype(self.dtype.newbyteorder("="), copy=False)
+
+    def _current_state(self) -> tuple[int, int]:
+        state = os.fstat(self._file.fileno())
+        return state.st_size, state.st_mtime_ns
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Rows of a file in place of a tensor: indexing reads them, and gives a tensor.
+
+    Args:
+        file: the file.
+        dtype: of the tensors.
+        layout: of the file's rows, see :data:`~inference.data.layouts.LAYOUTS`; images come out as (C, H, W).
+        device: of the tensors.
+        rows: the numbers of the rows; all by default.
+    """
+
+    file: RowFile
+    dtype: torch.dtype
+    layout: str = "ND"
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  (torch's devices never change)
+    rows: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.file) if self.rows is None else len(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self), *self[:0].shape[1:]))
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def max(self) -> float:
+        """The largest value of the whole file."""
+        return self.file.values.high
+
+    def to(self, target: torch.device | torch.dtype | str) -> "Mapped":
+        """The same rows as tensors of another type, or on a device."""
+        if isinstance(target, torch.dtype):
+            return replace(self, dtype=target)
+        return replace(self, device=torch.device(target))
+
+    def take(self, index: Tensor | slice) -> "Mapped":
+        """Some of the rows, none of which is read."""
+        return replace(self, rows=self._rows_at(index))
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        found = self.file.read(self._rows_at(index))
+        if self.layout != "ND":
+            found = channels_first(found, self.layout)
+        elif found.dtype not in (np.float32, np.float64):
+            found = found.astype(np.float64)
+        return torch.from_numpy(np.ascontiguousarray(found)).to(self.device, self.dtype)
+
+    def _rows_at(self, index: Tensor | slice) -> np.ndarray:
+        if isinstance(index, slice):
+            places = np.arange(*index.indices(len(self)))
+            return places if self.rows is None else self.rows[places]
+        places = index.cpu().numpy()
+        if places.dtype == bool:
+            places = places.nonzero()[0]
+        if len(places) and not -len(self) <= places.min() <= places.max() < len(self):
+            raise IndexError(f"there are {len(self)} rows; got indices from {places.min()} to {places.max()}")
+        places = places % len(self) if len(places) else places
+        return places if self.rows is None else self.rows[places]
+
+
+def taken(values: Tensor | Mapped, index: Tensor | slice) -> Tensor | Mapped:
+    """The rows at these indices; those of a file are not read."""
+    return values.take(index) if isinstance(values, Mapped) else values[index]
+
+
+def are_finite(values: Tensor | Mapped) -> bool:
+    """Whether all values are finite in their type."""
+    if isinstance(values, Tensor):
+        return bool(torch.isfinite(values).all())
+    found, largest = values.file.values, torch.finfo(values.dtype).max
+    return bool(-largest <= found.low <= found.high <= largest)
+
+
+def first_rows(values: Tensor | Mapped) -> Tensor:
+    """All rows of a tensor, and the first few thousand of a file."""
+    return values[:_SHOWN] if isinstance(values, Mapped) else values
+
+
+def pieces_of(values: Tensor | Mapped) -> Iterator[Tensor]:
+    """All rows, in pieces of about 1 MB."""
+    row = values.dtype.itemsize * values.shape[1:].numel()
+    count = max(1, _PIECE // row)
+    for first in range(0, len(values), count):
+        yield values[first : first + count]
