@@ -225,10 +225,12 @@ def test_python_in_the_readme_and_the_page_on_parts_runs():
 
 def test_python_in_the_page_on_running_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (commands,) = blocks_of("docs/running.md")
+    commands, figures = blocks_of("docs/running.md")
     names: dict = {}
     exec(commands.replace("epochs=5", "epochs=1"), names)
     assert names["record"]["negative_iwae"]["50"]["value"] < names["record"]["negative_elbo"]["value"]
+    exec(figures.replace("epochs=20", "epochs=1"), names)
+    assert {file.name for file in tmp_path.glob("*.png")} == {"curves.png", "means.png", "ring.png"}
 
 
 def blocks_of(page: str) -> list[str]:

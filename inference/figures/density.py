@@ -78,9 +78,9 @@ def plot_density_2d(
         latents = sample_sites(draw_traces(model, guide, x[:1], *(part[:1] for part in labels))[1])
         log_p = _log_density(model, guide, grid, num_samples if latents else 1, *labels).double()
     low, high = limits(restored(data, x))
-    how = f"\n(importance-weighted, {num_samples} samples a cell)" if latents else ""
+    how = f"\n({num_samples} importance samples a cell)" if latents else ""
     with styled():
-        figure = Figure((13.0, 3.9))
+        figure = Figure((11.0, 3.5))
         axes = figure.subplots(1, 3)
         for axis, (name, points) in zip(axes, parts.items(), strict=False):
             point_panel(axis, name, points, low, high)

@@ -67,7 +67,7 @@ def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
         return []
     entries = {"negative ELBO (m = 1)": record["negative_elbo"]}
     entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
-    header = ["bound", f"nats per {data.noun}", "± repeats", "± images"]
+    header = ["bound", f"nats per {data.noun}", "± repeats", f"± {data.noun}s"]
     rows = [[name, *numbers(entry, 3)] for name, entry in entries.items()]
     if "bits_per_dim" in record:
         header = [*header, "bits per dimension", "± repeats"]
@@ -79,9 +79,13 @@ def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     caption = (
         f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: means of "
         f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same {things}) and over "
-        f"{things}. The rows share their draws and {things}, so the differences between them are far better determined "
-        "than the errors of each suggest."
+        f"{things}."
     )
+    if len(rows) > 1:
+        caption += (
+            f" The rows share their draws and {things}, so the differences between them are far better determined than "
+            "the errors of each suggest."
+        )
     return [Table(header, rows, caption)]
 
 

@@ -246,7 +246,7 @@ def test_the_density_of_a_vae_is_weighted_and_says_so():
     pair, data = Code(2), vectors(2)
     figure = plot_density_2d(pair.model, pair.guide, data, size=30, num_samples=3)
     title = figure.axes[2].get_title()
-    assert title.endswith("(importance-weighted, 3 samples a cell)")
+    assert title.endswith("(3 importance samples a cell)")
     mesh = figure.axes[2].collections[0]
     corners = torch.tensor(mesh.get_coordinates())
     x = ((corners[:-1, :-1] + corners[1:, 1:]).reshape(-1, 2) / 2).float()
