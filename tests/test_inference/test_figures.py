@@ -21,6 +21,7 @@ from inference import (
     RunError,
     Settings,
     Vectors,
+    binarise,
     fit,
     plot_curves,
     plot_density_2d,
@@ -31,6 +32,7 @@ from inference import (
     plot_samples,
     standardise,
 )
+from inference.figures.intensities import intensities
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, NoLatents, StandardNormal
 
 
@@ -319,6 +321,38 @@ def test_samples_of_a_program_that_needs_data_are_not_the_data():
         plot_samples(normal)
 
 
+def test_samples_given_labels_stand_beside_data_with_theirs():
+    figure = plot_samples(by_label, count=20, data=vectors(2, conditional=True), labels=[0, 1])
+    shown, samples = figure.axes
+    assert [text.get_text() for text in shown.get_legend().get_texts()] == ["0", "1", "2"]
+    assert [text.get_text() for text in samples.get_legend().get_texts()] == ["0", "1"]
+    assert [len(part.get_offsets()) for part in samples.collections] == [20, 20]
+
+
+def test_intensities_go_from_0_to_1_whatever_the_levels():
+    data = Images("grey", torch.tensor([0, 4]).byte().view(2, 1, 1, 1), levels=5)
+    assert intensities(data.observe(), normal, data).flatten().tolist() == [0.0, 1.0]
+    dynamic = binarise(data, "dynamic")
+    assert intensities(dynamic.observe(), normal, dynamic).flatten().tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match="range of the pixels is unknown"):
+        intensities(data.observe(), normal)
+    with pytest.raises(ValueError, match="these images have 2"):
+        intensities(torch.zeros(1, 2, 4, 4), normal, data)
+
+
+def test_a_model_in_training_mode_is_drawn_in_evaluation_mode():
+    model = VAE(StandardNormal(2), MLPDecoder(2, (1, 4, 4), [4], latent_dropout=0.5))
+    pictures = [plot_samples(model.train(mode), count=4)._repr_png_() for mode in (True, False)]
+    assert pictures[0] == pictures[1]
+
+
+def test_a_picture_does_not_depend_on_the_settings_of_matplotlib():
+    figure = plot_marginals(LinearGaussian(3), vectors())
+    expected = figure._repr_png_()
+    with matplotlib.rc_context({"savefig.facecolor": "red", "font.size": 20}):
+        assert figure._repr_png_() == expected
+
+
 def test_marginals_and_pairs_say_which_coordinates_they_show():
     data, model = vectors(9), LinearGaussian(9)
     for plot, panels in ((plot_marginals, 6), (plot_pairs, 36)):
@@ -365,7 +399,7 @@ def test_latents_are_the_two_coordinates_that_vary_most_or_principal_components(
             pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1))
             pyro.sample("x", dist.Normal(torch.zeros(4), 1.0).to_event(1), obs=x)
 
-    data = Vectors("test", torch.randn(300, 4), torch.arange(300) % 3)
+    data = Vectors("test", 2 + torch.randn(300, 4), torch.arange(300) % 3)
     two = plot_latents_2d(model, Guide([0.0, 1.0, 0.0, 0.5]), data).axes[0]
     assert (two.get_xlabel(), two.get_ylabel()) == ("z, coordinate 1", "z, coordinate 3")
     assert points_in(two)[:, 0].sort().values.float().allclose(data.values[:, 1].sort().values, atol=1e-5)
@@ -374,6 +408,7 @@ def test_latents_are_the_two_coordinates_that_vary_most_or_principal_components(
     variances = torch.linalg.eigvalsh((data.values * torch.tensor([2.0, 1.0, 1.0, 0.5])).T.cov())
     share = 100 * float(variances[-1] / variances.sum())
     assert many.get_xlabel() == f"z, principal component 1 ({share:.0f} % of the variance)"
+    assert points_in(many).mean(0).abs().max() < 1e-3, "around their mean"
     assert float(points_in(many)[:, 0].var()) == pytest.approx(float(variances[-1]), rel=1e-4)
     assert many.get_title() == "posterior means of z, 300 of test"
     without = Vectors("test", data.values)
