@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inference.data.protocol import DataSet
 from inference.figures.drawing import observed_site, undisturbed
-from inference.figures.points import check_vectors, data_and_samples, limits, point_panel, restored
+from inference.figures.points import check_vectors, data_and_samples, limits, point_panel, restored, some_of
 from inference.figures.style import Figure, styled
 from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_joint, log_weights
@@ -17,6 +17,7 @@ from inference.programs.in_support import in_support
 from inference.programs.terms import draw_traces, sample_sites
 
 _PAIRS_AT_ONCE = 2**16  # of a point of the grid and a sample
+_MOST = 100_000  # vectors that the window and the shares of the labels are found from
 
 
 def plot_density_2d(
@@ -73,7 +74,7 @@ def plot_density_2d(
         check_levels(program, data, half)
     with undisturbed(seed, model, guide):
         parts = data_and_samples(model, data, count)
-        x, *labels = data.arguments()
+        x, *labels = some_of(data, _MOST).arguments()  # they may be too many for memory
         grid, area = _grid(x, size)
         latents = sample_sites(draw_traces(model, guide, x[:1], *(part[:1] for part in labels))[1])
         log_p = _log_density(model, guide, grid, num_samples if latents else 1, *labels).double()

@@ -65,6 +65,11 @@ def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     record = run.evaluation()
     if record is None or record.get("epochs") != pair.epoch:
         return []
+    if record.get("exact"):
+        row = ["negative log p(x)", *numbers(record["negative_elbo"], 3)[::2]]
+        count = f"{record['num_test_images']:,} test {data.noun}s"
+        caption = f"Negative log-likelihood of {count}, exact, with its standard error over {data.noun}s."
+        return [Table(["", f"nats per {data.noun}", f"± {data.noun}s"], [row], caption)]
     entries = {"negative ELBO (m = 1)": record["negative_elbo"]}
     entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
     header = ["bound", f"nats per {data.noun}", "± repeats", f"± {data.noun}s"]
@@ -79,13 +84,9 @@ def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     caption = (
         f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: means of "
         f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same {things}) and over "
-        f"{things}."
+        f"{things}. The rows share their draws and {things}, so the differences between them are far better determined "
+        "than the errors of each suggest."
     )
-    if len(rows) > 1:
-        caption += (
-            f" The rows share their draws and {things}, so the differences between them are far better determined than "
-            "the errors of each suggest."
-        )
     return [Table(header, rows, caption)]
 
 

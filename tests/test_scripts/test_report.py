@@ -1,5 +1,6 @@
 """What a report and a picture of samples show of pairs and data of every kind."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def section_of(folder: Path, model: nn.Module, guide: nn.Module, train, test, re
     run = Run.create(folder / "run", CONFIG, {"model": {}, "guide": {}})
     fit(model, guide, train, test, Settings(epochs=1, device="cpu"), run=run)
     if record is not None:
-        (run.path / "evaluation.json").write_text(record)
+        (run.path / "evaluation.json").write_text(json.dumps(record))
     return section(model.eval(), Pair(model, guide.eval(), CONFIG, 1.0), run, RunData(train, test))
 
 
@@ -141,17 +142,32 @@ def test_every_pair_and_every_data_set_has_a_section(tmp_path, make, pair, title
         assert block.render(number, tmp_path)["data"]
 
 
+ESTIMATE = {"value": 1.5, "standard_error": None, "standard_error_over_images": 0.1}
+RECORD = {
+    "epochs": 1,
+    "negative_elbo": ESTIMATE,
+    "negative_iwae": {"1": ESTIMATE, "5": ESTIMATE},
+    "binarisation": None,
+    "num_test_images": 20,
+    "repeats": 1,
+}
+
+
 def test_the_table_of_bounds_is_in_the_unit_of_the_data(tmp_path):
-    estimate = '{"value": 1.5, "standard_error": null, "standard_error_over_images": 0.1}'
-    record = (
-        f'{{"epochs": 1, "negative_elbo": {estimate}, "negative_iwae": {{"1": {estimate}}}, "binarisation": null, '
-        '"num_test_images": 20, "repeats": 1}'
-    )
-    content = section_of(tmp_path, *vae((3,)), *vectors(3), record)
+    content = section_of(tmp_path, *vae((3,)), *vectors(3), RECORD)
     (table,) = [block for block in content.blocks if block.kind == "table"]
-    assert table.header[1] == "nats per vector"
-    assert table.rows == [["negative ELBO (m = 1)", "1.500", "-", "0.100"]]
+    assert table.header == ["bound", "nats per vector", "± repeats", "± vectors"]
+    assert table.rows[0] == ["negative ELBO (m = 1)", "1.500", "-", "0.100"]
+    assert table.rows[1] == ["negative IWAE, m = 5", "1.500", "-", "0.100"]
     assert "20 test vectors: means" in table.caption
+
+
+def test_the_log_likelihood_of_a_model_without_latents_is_one_row(tmp_path):
+    model = DensityModel(vector_realnvp(3, 2, [8]))
+    content = section_of(tmp_path, model, NoLatents(), *vectors(3), {**RECORD, "exact": True})
+    (table,) = [block for block in content.blocks if block.kind == "table"]
+    assert table.rows == [["negative log p(x)", "1.500", "0.100"]]
+    assert "20 test vectors, exact" in table.caption
 
 
 @pytest.fixture
