@@ -54,7 +54,7 @@ def read_header(stream: IO[bytes] | RawIOBase, size: int, where: str) -> Header:
             shape, fortran_order, dtype = read(stream)
     except Exception as error:  # on damaged bytes NumPy's parser raises whatever it hits
         raise DataError(f"{where} is not an array as NumPy saves it ({first_line(error)})") from error
-    header = Header(dtype, shape, fortran_order, stream.tell())
+    header = Header(dtype, tuple(map(int, shape)), fortran_order, stream.tell())
     if dtype.kind not in "biuf":
         raise DataError(f"{where} holds {_REFUSED.get(dtype.kind, dtype)}: expected an array of real numbers")
     if any(side <= 0 for side in shape) or not shape:
@@ -111,7 +111,7 @@ def _opened(file: BufferedReader, where: str) -> zipfile.ZipFile:
 
 def _members(archive: zipfile.ZipFile, where: str, names: Collection[str]) -> list[tuple[str, Header, zipfile.ZipInfo]]:
     infos = [info for info in archive.infolist() if info.filename.removesuffix(".npy") in names]
-    if len({info.filename for info in infos}) < len(infos):
+    if len({info.filename.removesuffix(".npy") for info in infos}) < len(infos):
         raise DataError(f"{where} is damaged: it holds two arrays of the same name")
     total = sum(info.file_size for info in infos)
     if total > LARGEST:

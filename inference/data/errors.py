@@ -9,5 +9,5 @@ class DataError(RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(":")
+    """The first line of an error's message, at most 200 characters, or its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(":")[:200]

@@ -1,6 +1,7 @@
 """Rows of a .npy file too large for memory, read from the disk batch by batch."""
 
 import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +37,7 @@ class RowFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._file = open_file(path).detach()
+        weakref.finalize(self, self._file.close)
         self._state = self._current_state()
         self.header = read_header(self._file, size_of(self._file), path)
         if self.header.fortran_order:
@@ -60,7 +62,7 @@ class RowFile:
     def values(self) -> Values:
         """What values the file holds; the first call goes through all of it."""
         count = max(1, _PIECE // self.row_bytes)
-        return values_of(self._span(i, min(count, len(self) - i)) for i in range(0, len(self), count))
+        return values_of(self.read(np.arange(i, min(i + count, len(self)))) for i in range(0, len(self), count))
 
     @cached_property
     def sha256(self) -> str:
@@ -72,26 +74,28 @@ class RowFile:
         Raises:
             DataError: if the file has changed since it was opened.
         """
-        distinct, places = np.unique(rows, return_inverse=True)  # in the disk's order
-        if not len(distinct):
-            return np.empty((0, *self.shape[1:]), self.dtype.newbyteorder("="))
-        first, span = int(distinct[0]), int(distinct[-1] - distinct[0]) + 1
-        if span <= _SPREAD * len(distinct):
-            return self._span(first, span)[distinct - first][places]
-        return np.concatenate([self._span(int(row), 1) for row in distinct])[places]
-
-    def _span(self, first: int, count: int) -> np.ndarray:
-        """Rows that follow one another."""
         if self._current_state() != self._state:
             raise DataError(f"{self.path} has changed since it was opened: start again, and leave it as it is")
+        distinct, places = np.unique(rows, return_inverse=True)  # in the disk's order
+        first, span = (int(distinct[0]), int(distinct[-1] - distinct[0]) + 1) if len(distinct) else (0, 0)
+        if span <= _SPREAD * len(distinct):
+            found = self._filled(span, [first])[distinct - first]
+        else:
+            found = self._filled(len(distinct), distinct.tolist())
+        return found.astype(self.dtype.newbyteorder("="), copy=False)[places]
+
+    def _filled(self, count: int, starts: list[int]) -> np.ndarray:
+        """So many rows, from equally long stretches of the file that start at these."""
         rows = np.empty((count, *self.shape[1:]), self.dtype)
-        rest = memoryview(rows.reshape(-1).view(np.uint8).data)
-        self._file.seek(self.header.offset + first * self.row_bytes)
-        while rest and (read := self._file.readinto(rest)):
-            rest = rest[read:]
-        if rest:
-            raise DataError(f"{self.path} is damaged: it ends {len(rest):,} bytes too early")
-        return rows.astype(self.dtype.newbyteorder("="), copy=False)
+        content, length = rows.reshape(-1).view(np.uint8).data, rows.nbytes // len(starts)
+        for i, start in enumerate(starts):
+            self._file.seek(self.header.offset + start * self.row_bytes)
+            rest = content[i * length : (i + 1) * length]
+            while rest and (read := self._file.readinto(rest)):
+                rest = rest[read:]
+            if rest:
+                raise DataError(f"{self.path} is damaged: it ends {len(rest):,} bytes too early")
+        return rows
 
     def _current_state(self) -> tuple[int, int]:
         state = os.fstat(self._file.fileno())

@@ -168,7 +168,7 @@ class _Loader:
             raise
         except Exception as error:  # on damaged bytes PIL's parsers raise whatever they hit
             known = ", ".join(_FORMATS)
-            raise DataError(f"{path} cannot be read: expected a picture ({known}); {first_line(error):.80}") from error
+            raise DataError(f"{path} cannot be read: expected a picture ({known}); {first_line(error)}") from error
 
     def _array(self, image: Any, path: str) -> np.ndarray:
         """A picture as (C, H, W) uint8."""
