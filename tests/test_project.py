@@ -233,5 +233,14 @@ def test_python_in_the_page_on_running_runs(tmp_path, monkeypatch):
     assert {file.name for file in tmp_path.glob("*.png")} == {"curves.png", "means.png", "ring.png"}
 
 
+def test_python_in_the_page_on_data_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks_of("docs/data.md"):
+        exec(re.sub(r"epochs=\d+", "epochs=1", block), names)
+    assert names["opened"].record["num_test"] == 400
+    assert names["x"].shape == (100, 8)
+
+
 def blocks_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
