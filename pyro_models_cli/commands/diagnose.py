@@ -67,8 +67,11 @@ def _draw_latents(diagnosis: Diagnosis, folder: Path) -> None:
 
 def print_table(diagnosis: Diagnosis) -> None:
     print(
-        f"{diagnosis.num_images} test images; weights of {diagnosis.num_weighted} with {diagnosis.num_samples} samples"
+        f"the first {diagnosis.num_images} test data; weights of {diagnosis.num_weighted} with {diagnosis.num_samples} "
+        "samples"
     )
+    if not diagnosis.latents:
+        return
     print(f"{'latent':10s} {'active':>9s} {'KL':>9s} {'mutual information':>20s}")
     for latent in diagnosis.latents:
         active = "-" if latent.holds_image else f"{latent.active}/{len(latent.variance_of_means)}"
@@ -78,7 +81,7 @@ def print_table(diagnosis: Diagnosis) -> None:
     print(f"negative ELBO {diagnosis.negative_elbo:.3f}, negative IWAE {diagnosis.negative_iwae:.3f} nats")
     print(
         f"Pareto k: median {diagnosis.pareto_k:.2f}; above {diagnosis.pareto_k_threshold:.2f} for "
-        f"{100 * diagnosis.share_above_threshold:.0f} % of the images"
+        f"{100 * diagnosis.share_above_threshold:.0f} % of these"
     )
 
 

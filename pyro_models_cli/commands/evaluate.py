@@ -158,18 +158,24 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
     kind, how = "images", f", binarisation {record['binarisation']}"
     if record["binarisation"] is None:
         kind, how = "vectors", ""
-    print(
-        f"{record['num_test_images']} test {kind} of {record['dataset']}{', given the label' * record['conditional']}"
-        f"{how}, {record['repeats']} repeats; ± standard error over repeats"
-    )
-    _print_row("negative log p(x)" if record["exact"] else "negative ELBO", record["negative_elbo"], bits_per_nat)
+    given = ", given the label" if record["conditional"] else ""
+    what = f"{record['num_test_images']} test {kind} of {record['dataset']}{given}"
+    if record["exact"]:
+        print(f"{what}; ± standard error over {kind}")
+        _print_row("negative log p(x)", _over_images(record["negative_elbo"]), bits_per_nat)
+        return
+    print(f"{what}{how}, {record['repeats']} repeats; ± standard error over repeats")
+    _print_row("negative ELBO", record["negative_elbo"], bits_per_nat)
     for m, entry in record["negative_iwae"].items():
         if m != "1":
             _print_row(f"negative IWAE, m = {m}", entry, bits_per_nat)
     if likelihood := record.get("negative_log_likelihood"):
-        print(f"{likelihood['num_samples']} samples, 1 repeat; ± standard error over images")
-        over_images = likelihood | {"standard_error": likelihood["standard_error_over_images"]}
-        _print_row("negative log-likelihood", over_images, bits_per_nat)
+        print(f"{likelihood['num_samples']} samples, 1 repeat; ± standard error over {kind}")
+        _print_row("negative log-likelihood", _over_images(likelihood), bits_per_nat)
+
+
+def _over_images(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"standard_error": entry["standard_error_over_images"]}
 
 
 def _print_row(name: str, entry: dict[str, Any], bits_per_nat: float | None) -> None:
