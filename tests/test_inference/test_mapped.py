@@ -84,6 +84,7 @@ def test_rows_of_a_file_are_those_of_memory(x, options, monkeypatch):
         assert torch.equal(part.observe(), same.take(torch.tensor([9, 0, 9, -1])).observe())
         assert isinstance(of(part), Mapped), "nothing is copied"
         assert torch.equal(file.observe(file.extremes()), memory.observe(memory.extremes())), "all rows are shown here"
+        assert torch.equal(of(file)[torch.tensor([-1])], of(memory)[-1:])
         mask = torch.arange(len(memory)) % 3 == 1
         assert torch.equal(of(file)[mask], of(memory)[mask])
         assert len(of(file)[order[:0]]) == 0

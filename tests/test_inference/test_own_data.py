@@ -189,6 +189,13 @@ def test_vectors_are_recognised_and_standardised(kind, dtype):
     assert np.allclose(opened.record["loc"], train.loc.tolist())
 
 
+def test_means_and_deviations_are_those_of_doubles():
+    x = (1e4 + RNG.normal(size=(20_000, 2))).astype(np.float32)
+    train = open_data(saved(x), ALL).train
+    assert np.allclose(train.loc, x.mean(0, dtype=np.float64), rtol=1e-7, atol=0)
+    assert np.allclose(train.scale, x.std(0, dtype=np.float64), rtol=1e-6, atol=0)
+
+
 def test_whole_numbers_are_vectors_where_asked():
     opened = open_data(saved(GREY[:, 0]), Reading(layout="ND", standardise=False, test_fraction=0))
     assert opened.train.observe().tolist() == GREY[:, 0].tolist()
@@ -449,6 +456,7 @@ def test_names_of_classes_are_the_same_after_a_journey_through_json(tmp_path):
 FUNCTIONS = """
 import torch
 from inference import Vectors, Images
+from inference.data.splits import split
 from torch import randn
 
 def vectors():
@@ -509,6 +517,7 @@ def test_functions_return_data(mine, name, kind, sizes):
     opened = open_data(source, allow=[mine])
     assert kind_of(source, allow=[mine]) == kind
     assert (len(opened.train), len(opened.test)) == sizes
+    torch.rand(3)
     check_same(opened.record, open_data(source))
     assert opened.record["sha256"]
     if name == "vectors":
@@ -522,6 +531,7 @@ def test_functions_return_data(mine, name, kind, sizes):
         ("fails", r"mine_data.fails\(\) failed: RuntimeError: two"),
         ("number", "defines no function number"),
         ("randn", "defines no function randn"),
+        ("split", "defines no function split"),
         ("missing", "defines no function missing"),
     ],
 )
@@ -643,7 +653,16 @@ TWO_FRAMES = {"save_all": True, "append_images": [Image.new("L", (5, 4), 9)]}
         (lambda folder: (folder / "empty").mkdir(), None, "both files .a.png. and folders .empty."),
         (lambda folder: (folder / "c.png").touch(), None, "c.png cannot be read: expected a picture"),
         (lambda folder: (folder / "c.txt").write_text("text"), None, "c.txt cannot be read: expected a picture"),
-        (lambda folder: (folder / "c.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0"), None, "c.eps cannot be read"),
+        (
+            lambda folder: Image.new("L", (5, 4)).save(folder / "c.eps"),
+            None,
+            "c.eps cannot be read: expected",
+        ),
+        (
+            lambda folder: Image.new("L", (5, 4)).save(folder / "c.tga"),
+            None,
+            "c.tga cannot be read: expected",
+        ),
         (lambda folder: os.truncate(folder / "b.png", 60), None, "b.png cannot be read"),
         (lambda folder: picture(folder / "c.png", GREY[0, :3]), None, "3 x 5 pixels.* 4 x 5.*--image_size 4 5"),
         (lambda folder: picture(folder / "c.png", COLOUR[0]), None, "mode RGB, and those before it are L.*--channels"),
