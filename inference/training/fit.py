@@ -215,10 +215,10 @@ class Loop:
             draws = torch.get_rng_state()
             full = len(data[0]) == min(batch_size, len(order))
             check.add(step, data, draws, *self.steps(data, first + step, full))
-            self.display.add_step(self.history.epoch + 1, check.terms, self.train)
+            self.display.add_step(self.history.epoch + 1, check.terms.latest, self.train)
             if self.interrupts.signum is not None and step + 1 < self.steps_an_epoch:
                 check.run()
-                self.save_partial(step + 1, partial.seconds + time.perf_counter() - started, check.terms)
+                self.save_partial(step + 1, partial.seconds + time.perf_counter() - started, check.terms.all())
                 self.stop_if_asked()
         return check.finish()
 

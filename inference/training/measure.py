@@ -12,6 +12,7 @@ from inference.programs.terms import Terms, batches_joined, check_plates, draw_t
 from inference.system.processes import share_of
 from inference.system.randomness import set_seed
 from inference.system.switches import validating
+from inference.training.kept_terms import KeptTerms
 
 
 @torch.no_grad()
@@ -33,7 +34,7 @@ def measure(
     set_seed(*place)
     with validating(False):
         batches = data.batches(batch_size, share_of(len(data)))
-        return batches_joined([_checked_terms(model, guide, *batch) for batch in batches])
+        return batches_joined(KeptTerms(_checked_terms(model, guide, *batch) for batch in batches).all())
 
 
 def _checked_terms(model: Callable, guide: Callable, *data: Tensor) -> Terms:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms, site_log_prob
 from inference.system.switches import validating
+from inference.training.kept_terms import KeptTerms
 
 Data = tuple[Tensor, ...]
 
@@ -49,7 +50,7 @@ class NonFiniteCheck:
     ) -> None:
         self.eager = eager
         self.epoch = epoch
-        self.terms = terms
+        self.terms = KeptTerms(terms)
         self.skip = skip
         self.every = every
         self.autocast = autocast
@@ -93,11 +94,11 @@ class NonFiniteCheck:
             FloatingPointError: as :meth:`run`, and if no step was finite.
         """
         self.run()
-        if not self.terms:
+        if not self.terms.latest:
             raise FloatingPointError(f"no step of {self.epoch} had a finite loss and gradient")
         if self.skipped:
             warnings.warn(f"{self.epoch}: {self.skipped} steps were not finite, and skipped", stacklevel=3)
-        return self.terms
+        return self.terms.all()
 
 
 def where_it_broke(eager: ELBOWithTerms, data: Data, draws: Tensor) -> str:
