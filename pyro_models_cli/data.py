@@ -1,14 +1,15 @@
 """The data of a run: how to read them, and how a later command finds the same data again."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from inference import DataError, DataSet, Images, Run, binarise
 from inference.data.datasets import is_there
 from inference.data.opening import Reading, check_same, kind_of, open_data
-from pyro_models_cli.options import ReadingOptions, one_of
+from inference.runs.parts import described, fits
+from pyro_models_cli.options import ReadingOptions, check_choices, one_of
 
 Kind = Literal["images", "vectors"]
 
@@ -28,9 +29,9 @@ class DataOptions:
         channels: 1 makes the pictures of a folder grey, 3 coloured; by default they stay as they are.
         test_fraction: share of the data to test on, if they come without a test set; 0 for no test set.
         test_seed: seed that chooses that share.
-        scaling: standardise shows vectors to the programs with mean 0 and standard deviation 1 in each coordinate of
-            the training set; none shows them as they are.  Densities are those of the data as given either way.
-        dtype: precision of vectors and of their programs.
+        scaling: standardise gives model and guide vectors of mean 0 and standard deviation 1 in each coordinate of the
+            training set, none gives them the vectors as they came.  Densities are those of the data as they came.
+        dtype: precision of vectors, and of the model and the guide.
     """
 
     dataset: str = "mnist"
@@ -120,22 +121,45 @@ def data_of(
     Raises:
         ValueError, DataError: if they cannot be read, are other data, or cannot be used as the configuration asks.
     """
-    own = config.get("data_root")
-    if not data_root and own and is_there(config["dataset"], own):  # never downloaded to: the run may be a stranger's
+    options = _options_in(config)
+    own = options.data_root
+    if not data_root and own and is_there(options.dataset, own):  # never downloaded to: the run may be a stranger's
         data_root = own
-    names = [entry.name for entry in fields(DataOptions)]
-    options = DataOptions(**{name: config[name] for name in names if config.get(name) is not None})
     opened = open_data(options.dataset, options.reading, data_root, allow)
     if record is not None:
         check_same(record, opened)
     test = None if opened.test is None else _as_seen(opened.test, config)
-    return Data(_as_seen(opened.train, config), test, opened.record, opened.lines())
+    train = _as_seen(opened.train, config)
+    how = getattr(train, "binarisation", "none")
+    seen = [] if how == "none" else [f"seen in black and white, {_SEEN[how]} (--binarisation {how})"]
+    return Data(train, test, opened.record, [*opened.lines(), *seen])
+
+
+def _options_in(config: dict[str, Any]) -> DataOptions:
+    """The options of the data in a configuration, which may be a stranger's.
+
+    Raises:
+        ValueError: if one cannot be what it is.
+    """
+    hints = get_type_hints(DataOptions)
+    found = {name: config[name] for name in hints if config.get(name) is not None}
+    for name, value in found.items():
+        if not fits(value, hints[name]):
+            raise ValueError(f"the configuration gives {name} as {value!r}: expected {described(hints[name])}")
+    options = DataOptions(**found)
+    check_choices(options)
+    return options
+
+
+_SEEN = {"dynamic": "drawn anew every time", "static": "drawn once", "threshold": "cut at half the full intensity"}
 
 
 def _as_seen(data: Any, config: dict[str, Any]) -> DataSet:
     how = config.get("binarisation") or "none"
     if how != "none" and not isinstance(data, Images):
         raise ValueError(f"binarisation {how} is for images, but {data.name} holds vectors: leave the option out")
+    if config.get("dtype", "float32") != "float32" and isinstance(data, Images):
+        raise ValueError(f"dtype {config['dtype']} is for vectors, but {data.name} holds images: leave the option out")
     if how != "none":
         data = binarise(data, how, config["seed"])
     return replace(data, conditional=True) if config.get("conditional") else data
@@ -147,16 +171,28 @@ def data_again(run: Run, options: ReadingOptions) -> Data:
     Raises:
         DataError: if they are not to be found, or are other data now.
     """
-    source = _found_again(run.config["dataset"], run.data, options.dataset)
-    return data_of({**run.config, "dataset": source}, options.data_root, options.allow_import, run.data)
+    return data_found(run.config, run.data, options.dataset, options.data_root, options.allow_import)
 
 
-def _found_again(typed: str, record: dict[str, Any] | None, elsewhere: str | None) -> str:
-    """Where the data are: where the user says, else where they were, seen from here or from the run's own folder."""
-    path = (record or {}).get("path")
-    if elsewhere or not path:
-        return elsewhere or typed
-    there = [place for place in (typed, path) if Path(place).exists()]
-    if not there:
+def data_found(
+    config: dict[str, Any],
+    record: dict[str, Any] | None,
+    elsewhere: str | None,
+    data_root: str | None,
+    allow: Sequence[str],
+) -> Data:
+    """The data of a record: ``elsewhere`` if given, else where the configuration or the record say.
+
+    Raises:
+        DataError: if they are not to be found, or are other data now.
+    """
+    typed, path = config["dataset"], (record or {}).get("path")
+    places = [elsewhere or typed] if elsewhere or not path else [p for p in (typed, path) if os.path.exists(p)]
+    if not places:
         raise DataError(f"the data of the run are neither in {typed} nor in {path}: give their place with --dataset")
-    return there[0]
+    for place in places[:-1]:  # a file of that name here may be another
+        try:
+            return data_of({**config, "dataset": place}, data_root, allow, record)
+        except DataError:
+            continue
+    return data_of({**config, "dataset": places[-1]}, data_root, allow, record)

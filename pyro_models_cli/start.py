@@ -13,8 +13,8 @@ from pyro_models_cli.streams import open_missing
 
 COMMANDS = {
     "train-vae": "train a variational autoencoder",
-    "train-realnvp": "train a RealNVP flow on integer pixels",
-    "evaluate": "estimate bounds on the log-likelihood of test images",
+    "train-realnvp": "train a RealNVP flow on images or vectors",
+    "evaluate": "estimate bounds on the log-likelihood of test data",
     "sample": "draw images or vectors from a trained model",
     "report": "gather trained runs into one HTML page",
     "diagnose": "report what a trained run has learned",

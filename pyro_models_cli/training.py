@@ -20,10 +20,11 @@ from inference.system.processes import join_processes, of_every_process
 from inference.system.randomness import generators_as_they_were
 from pyro_models_cli.choices import Choice, Part, with_defaults
 from pyro_models_cli.configuration import TYPED_ALONE, config_of
-from pyro_models_cli.data import Data, DataOptions, Kind, data_of, kind_named
+from pyro_models_cli.data import Data, DataOptions, Kind, data_found, data_of, kind_named
 from pyro_models_cli.options import check_choices, ordered
 from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.recorded import own_command
+from pyro_models_cli.words import one_line
 
 OBJECTIVE = Choice(
     "objective",
@@ -42,7 +43,8 @@ class TrainingOptions(Settings, DataOptions):
         out: folder for the run.
         overwrite: replace the run in that folder.
         resume: continue the run in that folder, with its own options.
-        allow_import: packages of your own whose classes, and functions that return data, a configuration may name.
+        allow_import: packages of your own; a configuration may name their classes, and their functions that return
+            data.
         objective: the bound that is maximised.
 
     Raises:
@@ -59,7 +61,7 @@ class TrainingOptions(Settings, DataOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not is_import_path(self.dataset):
+        if not (self.resume or is_import_path(self.dataset)):
             self.kind  # noqa: B018  (finding it checks the name)
         for entry in fields(self):
             if getattr(self, entry.name) is None:
@@ -129,8 +131,11 @@ def load_data(options: TrainingOptions) -> Data:
     options.find_device()
     if not (options.resume or options.overwrite):
         Run(Path(options.out)).check_free()
-    record = Run.open(options.out).data if options.resume else None
-    return data_of(options.config, options.data_root, options.allow_import, record)
+    if not options.resume:
+        return data_of(options.config, options.data_root, options.allow_import)
+    run = Run.open(options.out)
+    elsewhere = None if options.dataset == run.config["dataset"] else options.dataset
+    return data_found(options.config, run.data, elsewhere, options.data_root, options.allow_import)
 
 
 def labels_known(train: DataSet) -> dict[str, int]:
@@ -152,7 +157,9 @@ def check_suits(data: Data, part: dict[str, Any], for_vectors: str) -> None:
         return
     if data.kind == "vectors":
         raise ValueError(f"{known.name} is for images, but {data.train.name} holds vectors: take {for_vectors}")
-    raise ValueError(f"{known.name} is for vectors, but {data.train.name} holds images: leave it out for the default")
+    raise ValueError(
+        f"{known.name} is for vectors, but {data.train.name} holds images: leave the option out, and take the default"
+    )
 
 
 @generators_as_they_were()
@@ -184,26 +191,31 @@ def train_pair(
     with run.locked() if rank == 0 else nullcontext():
         if options.resume:
             run = Run.open(options.out)
-            old = run.config
+            old, old_data = run.config, run.data
             check_can_be_continued(run, options, processes)
             of_every_process(rank)  # all have read it
             if rank == 0:
                 run.write_config(options.config)
+                if old_data:
+                    run.write_data(data.record)  # it may lie in another place now
         elif rank == 0:
             run = Run.create(options.out, options.config, pair, options.overwrite, command, data.record)
         of_every_process(rank)  # by now the folder is there
         if rank == 0:
-            print(*data.lines, sep="\n", flush=True)
+            print(*map(one_line, data.lines), sep="\n", flush=True)
         try:
             fit(model, guide, data.train, data.test, options, objective, run, options.resume, show)
         except (ValueError, CheckpointError, RunError):  # nothing was continued
             if options.resume and rank == 0:
                 run.write_config(old)
+                if old_data:
+                    run.write_data(old_data)
             raise
         finally:
             run.discard()
         if rank == 0:
-            print(f"run written to {run.path}: last epoch {len(run.metrics())}, {run.minutes:.1f} minutes")
+            epochs = len(run.metrics())
+            print(f"run written to {run.path}: last epoch {epochs}, {run.minutes:.1f} minutes")
     return run
 
 

@@ -79,7 +79,7 @@ class Run:
                 plain = json.loads(json.dumps(pair))  # copies shared parts, for which YAML would write anchors
                 write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
                 if data is not None:
-                    write_whole(run.files / "data.json", json.dumps(data, indent=2) + "\n")
+                    run.write_data(data)
                 environment = describe_environment(command) | {"seed": config.get("seed"), "id": uuid4().hex}
                 write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
                 run.write_config(config)
@@ -194,6 +194,10 @@ class Run:
         """Replace the options, for resuming with other ones."""
         write_whole(self.files / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
+    def write_data(self, record: dict[str, Any]) -> None:
+        """Replace the record of the data, which may lie in another place by now."""
+        write_whole(self.files / "data.json", json.dumps(record, indent=2) + "\n")
+
     @property
     def checkpoints(self) -> Path:
         return self.files / "checkpoints"
@@ -235,7 +239,10 @@ class Run:
     def data(self) -> dict[str, Any] | None:
         """The record of the data; older runs, and runs that were not started by a command, have none."""
         file = self.files / "data.json"
-        return read_mapping(file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        text = (str, type(None))
+        return check_kinds(read_mapping(file), file, source=str, path=text, kind=str, shape=list, sha256=text)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 from torch.distributions import Transform
 
@@ -11,6 +12,7 @@ from pyro_models.sizes import check_at_least
 from pyro_models.zuko_import import import_zuko
 
 Kind = Literal["NSF", "MAF", "NICE", "RealNVP", "GF", "BPF", "SOSPF", "NAF", "UNAF"]  # the flows with a normal base
+_NEAR_THE_IDENTITY = 0.05
 
 
 class ZukoFlow(NormalFlow):
@@ -60,6 +62,10 @@ class ZukoFlow(NormalFlow):
         if kind not in get_args(Kind) or make is None:
             raise ValueError(f"zuko has no such flow {kind!r}: expected one of {', '.join(get_args(Kind))}")
         self.flow = make(size, context, transforms=transforms, hidden_features=list(hidden))
+        if size == 1 and not context:  # maps without a network, which zuko starts far from the identity
+            with torch.no_grad():
+                for parameter in self.flow.parameters():
+                    parameter.mul_(_NEAR_THE_IDENTITY)
 
     def transforms_given(self, context: Tensor | None) -> list[Transform]:
         return [self.flow(context).transform.inv]

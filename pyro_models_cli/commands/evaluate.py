@@ -22,6 +22,7 @@ from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
 from pyro_models_cli.recorded import command_of, own_command
 from pyro_models_cli.trained import checked_result, is_writable, load_pair, parse_run, write_all
+from pyro_models_cli.words import one_line
 
 # default numbers of samples and repeats: for codes, for dequantised pixels, and where the bound is the density itself
 CODES: tuple[Sequence[int], int] = ((5, 50, 150), 50)
@@ -159,12 +160,12 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
     if record["binarisation"] is None:
         kind, how = "vectors", ""
     given = ", given the label" if record["conditional"] else ""
-    what = f"{record['num_test_images']} test {kind} of {record['dataset']}{given}"
+    what = f"{record['num_test_images']} test {kind} of {one_line(record['dataset'])}{given}"
     if record["exact"]:
         print(f"{what}; ± standard error over {kind}")
         _print_row("negative log p(x)", _over_images(record["negative_elbo"]), bits_per_nat)
         return
-    print(f"{what}{how}, {record['repeats']} repeats; ± standard error over repeats")
+    print(f"{what}{how}, {record['repeats']} repeats; ± standard error over repeats; in brackets over {kind}, in nats")
     _print_row("negative ELBO", record["negative_elbo"], bits_per_nat)
     for m, entry in record["negative_iwae"].items():
         if m != "1":
@@ -175,12 +176,14 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
 
 
 def _over_images(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {"standard_error": entry["standard_error_over_images"]}
+    return {"value": entry["value"], "standard_error": entry["standard_error_over_images"]}
 
 
 def _print_row(name: str, entry: dict[str, Any], bits_per_nat: float | None) -> None:
-    line = f"{name:24s} {_with_error(entry, 1, 3)} nats"
-    print(line + (f"   {_with_error(entry, bits_per_nat, 4)} bits/dim" if bits_per_nat else ""))
+    bits = f"   {_with_error(entry, bits_per_nat, 4)} bits/dim" if bits_per_nat else ""
+    over_images = entry.get("standard_error_over_images")
+    other = "" if over_images is None else f"   ({over_images:.3f})"
+    print(f"{name:24s} {_with_error(entry, 1, 3)} nats{bits}{other}")
 
 
 def _with_error(entry: dict[str, Any], unit: float, digits: int) -> str:

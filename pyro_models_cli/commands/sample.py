@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inference import DataSet, Pair, Run
@@ -25,8 +26,9 @@ class SampleOptions(RunOptions):
     Args:
         num_samples: number of draws, of each class if the model is conditional; by default 16 images or 1,000 vectors.
         seed: seed of the draws.
-        out: PNG file; by default figures/samples.png in the run's folder.  For vectors also a .npy or .csv file, to
-            which they are written in the units of the data, class by class, beside the usual figure.
+        out: PNG file; by default figures/samples.png in the run's folder.  For vectors also a new .npy or .csv file,
+            to which they are written in the units of the data, class by class, beside the usual figure; a .csv file
+            then has a column of labels.
     """
 
     num_samples: int | None = None
@@ -53,6 +55,8 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
     are_vectors = data is not None and len(data.shape) == 1
     if table is not None and not are_vectors:
         raise ValueError(f"--out {table} is for vectors, but this run draws images: give the name of a PNG file")
+    if table is not None and table.exists():
+        raise ValueError(f"{table} exists, and may be data of yours: choose another name, or remove it")
     for file in [out] if table is None else [out, table]:
         try_writing(file)
     count = options.num_samples or (1000 if are_vectors else 16)
@@ -64,13 +68,13 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
         bar.update(count)
     print(save(figure, out))
     if table is not None and data is not None:
-        write_whole(table, _as_table(_vectors(pair, count, data, options.seed), table.suffix))
+        write_whole(table, _as_table(*_vectors(pair, count, data, options.seed), table.suffix))
         print(table)
     return out
 
 
-def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> Tensor:
-    """The draws of the figure, in the units of the data."""
+def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> tuple[Tensor, Tensor | None]:
+    """The draws of the figure, in the units of the data, and their labels."""
     from inference.figures.drawing import drawn, undisturbed
     from inference.figures.points import restored
     from pyro_models_cli.report.pictures import each_class
@@ -78,17 +82,21 @@ def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> Tensor:
     labels = each_class(pair.model, count)
     with undisturbed(seed, pair.model):
         site = drawn(pair.model, count if labels is None else len(labels), labels, data)
-    return restored(data, site["value"])
+    return restored(data, site["value"]), labels
 
 
-def _as_table(vectors: Tensor, kind: str) -> bytes:
+def _as_table(vectors: Tensor, labels: Tensor | None, kind: str) -> bytes:
     content = io.BytesIO()
     if kind == ".npy":
-        np.save(content, vectors.numpy())
+        np.save(content, vectors.cpu().numpy())
     else:
-        names = ",".join(f"x{d}" for d in range(vectors.shape[1]))
-        digits = "%.9g" if vectors.element_size() == 4 else "%.17g"
-        np.savetxt(content, vectors.numpy(), fmt=digits, delimiter=",", header=names, comments="")
+        names = [f"x{d}" for d in range(vectors.shape[1])]
+        digits = ["%.9g" if vectors.element_size() == 4 else "%.17g"] * len(names)
+        columns = vectors.double()
+        if labels is not None:
+            names, digits = [*names, "label"], [*digits, "%d"]
+            columns = torch.cat([columns, labels[:, None].to(columns)], dim=1)
+        np.savetxt(content, columns.cpu().numpy(), fmt=digits, delimiter=",", header=",".join(names), comments="")
     return content.getvalue()
 
 

@@ -55,6 +55,7 @@ class TrainRealNVPOptions(TrainingOptions):
         flow: density of the intensities, by default flip_realnvp; or of vectors, by default vector_realnvp.
         dequantizer: guide q(y|x) from pixels to intensities, by default UniformDequantizer; NoLatents for vectors.
         conditional: model images or vectors given their labels.
+        clip_norm: largest norm of the gradient.
     """
 
     choices: ClassVar[tuple[Choice, ...]] = (FLOW, DEQUANTIZER, OBJECTIVE)

@@ -5,7 +5,7 @@ less the Kullback-Leibler divergence (KL) of the guide from the prior.  All are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import nn
@@ -64,10 +64,11 @@ class TrainVAEOptions(TrainingOptions):
         likelihood: form of p(x|z); by default BernoulliPixels, or GaussianVectors for vectors.
         guide: form of q(z|x).
         encoder: network of q(z|x).
-        latent_dim: number of coordinates of the code z; of the lower code in a model with two.
+        latent_dim: number of coordinates of the code z, by default 40 for images and 8 for vectors; of the lower code
+            in a model with two.
         top_dim: number of coordinates of the upper code, if there are two; by default half of latent_dim.
         binarisation: how grey pixels become black or white, by default dynamic; none for grey levels, and vectors.
-        conditional: model images given their labels.
+        conditional: model images or vectors given their labels.
     """
 
     choices: ClassVar[tuple[Choice, ...]] = (MODEL, PRIOR, DECODER, LIKELIHOOD, GUIDE, ENCODER, OBJECTIVE)
@@ -78,7 +79,7 @@ class TrainVAEOptions(TrainingOptions):
     likelihood: Part | None = None
     guide: Part = GUIDE.names[0]
     encoder: Part = ENCODER.names[0]
-    latent_dim: int = 40
+    latent_dim: int | None = field(default=None, metadata={"by_kind": {"images": 40, "vectors": 8}})
     top_dim: int | None = None
     binarisation: str | None = one_of([*BINARISATIONS, "none"], None, images="dynamic", vectors="none")
     conditional: bool = False
@@ -110,10 +111,11 @@ def train_vae(options: TrainVAEOptions, command: str | None = None) -> Run:
 
 def describe_pair(options: TrainVAEOptions, data: Data) -> dict[str, Any]:
     """Describe model and guide: every part with what it needs to know of the data and the other parts."""
+    assert options.latent_dim is not None  # set with the options, like the likelihood
     top_dim = options.top_dim or max(1, options.latent_dim // 2)
     known = {"latent_dim": options.latent_dim, "top_dim": top_dim, "image_shape": list(data.train.shape)}
     known |= {"levels": data.levels, **labels_known(data.train)}
-    assert options.likelihood is not None  # set with the options
+    assert options.likelihood is not None
     likelihood = describe(options.likelihood, **known)
     check_suits(data, likelihood, "GaussianVectors")
     known |= {

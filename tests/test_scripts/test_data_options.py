@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from inference import DataError, load
+from inference import DataError, RunError, load
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.report import ReportOptions, report
@@ -117,7 +117,7 @@ def test_densities_are_those_of_the_data_as_they_came(table):
     x = data.train.observe()
     scaled = pair.model.density().log_prob(x).mean()
     assert data.train.log_det < -4  # the standard deviations are near 1, 10 and 100
-    expected = float(-(scaled + data.train.log_det))
+    expected = -float(scaled.detach()) - data.train.log_det
     values = torch.tensor(
         [[float(v) for v in line.split(",")[:3]] for line in Path(table).read_text().splitlines()[1:]]
     )
@@ -233,3 +233,67 @@ def test_the_record_of_the_data_is_plain_and_says_what_was_understood(table):
     assert len(record["sha256"]) == 64
     assert (record["num_train"], record["num_test"]) == (180, 20)
     assert record["scale"][2] > 50
+
+
+def test_a_run_is_resumed_from_elsewhere_and_records_the_new_place(table, tmp_path, monkeypatch):
+    options = {"label_column": "species", "flow": SMALL_FLOW, **QUICK, "schedule": "constant"}
+    train_realnvp(TrainRealNVPOptions(dataset=table, **options, out="run"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    Path(table).write_text("a,b\n" + "1,2\n2,1\n" * 20)  # another file of that name
+    run = train_realnvp(parse_realnvp(["--out", "../run", "--resume", "--epochs", "2"]))
+    assert len(run.metrics()) == 2
+    assert evaluate("../run")["num_test_images"] == 20
+    shutil.move("../birds.csv", "moved.csv")
+    run = train_realnvp(parse_realnvp(["--out", "../run", "--resume", "--epochs", "3", "--dataset", "moved.csv"]))
+    assert run.data["path"] == str(elsewhere / "moved.csv")
+    assert run.config["dataset"] == "moved.csv"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaling": "foo"}, "scaling must be one of"),
+        ({"levels": "3"}, "levels as '3': expected a whole number"),
+        ({"test_fraction": "x"}, "test_fraction as 'x': expected a number"),
+        ({"data_root": [1]}, "data_root as"),
+    ],
+)
+def test_a_configuration_that_was_edited_is_refused(table, change, message):
+    run = train_realnvp(TrainRealNVPOptions(dataset=table, label_column="species", flow=SMALL_FLOW, **QUICK, out="run"))
+    run.write_config({**run.config, **change})
+    with pytest.raises(ValueError, match=message):
+        evaluate("run")
+
+
+def test_a_record_that_was_edited_is_refused(table):
+    run = train_realnvp(TrainRealNVPOptions(dataset=table, label_column="species", flow=SMALL_FLOW, **QUICK, out="run"))
+    run.write_data({**run.data, "path": [1]})
+    with pytest.raises(RunError, match="path cannot be"):
+        evaluate("run")
+
+
+def test_draws_never_replace_a_table(table):
+    options = {"label_column": "species", "conditional": True, "flow": SMALL_FLOW, **QUICK}
+    train_realnvp(TrainRealNVPOptions(dataset=table, **options, out="run"))
+    before = Path(table).read_text()
+    with pytest.raises(ValueError, match="exists"):
+        sample("run", SampleOptions(out=table))
+    assert Path(table).read_text() == before
+    sample("run", SampleOptions(num_samples=3, out="draws.csv"))
+    lines = Path("draws.csv").read_text().splitlines()
+    assert lines[0].endswith(",label")
+    assert [line.rsplit(",", 1)[1] for line in lines[1:]] == ["0", "0", "0", "1", "1", "1"]
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("odd.csv").write_text("".join(f"{i},{i * i % 7},{chr(27)}[3{i % 2}m\n" for i in range(40)))
+    train_realnvp(TrainRealNVPOptions(dataset="odd.csv", label_column="3", flow=SMALL_FLOW, **QUICK, out="run"))
+    assert chr(27) not in capsys.readouterr().out
+
+
+def test_double_precision_is_for_vectors(tmp_path):
+    with pytest.raises(ValueError, match="dtype float64 is for vectors"):
+        train_vae(TrainVAEOptions(dataset="digits", dtype="float64", **QUICK, out=str(tmp_path / "run")))
