@@ -11,6 +11,7 @@ from inference.compilation.weigher import Weigher
 from inference.data.protocol import DataSet
 from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_weights
+from inference.programs.units import check_measures
 from inference.system.processes import rank_and_size, share_of, shares_joined
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
@@ -64,7 +65,8 @@ def negative_bounds(
 
     Raises:
         ValueError: if an m or a number is below 1, or the data do not suit the model, or hold values
-            that it could not draw.
+            that it could not draw; if a program cannot take many draws at once; if standardised data are observed in
+            part.
         FloatingPointError: if the result is not finite.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5.
@@ -85,6 +87,7 @@ def negative_bounds(
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
+    check_measures(model, guide, data)
     ms = sorted(set(ms))
     share, (rank, _) = share_of(len(data)), rank_and_size()
     totals = {m: torch.zeros(len(data), dtype=torch.float64) for m in ms}

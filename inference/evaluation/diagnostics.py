@@ -13,6 +13,7 @@ from inference.evaluation.latents import latent_records
 from inference.evaluation.weights import are_equal, effective_sample_share, pareto_k
 from inference.programs.evaluation_mode import evaluating
 from inference.programs.importance import checked_log_weights, iwae_bound, log_weights
+from inference.programs.units import check_measures
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
 from inference.system.renamed import renamed
@@ -50,7 +51,7 @@ def diagnose(
 
     Raises:
         ValueError: if a number is below 1, there are fewer than 20 samples, or the data hold values
-            that the model could not draw.
+            that the model could not draw; as :func:`~inference.negative_bounds` otherwise.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
     Hoffman and Johnson, "ELBO surgery" (2016), equation 7; Pareto k, Vehtari et al., "Pareto smoothed
@@ -74,6 +75,7 @@ def diagnose(
     for program in (model, guide):
         if isinstance(program, nn.Module):
             program.eval()
+    check_measures(model, guide, data)
     set_seed(seed)
     with validating(False):
         few = data.arguments(slice(num_images))

@@ -15,6 +15,7 @@ from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_joint, log_weights
 from inference.programs.in_support import in_support
 from inference.programs.terms import draw_traces, sample_sites
+from inference.programs.units import check_measures
 
 _PAIRS_AT_ONCE = 2**16  # of a point of the grid and a sample
 _MOST = 100_000  # vectors that the window and the shares of the labels are found from
@@ -72,6 +73,7 @@ def plot_density_2d(
         raise ValueError(f"size and num_samples must be at least 1; got {size} and {num_samples}")
     for half, program in (("model", model), ("guide", guide)):
         check_levels(program, data, half)
+    check_measures(model, guide, data)
     with undisturbed(seed, model, guide):
         parts = data_and_samples(model, data, count)
         x, *labels = some_of(data, _MOST).arguments()  # they may be too many for memory

@@ -20,6 +20,7 @@ from inference.programs.evaluation_mode import ModulesFound
 from inference.programs.failures import describe_error, explain_failure
 from inference.programs.param_store import param_store_unchanged
 
+_FIRST = 200  # observations that parameters made from data start from
 _SAID = ("__name__", "levels", "num_classes", "random_density")  # what a program says of itself, see ``protocols``
 
 
@@ -89,9 +90,10 @@ class _Answers(Messenger):
 
 
 def as_modules(model: Callable, guide: Callable, data: DataSet) -> tuple[nn.Module, nn.Module]:
-    """A pair as modules: functions run once on a few data, to find their parameters, and modules stay as they are.
+    """A pair as modules: functions run once, to find their parameters, and modules stay as they are.
 
-    Parameters start from their values in Pyro's store, which is left as it was.  Two functions share a parameter if
+    Parameters start from their values in Pyro's store, which is left as it was.  Those that are not there and start
+    from the data, such as ``pyro.param("loc", lambda: x.mean(0))``, see the first 200 observations.  Two functions share a parameter if
     they call it by the same name.
 
     Raises:
@@ -102,7 +104,7 @@ def as_modules(model: Callable, guide: Callable, data: DataSet) -> tuple[nn.Modu
     if data.conditional:
         check_takes_labels(model, guide)
     store = pyro.get_param_store()
-    few = data.arguments(data.extremes())
+    few = data.arguments(slice(_FIRST))
     device = next((value.device for _, value in store.named_parameters()), few[0].device)  # where ``fit`` left them
     few = tuple(part.to(device) for part in few)
     try:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from inference.programs.checks import check_data
 from inference.programs.evaluation_mode import evaluating
-from inference.programs.failures import explain_failure
+from inference.programs.failures import describe_error, explain_failure
+from inference.programs.particles import check_particles
 from inference.programs.support import all_in_support, check_observed
 from inference.programs.terms import (
     check_reparameterised,
@@ -63,7 +64,8 @@ def log_weights(
         TypeError: if x is not a tensor of floats of 32 bits or more.
         ValueError: if a number is below 1; if x is empty, not finite or outside the model's support; if
             labels are not one for each observation, or unknown to the model; if model and guide draw different
-            latents, or values of different kinds; if a site lies outside the batch's plate.
+            latents, or values of different kinds; if a site lies outside the batch's plate, or its
+            densities change when many draws are made at once.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
 
@@ -86,8 +88,10 @@ def log_weights(
 
     samples_at_once = min(num_samples, chunk_size)
     observations_at_once = max(1, chunk_size // samples_at_once)
-    weigh = weigh or partial(checked_log_weights, model, guide)
     data = (x,) if labels is None else (x, labels)
+    if weigh is None:
+        check_particles(model, guide, *data)
+    weigh = weigh or partial(checked_log_weights, model, guide)
     counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
     blocks = []
     with evaluating(model, guide):
@@ -104,9 +108,10 @@ def _failures_explained(model: Callable, guide: Callable, *data: Tensor) -> Iter
         yield
     except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough
         reason = explain_failure(model, guide, *(part[:2] for part in data))
-        if reason is None:
+        if reason is None and "Trace Shapes:" not in str(error):  # which Pyro adds when a program fails
             raise
-        raise ValueError(reason) from error
+        cause = describe_error(error, model, guide)
+        raise ValueError(reason or f"model and guide cannot be run with many draws at once: {cause}") from error
 
 
 def log_weights_with_gradients(model: Callable, guide: Callable, count: int, *data: Tensor) -> Tensor:

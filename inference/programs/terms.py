@@ -106,7 +106,7 @@ def check_shapes(model: dict[str, tuple[int, ...]], guide: dict[str, tuple[int, 
 
 def check_kinds(name: str, p: Any, q: Any) -> None:
     """Make sure that a latent has densities in both halves, or probabilities in both: others have no ratio."""
-    kinds = {_kind(p), _kind(q)} - {None}
+    kinds = {kind_of(p), kind_of(q)} - {None}
     if len(kinds) > 1 and "continuous" in kinds:
         raise ValueError(
             f"latent {name!r} is drawn from a {type(innermost(p)).__name__} in the model but a "
@@ -115,7 +115,7 @@ def check_kinds(name: str, p: Any, q: Any) -> None:
         )
 
 
-def _kind(fn: Any) -> str | None:
+def kind_of(fn: Any) -> str | None:
     """What a distribution's log-density refers to: a "point", "discrete" or "continuous" values; None if unknown."""
     if isinstance(innermost(fn), Delta):
         return "point"

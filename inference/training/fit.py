@@ -63,7 +63,8 @@ def fit(
 
     Args:
         model: Pyro program p(x, latents): a module, or a function that keeps its parameters in Pyro's store with
-            ``pyro.param`` and ``pyro.module``, where their values are afterwards.
+            ``pyro.param`` and ``pyro.module``, where their values are afterwards.  Those that start from the data,
+            ``pyro.param("loc", lambda: x.mean(0))``, see the first 200 observations.
         guide: Pyro program q(latents | x), likewise; if the model has no latents it draws nothing, and the loss is
             -log p(x).
         train: data to fit.

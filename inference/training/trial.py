@@ -7,6 +7,7 @@ import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
 
+from inference.data.errors import DataError
 from inference.data.protocol import DataSet
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.checks import check_levels, check_takes_labels
@@ -14,8 +15,10 @@ from inference.programs.evaluation_mode import evaluating
 from inference.programs.failures import SiteChecks, describe_error, explain_failure
 from inference.programs.functions import as_modules
 from inference.programs.param_store import ParameterSites, param_store_unchanged
+from inference.programs.particles import check_particles
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, draw_traces
+from inference.programs.units import check_observes_all
 from inference.system.randomness import generators_as_they_were
 from inference.system.renamed import renamed
 from inference.system.switches import validating
@@ -52,9 +55,11 @@ def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO)
             few = [*data.arguments(data.extremes())]
             device = next(nn.ModuleList([model, guide]).parameters(), few[0]).device
             few = [part.to(device) for part in few]
-            _check_traces(model, guide, *few)
+            _check_traces(model, guide, data, *few)
             with ParameterSites() as sites, SiteChecks(len(few[0])):
                 loss, _ = ELBOWithTerms(objective, model, guide)(*few)
+    except DataError:  # a file that changed is no fault of the pair
+        raise
     except Exception as error:  # a user's own programs may raise anything
         raise ValueError(
             (explain_failure(model, guide, *few) if few else None)
@@ -72,13 +77,15 @@ def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO)
 
 
 @torch.no_grad()
-def _check_traces(model: Callable, guide: Callable, *data: Tensor) -> None:
+def _check_traces(model: Callable, guide: Callable, data: DataSet, *few: Tensor) -> None:
     try:
-        model_trace, guide_trace = draw_traces(model, guide, *data)
+        model_trace, guide_trace = draw_traces(model, guide, *few)
     except Exception:  # the loss will say more
         return
-    check_plates(len(data[0]), model_trace, guide_trace)
+    check_plates(len(few[0]), model_trace, guide_trace)
     check_observed(model_trace)
+    check_observes_all(model_trace, data, len(few[0]))
+    check_particles(model, guide, *few)
 
 
 def _check_dtypes(model: nn.Module, guide: nn.Module, data: DataSet) -> None:

@@ -300,7 +300,7 @@ def test_a_trial_changes_no_statistics_and_no_mode():
 
 def late(x):
     loc = pyro.param("loc", torch.zeros(SIZE))
-    if len(x) > 10:
+    if len(x) == len(TRAIN) % QUICK.batch_size:
         loc = loc + pyro.param("late", torch.zeros(SIZE))
     with pyro.plate("data", len(x)):
         pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
@@ -328,3 +328,15 @@ def test_what_goes_wrong_is_said_in_a_line(model, data, message):
     with pytest.raises((ValueError, LookupError), match=message) as caught:
         fit(model, lambda x, labels=None: None, data, settings=QUICK, progress=False)
     assert "\n" not in str(caught.value)
+
+
+def test_parameters_that_start_from_data_see_the_first_observations():
+    def model(x):
+        loc = pyro.param("loc", lambda: x.mean(0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    data = vectors(300)
+    still = replace(QUICK, epochs=1, lr=1e-30)
+    fit(model, lambda x: None, data, settings=still, progress=False)
+    torch.testing.assert_close(pyro.param("loc").detach(), data.values[:200].mean(0))
