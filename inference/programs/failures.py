@@ -22,8 +22,8 @@ _HINTS = {
     "Shape mismatch inside plate": "declare the dimensions of one observation, or of one code, with .to_event(1), or "
     ".to_event(3) for an image; no parameter may have len(x) rows",
     "cannot be multiplied|does not broadcast|must match the (existing )?size|[Ee]xpected input": "the sizes must fit: "
-    "a program indexes from the right, z[..., None]; image_shape and latent_dim are those of the data and of the code in every part, and with labels context is the "
-    "number of classes",
+    "image_shape and latent_dim are those of the data and of the code in every part, with labels context is the "
+    "number of classes, and programs index from the right, z[..., None]",
     "Dimension out of range|expected to be in range|value.dim": "an image is (C, H, W), and a batch "
     "(B, C, H, W); of vectors (B, D)",
     "same dtype|expected scalar type|dtype of input": "data, model and guide must be of one type: model.double() "

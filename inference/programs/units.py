@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from pyro.poutine import Trace
-from torch import Tensor
 
 from inference.data.protocol import DataSet
 from inference.programs.evaluation_mode import evaluating
