@@ -112,7 +112,7 @@ def scatter(axis: Axes, points: Tensor, labels: Tensor | None = None, colour: st
 def point_panel(axis: Axes, name: str, points: Points, low: Tensor, high: Tensor) -> None:
     """Points in the plane within a window; the title says how many lie outside."""
     scatter(axis, points.values, points.labels, COLOURS[name])
-    noun = "of the data" if name == "data" else name
+    noun = "observations" if name == "data" else name
     outside = int(((points.values < low) | (points.values > high)).any(1).sum())
     axis.set(
         title=f"{len(points.values):,} {noun}{f', {outside:,} outside' if outside else ''}",
@@ -124,7 +124,7 @@ def point_panel(axis: Axes, name: str, points: Points, low: Tensor, high: Tensor
 
 
 def histogram(axis: Axes, parts: dict[str, Points], coordinate: int, low: float, high: float) -> None:
-    """The densities of one coordinate; what lies outside the window counts to its outermost bins."""
+    """The densities of one coordinate; what lies outside the window is counted in its outermost bins."""
     for name, points in parts.items():
         column = points.values[:, coordinate].clamp(low, high)
         bins = torch.linspace(low, high, max(10, min(40, round(len(column) ** 0.5))) + 1)

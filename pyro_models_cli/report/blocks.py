@@ -16,7 +16,7 @@ from inference import (
 from inference.figures.points import MOST
 from inference.programs.terms import draw_traces, sample_sites
 from pyro_models_cli.report.run_data import RunData
-from pyro_models_cli.report.sections import SAMPLES, STEPS, Figure, Table, bounds
+from pyro_models_cli.report.sections import SAMPLES, STEPS, Figure, Table, bounds, cut
 
 
 def blocks_of(pair: Pair, run: Run, data: RunData) -> list[Figure | Table]:
@@ -44,8 +44,7 @@ def _curves(run: Run, data: RunData, latents: bool) -> Figure:
     return Figure(
         "curves",
         plot_curves(run),
-        f"{what} by epoch, in nats per {data.noun}, as means over all batches of the epoch; {data.sizes}. The "
-        "vertical axis leaves out the first epochs where they would flatten the rest.",
+        f"{what} by epoch, in nats per {data.noun}, as means over all batches of the epoch; {data.sizes}.{cut(run)}",
     )
 
 
@@ -82,7 +81,7 @@ def _coordinates(pair: Pair, data: RunData) -> list[Figure | Table]:
         "marginals",
         plot_marginals(pair.model, data.shown),
         f"Marginals of {data.those} and as many samples: {which} coordinates, in the units of the data. What lies "
-        "outside a window counts to its outermost bins.",
+        "outside a window is counted in its outermost bins.",
     )
     if size == 1:
         return [marginals]

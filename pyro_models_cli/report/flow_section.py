@@ -17,6 +17,7 @@ from pyro_models_cli.report.sections import (
     Section,
     Table,
     bounds,
+    cut,
     measured,
     section,
     trained,
@@ -35,7 +36,7 @@ def _(model: FlowModel, pair: Pair, run: Run, data: RunData) -> Section:
             plot_curves(run, ["bits_per_dim"]),
             f"RealNVP on {name}: train and test loss by epoch, as means "
             f"over all batches; {data.sizes}, {test.levels} grey levels, one draw of the dequantisation "
-            "noise an image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+            f"noise per image.{cut(run)}",
         ),
         *bounds(run, pair, data),
         *(_by_label if model.num_classes else _random)(model, pair.guide, data),

@@ -57,8 +57,9 @@ class RunData:
     @property
     def sizes(self) -> str:
         """How many observations there are to train and to test on."""
-        tested = "no" if self.test is None else f"{len(self.test):,}"
-        return f"{len(self.train):,} training and {tested} test {self.noun}s of {self.dims}"
+        tested = "" if self.test is None else f" and {len(self.test):,} test"
+        without = ", no test set" if self.test is None else ""
+        return f"{len(self.train):,} training{tested} {self.noun}s of {self.dims}{without}"
 
     def remarks(self) -> list[str]:
         """What a reader has to know of the data, a sentence each."""

@@ -90,6 +90,12 @@ def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     return [Table(header, rows, caption)]
 
 
+def cut(run: Run) -> str:
+    """A sentence on the vertical axis of curves, if it is cut."""
+    long = len(run.metrics()) >= 20
+    return " The vertical axis is cut to the values after the first epochs." if long else ""
+
+
 def numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
     values = entry["value"], entry["standard_error"], entry["standard_error_over_images"]
     return tuple("-" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]

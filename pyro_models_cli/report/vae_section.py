@@ -18,6 +18,7 @@ from pyro_models_cli.report.sections import (
     Table,
     binarisation,
     bounds,
+    cut,
     last_batch,
     measured,
     pixels,
@@ -82,8 +83,8 @@ def _curves(pair: Pair, run: Run, data: RunData) -> list[Figure]:
             "vae_curves",
             plot_curves(run, terms),
             f"VAE on {data.name}: negative ELBO, KL term and reconstruction loss by epoch, in nats per image, as means "
-            f"over all batches of the epoch; {data.sizes}, {pixels(data.shown.binarisation)}, one draw of the code an "
-            "image. The vertical axis leaves out the first epochs where they would flatten the rest.",
+            f"over all batches of the epoch; {data.sizes}, {pixels(data.shown.binarisation)}, one draw of the code "
+            f"per image.{cut(run)}",
         ),
         Figure(
             "vae_curves_last_batch",

@@ -239,7 +239,7 @@ def test_a_density_without_latents_is_exact_and_in_the_units_of_the_data():
     low, high = data.values.amin(0), data.values.amax(0)
     assert ((points_in(shown) >= low - 1e-3) & (points_in(shown) <= high + 1e-3)).all()
     assert points_in(samples).std(0)[1] > 20, "samples have the scale of the data, not of the programs"
-    assert shown.get_title() == "200 of the data"
+    assert shown.get_title() == "200 observations"
     assert {axes.get_xlabel() for axes in figure.axes[:3]} == {"coordinate 0"}
 
 
