@@ -12,7 +12,8 @@ import torch
 
 from inference.data.errors import DataError
 from inference.data.images import Images
-from inference.data.layouts import are_intensities, channels_first, grey_levels, layout_of, levels_of, values_of
+from inference.data.labels import numbered
+from inference.data.layouts import channels_first, grey_levels, layout_of, levels_of, values_of
 from inference.data.mapped import Mapped, RowFile
 from inference.data.reading import Found, Reading
 from inference.data.vectors import Vectors
@@ -20,6 +21,7 @@ from inference.data.vectors import Vectors
 ARRAYS = ("x", "y", "x_test", "y_test")
 _MOST_CLASSES = 100_000
 Arrays = TypeVar("Arrays", bound=dict[str, Any])
+Labelled = TypeVar("Labelled", bound=Images | Vectors)
 
 
 def with_x(arrays: Arrays, source: str) -> Arrays:
@@ -58,11 +60,24 @@ def of_arrays(
         raise ValueError(f"--levels is of images, and {source} holds vectors: leave it out")
     both = [x] if x_test is None else [x, x_test]
     sets = _vectors_of(source, both) if layout == "ND" else _images_of(source, both, layout, reading.levels)
-    train = replace(sets[0], labels=labels_of(y, len(sets[0]), f"y of {source}"))
-    if x_test is None:
-        return Found(train, layout=layout)
-    test = replace(sets[1], labels=labels_of(y_test, len(sets[1]), f"y_test of {source}"))
-    return Found(train, test, "x_test of the file", layout=layout)
+    labels = [labels_of(y, len(sets[0]), f"y of {source}")]
+    if x_test is not None:
+        labels.append(labels_of(y_test, len(sets[1]), f"y_test of {source}"))
+    sets, classes, notes = with_labels(sets, labels)
+    test, origin = (None, None) if x_test is None else (sets[1], "x_test of the file")
+    return Found(sets[0], test, origin, layout=layout, classes=classes, notes=notes)
+
+
+def with_labels(
+    sets: list[Labelled], labels: list[torch.Tensor | None]
+) -> tuple[list[Labelled], list[str] | None, tuple[str, ...]]:
+    """Data sets with labels from 0 to K - 1, the names of the classes if these were other numbers, and a note of it."""
+    new, old = numbered(*labels)
+    sets = [replace(data, labels=part) for data, part in zip(sets, new, strict=True)]
+    if old is None:
+        return sets, None, ()
+    note = f"labels: {len(old)} numbers from {old[0]} to {old[-1]} became 0 to {len(old) - 1}, in their order"
+    return sets, [str(label) for label in old], (note,)
 
 
 def _vectors_of(source: str, arrays: list[np.ndarray | RowFile]) -> list[Images | Vectors]:
@@ -78,13 +93,21 @@ def _values(x: np.ndarray | RowFile) -> torch.Tensor | Mapped:
 def _images_of(
     source: str, arrays: list[np.ndarray | RowFile], layout: str, asked: int | None
 ) -> list[Images | Vectors]:
-    values = reduce(or_, (x.values if isinstance(x, RowFile) else values_of(_parts(x)) for x in arrays))
+    found = [x.values if isinstance(x, RowFile) else values_of(_parts(x)) for x in arrays]
+    values = reduce(or_, found)
     levels = levels_of(values, arrays[0].dtype, asked, source)
+    if asked is None and len({part.high <= 1 for part in found}) > 1:
+        raise DataError(
+            f"{source}: x holds values up to {found[0].high:g} and x_test up to {found[1].high:g}: save both in the "
+            "same units, or say --levels"
+        )
     pixels: list[torch.Tensor | Mapped] = []
     for x in arrays:
         if not isinstance(x, RowFile):
-            grey = grey_levels(x, levels, are_intensities(values, x.dtype))
+            grey = grey_levels(x, levels, values)
             pixels.append(torch.from_numpy(np.ascontiguousarray(channels_first(grey, layout))))
+        elif levels == 2 and values.two:
+            raise DataError(f"{source} holds 0 and 255, and is too large to be read whole: save them as 0 and 1")
         elif x.dtype.kind == "f":
             raise DataError(f"{source} holds {x.dtype} pixels and is too large to be read whole: save them as uint8")
         else:

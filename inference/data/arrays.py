@@ -54,7 +54,9 @@ def read_header(stream: IO[bytes] | RawIOBase, size: int, where: str) -> Header:
             shape, fortran_order, dtype = read(stream)
     except Exception as error:  # on damaged bytes NumPy's parser raises whatever it hits
         raise DataError(f"{where} is not an array as NumPy saves it ({first_line(error)})") from error
-    header = Header(dtype, tuple(map(int, shape)), fortran_order, stream.tell())
+    if not all(type(side) is int for side in shape):
+        raise DataError(f"{where} is damaged: its shape is {shape}")
+    header = Header(dtype, shape, fortran_order, stream.tell())
     if dtype.kind not in "biuf":
         raise DataError(f"{where} holds {_REFUSED.get(dtype.kind, dtype)}: expected an array of real numbers")
     if any(side <= 0 for side in shape) or not shape:

@@ -27,6 +27,7 @@ class Table:
         classes: the texts that the labels number, in sorted order; None if they were numbers.
         columns: the names of the D columns, if the file has a header.
         delimiter: what separates columns.
+        notes: what may be other than it looks, in words.
     """
 
     values: np.ndarray
@@ -34,6 +35,7 @@ class Table:
     classes: list[str] | None
     columns: list[str] | None
     delimiter: str
+    notes: list[str]
 
 
 def read_csv(file: BufferedReader, where: str, label_column: str | None = None) -> Table:
@@ -47,13 +49,15 @@ def read_csv(file: BufferedReader, where: str, label_column: str | None = None) 
     Raises:
         DataError: if it cannot be read; the message names the row (the line of the file) and the column.
     """
-    file.seek(0)
-    if b"\0" in file.read(1 << 16):
-        raise DataError(f"{where} is not text, as a .csv file must be (save it as UTF-8)")
-    file.seek(0)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
+        file.seek(0)
+        if b"\0" in file.read(1 << 16):
+            raise DataError(f"{where} is not text, as a .csv file must be (save it as UTF-8)")
+        file.seek(0)
         return _table(text, where, label_column)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where} cannot be read as a .csv file in UTF-8 ({first_line(error)})") from error
     finally:
@@ -86,7 +90,26 @@ def _table(text: io.TextIOWrapper, where: str, label_column: str | None) -> Tabl
         raise DataError(f"{where} holds {'labels alone' if not width else 'a header and no rows'}")
     if columns is not None and label is not None:
         columns = columns[:label] + columns[label + 1 :]
-    return Table(np.array(numbers).reshape(-1, width), *_numbered(labels, where, label), columns, delimiter)
+    values = np.array(numbers).reshape(-1, width)
+    labels_found, classes = _numbered(labels, where, label)
+    table = Table(values, labels_found, classes, columns, delimiter, [])
+    table.notes.extend(_doubts(table, labels))
+    return table
+
+
+def _doubts(table: Table, labels: list[str]) -> Iterator[str]:
+    """What a table may be other than it looks."""
+    values, count = table.values, len(table.values)
+    for d in range(values.shape[1] if count > 2 else 0):
+        if values[0, d] in (0, 1) and (values[:, d] - values[0, d] == np.arange(count)).all():
+            name = _shown(table.columns[d]) if table.columns else f"{d + 1} of the numbers"
+            yield f"column {name} counts the rows: remove it if it is not a measurement"
+    if table.columns is not None:
+        return
+    if table.delimiter == "," and values.shape[1] == 2 and not labels and (values == np.round(values)).all():
+        yield "two columns of whole numbers: if these are decimal commas, save the numbers with points"
+    if table.classes is not None and labels.count(labels[0]) == 1 < count:
+        yield f"the first row alone is of class {_shown(labels[0])}: remove it if it is a header"
 
 
 def _rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[tuple[list[str], int]]:
@@ -122,6 +145,11 @@ def _header(first: list[str], label_column: str | None, where: str) -> list[str]
                 f"{where}: the first row counts the columns: remove it, or give the columns names that are no numbers"
             )
         return None
+    if not any(numeric) and names.count("") == 1 and len(names) > 1:
+        raise DataError(
+            f"{where}, row 1: column {names.index('') + 1} has no name: remove the column if it counts the rows, or "
+            "give it a name"
+        )
     if any(numeric) or (others and "" in names):
         column = next(i for i, cell in enumerate(first) if i != label and not _is_number(cell)) + 1
         raise DataError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inference.data.labels import batches_of, check_labels
+from inference.data.labels import batches_of, check_labels, count_of
 from inference.data.mapped import Mapped, first_rows, taken
 from inference.system.randomness import seed_from
 
@@ -23,6 +23,7 @@ class Images:
         levels: number of grey levels.
         binarisation: "none" to observe the integer pixels, otherwise a key of ``BINARISATIONS``.
         conditional: whether model and guide also take the labels.
+        classes: how many there are, if the labels may lack the last ones.
 
     Raises:
         TypeError: if the pixels are not uint8.
@@ -43,6 +44,7 @@ class Images:
     levels: int = 256
     binarisation: str = "none"
     conditional: bool = False
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8:
@@ -55,7 +57,7 @@ class Images:
                 f"{self.name}: pixels must be (N, C, H, W) with no empty side; got {tuple(self.pixels.shape)}"
                 f"{' (pixels[:, None] adds the one channel of grey images)' if self.pixels.dim() == 3 else ''}"
             )
-        check_labels(self.name, self.labels, len(self.pixels), self.conditional)
+        check_labels(self.name, self.labels, len(self.pixels), self.conditional, self.classes)
         if not 2 <= self.levels <= 256:
             raise ValueError(f"{self.name}: levels must be from 2 to 256; got {self.levels}")
         if self.binarisation not in ("none", *BINARISATIONS):
@@ -72,7 +74,7 @@ class Images:
 
     @property
     def num_classes(self) -> int:
-        return 0 if self.labels is None else int(self.labels.max()) + 1
+        return count_of(self.labels, self.classes)
 
     @property
     def shape(self) -> tuple[int, int, int]:

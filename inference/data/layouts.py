@@ -11,6 +11,7 @@ from inference.data.errors import DataError
 Layout = Literal["ND", "NHW", "NCHW", "NHWC"]
 LAYOUTS = {"ND": 2, "NHW": 3, "NCHW": 4, "NHWC": 4}  # number of dimensions
 _CHANNELS = (1, 3)
+_LAST = (1, 3, 4)  # last sides that may be the channels of a single image
 _SHAPES = "expected (N, D) for vectors, or (N, H, W), (N, C, H, W) or (N, H, W, C) for images"
 
 
@@ -35,6 +36,11 @@ def layout_of(shape: tuple[int, ...], dtype: np.dtype, asked: str | None, where:
             )
         return "ND"
     if len(shape) == 3:
+        if shape[2] in _LAST:
+            raise DataError(
+                f"{where} has the shape {shape}: say --layout NHW if these are images of {shape[1]} x {shape[2]}; a "
+                f"single image of {shape[2]} channels needs the shape {(1, *shape)}"
+            )
         return "NHW"
     first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
     if first == last:
@@ -53,12 +59,13 @@ def channels_first(array: np.ndarray, layout: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Values:
-    """What values an array holds: smallest, largest, and whether all are whole numbers, or n/255 for whole n."""
+    """What values an array holds: smallest, largest, and whether all are whole numbers, n/255, or 0 and 255 alone."""
 
     low: float
     high: float
     whole: bool
     of_255: bool
+    two: bool
 
     def __or__(self, other: "Values") -> "Values":
         return Values(
@@ -66,6 +73,7 @@ class Values:
             max(self.high, other.high),
             self.whole and other.whole,
             self.of_255 and other.of_255,
+            self.two and other.two,
         )
 
 
@@ -76,7 +84,8 @@ def values_of(parts: Iterable[np.ndarray]) -> Values:
         low, high = float(part.min()), float(part.max())
         floats = part.dtype.kind == "f" and np.isfinite(low) and np.isfinite(high)
         whole = not floats or bool((part == np.round(part)).all())
-        here = Values(low, high, whole, floats and low >= 0 and high <= 1 and _are_of_255(part))
+        two = all(((row == 0) | (row == 255)).all() for row in part)
+        here = Values(low, high, whole, floats and low >= 0 and high <= 1 and _are_of_255(part), two)
         found = here if found is None else found | here
         if not np.isfinite(low + high):
             return replace(found, low=np.nan)
@@ -95,11 +104,13 @@ def levels_of(values: Values, dtype: np.dtype, asked: int | None, where: str) ->
         what = "values that are not finite" if not np.isfinite(low) else f"values from {low:g} to {high:g}"
         raise DataError(f"{where} holds {what}: expected intensities from 0 to 1, or grey levels from 0 to 255")
     if asked is not None:
-        if high >= asked and not are_intensities(values, dtype):
+        if high >= asked and not (asked == 2 and values.two) and not are_intensities(values, dtype):
             raise DataError(f"{where} holds grey levels up to {high:g}, too many for --levels {asked}")
         return asked
     if values.whole and high <= 1:
         return 2
+    if values.two:
+        raise DataError(f"{where} holds 0 and 255 alone: say --levels 2 if they are black and white, or --levels 256")
     if values.of_255 or high > 127:
         return 256
     if high > 1:
@@ -114,8 +125,11 @@ def are_intensities(values: Values, dtype: np.dtype) -> bool:
     return dtype.kind == "f" and values.high <= 1
 
 
-def grey_levels(array: np.ndarray, levels: int, intensities: bool) -> np.ndarray:
-    """Grey levels as uint8, from themselves or from intensities."""
+def grey_levels(array: np.ndarray, levels: int, values: Values) -> np.ndarray:
+    """Grey levels as uint8, from themselves, from intensities, or from 0 and 255 for two levels."""
+    if levels == 2 and values.two:
+        return (array > 0).astype(np.uint8)
+    intensities = are_intensities(values, array.dtype)
     return (np.round(array * array.dtype.type(levels - 1)) if intensities else array).astype(np.uint8)
 
 

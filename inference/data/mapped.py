@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,8 +75,7 @@ class RowFile:
         Raises:
             DataError: if the file has changed since it was opened.
         """
-        if self._current_state() != self._state:
-            raise DataError(f"{self.path} has changed since it was opened: start again, and leave it as it is")
+        self._check_state()
         distinct, places = np.unique(rows, return_inverse=True)  # in the disk's order
         first, span = (int(distinct[0]), int(distinct[-1] - distinct[0]) + 1) if len(distinct) else (0, 0)
         if span <= _SPREAD * len(distinct):
@@ -97,9 +97,26 @@ class RowFile:
                 raise DataError(f"{self.path} is damaged: it ends {len(rest):,} bytes too early")
         return rows
 
-    def _current_state(self) -> tuple[int, int]:
-        state = os.fstat(self._file.fileno())
-        return state.st_size, state.st_mtime_ns
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (os.path.abspath(self.path), self._state)
+
+    def _current_state(self) -> os.stat_result:
+        return os.fstat(self._file.fileno())
+
+    def _check_state(self) -> None:
+        now, then = self._current_state(), self._state
+        same = (now.st_size, now.st_mtime_ns) == (then.st_size, then.st_mtime_ns)
+        relinked = now.st_nlink != then.st_nlink  # another file took the name: this one is still there
+        if not same or (now.st_ctime_ns != then.st_ctime_ns and not relinked):
+            raise DataError(f"{self.path} has changed since it was opened: start again, and leave it as it is")
+
+
+def _reopened(path: str, state: os.stat_result) -> RowFile:
+    """A copy of a file of rows."""
+    file = RowFile(path)
+    file._state = state
+    file._check_state()
+    return file
 
 
 @dataclass(frozen=True, eq=False)

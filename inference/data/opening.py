@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from inference.data import mapped
-from inference.data.array_sets import ARRAYS, labels_of, of_arrays, with_x
+from inference.data.array_sets import ARRAYS, labels_of, of_arrays, with_labels, with_x
 from inference.data.arrays import npz_headers, read_header, read_npy, read_npz
 from inference.data.csv_table import DELIMITERS, read_csv
 from inference.data.datasets import DATASETS, load_dataset
 from inference.data.errors import DataError, first_line
 from inference.data.files import open_file, sha256_of, size_of
+from inference.data.images import Images
 from inference.data.layouts import layout_of
 from inference.data.mapped import are_finite
 from inference.data.pictures import open_pictures
@@ -23,7 +24,7 @@ from inference.data.reading import Found, Reading
 from inference.data.records import check_same, described, lines_of, sha256_of_data
 from inference.data.splits import split
 from inference.data.tables import GENERATED, TABLES
-from inference.data.vectors import Vectors, standardise
+from inference.data.vectors import Vectors, check_float32, standardise
 from inference.system.imports import imported, is_import_path
 
 __all__ = ["Opened", "Reading", "check_same", "kind_of", "open_data"]
@@ -57,7 +58,7 @@ class Opened:
     record: dict[str, Any]
 
     def lines(self) -> list[str]:
-        """What was understood, in words: two lines to print."""
+        """What was understood, in words: a few lines to print."""
         return lines_of(self.record)
 
 
@@ -89,7 +90,7 @@ def open_data(
     """
     sort = _sort_of(source, reading)
     found = _OPENERS[sort](source, reading, root, allow)
-    train, test, origin = found.train, found.test, found.origin
+    (train, test), origin = _of_same_classes(found.train, found.test), found.origin
     if test is None and reading.test_fraction:
         train, test = split(train, reading.test_fraction, reading.test_seed)
         origin = f"a share of {reading.test_fraction:g}, drawn with seed {reading.test_seed}"
@@ -181,13 +182,28 @@ def _open_csv(source: str, reading: Reading, root: Any, allow: Any) -> Found:
     with open_file(os.path.expanduser(source)) as file:
         table = read_csv(file, source, reading.label_column)
         labels = labels_of(table.labels, len(table.values), f"the labels of {source}")
-        layout = f"{DELIMITERS[table.delimiter]}, {'a' if table.columns else 'no'} header"
-        data = Vectors(os.path.basename(source), torch.from_numpy(table.values), labels)
-        return Found(data, None, None, sha256_of(file), size_of(file), layout, table.classes)
+        columns = None if table.columns is None else tuple(table.columns)
+        values = Vectors(os.path.basename(source), torch.from_numpy(table.values), columns=columns)
+        (data,), classes, notes = with_labels([values], [labels])
+        layout = f"{DELIMITERS[table.delimiter]}, {'a header' if columns else 'no header: the first row is data'}"
+        notes += tuple(table.notes)
+        return Found(data, None, None, sha256_of(file), size_of(file), layout, table.classes or classes, notes)
+
+
+def _of_same_classes(train: DataSet, test: DataSet | None) -> tuple[DataSet, DataSet | None]:
+    """The sets with the number of classes of both together, which a part of them may lack."""
+    if not isinstance(train, Images | Vectors) or train.labels is None:
+        return train, test
+    if not isinstance(test, Images | Vectors) or test.labels is None:
+        return replace(train, classes=train.num_classes), test
+    classes = max(train.num_classes, test.num_classes)
+    return replace(train, classes=classes), replace(test, classes=classes)
 
 
 def _seen_as(train: Vectors, test: DataSet | None, reading: Reading) -> tuple[Vectors, DataSet | None]:
     """Vectors in the type asked for, standardised if asked for and not already."""
+    if reading.dtype == "float32" and train.values.dtype == torch.float64:
+        check_float32(train)
     sets = [_cast(data, getattr(torch, reading.dtype)) for data in (train, test) if isinstance(data, Vectors)]
     if reading.standardise and train.loc is None and train.scale is None:
         sets = list(standardise(*sets))
@@ -207,7 +223,7 @@ def _open_function(source: str, reading: Reading, root: Any, allow: Sequence[str
     function = imported(source, allow, "function")
     try:
         returned = function()
-    except Exception as error:  # other people's functions may raise anything
+    except (Exception, SystemExit) as error:  # other people's functions may raise anything
         raise DataError(f"{source}() failed: {type(error).__name__}: {first_line(error)}") from error
     train, test = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
     for data in (train, test):

@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,10 @@ from inference.data.images import Images
 from inference.data.reading import Found, Reading
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # others may start other programs, as EPS does
-_KEPT = {"1": "L", "L": "L", "RGB": "RGB"}  # modes that need no decision, and what they become
-_TURNED = (
-    "LA",
-    "P",
-    "PA",
-    "RGBA",
-    "CMYK",
-    "YCbCr",
-    "LAB",
-    "HSV",
-)  # those that need one
+_KEPT = ("1", "L", "RGB")  # modes that need no decision
+_TURNED = ("LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")  # those that need one
+_COLOURS = {"1": "black and white", "L": "grey", "RGB": "coloured"}
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _MODES = {1: "L", 3: "RGB"}  # by channels
 
 
@@ -44,9 +37,7 @@ def open_pictures(folder: str, reading: Reading) -> Found:
     """
     root = os.path.expanduser(folder)
     _, folders = _entries(root, root)
-    parts = ["train", "test"] if "train" in folders else ["."]
-    if parts[1:] and sorted(folders) != ["test", "train"]:
-        raise DataError(f"{folder} holds folders {', '.join(folders)}: expected train and test alone, or one a class")
+    parts = _parts(folder, folders)
     listed = {part: _listed(os.path.normpath(os.path.join(root, part)), root) for part in parts}
     classes = sorted({picture.label for picture in listed[parts[0]] if picture.label is not None})
     for picture in listed[parts[-1]]:
@@ -57,10 +48,21 @@ def open_pictures(folder: str, reading: Reading) -> Found:
     for part, pictures in listed.items():
         pixels = loader.loaded(pictures)
         labels = torch.tensor([classes.index(picture.label) for picture in pictures if picture.label is not None])
-        sets.append(Images(os.path.basename(os.path.join(root, part)), pixels, labels if classes else None))
+        name = os.path.basename(os.path.join(root, part))
+        sets.append(Images(name, pixels, labels if classes else None, loader.levels))
     test = sets[1] if len(sets) > 1 else None
-    origin = "the folder test" if test else None
+    origin = f"the folder {parts[1]}" if test else None
     return Found(sets[0], test, origin, loader.sha256, loader.size, loader.kind, classes or None)
+
+
+def _parts(folder: str, folders: Sequence[str]) -> list[str]:
+    """The folders of the training and the test set, or the folder itself if its folders are classes."""
+    splits = {name.lower(): name for name in folders if name.lower() in _SPLITS}
+    if set(splits) == {"train", "test"} and len(folders) == 2:
+        return [splits["train"], splits["test"]]
+    if len(splits) > 1 or "train" in splits:
+        raise DataError(f"{folder} holds folders {', '.join(folders)}: expected train and test alone, or one a class")
+    return ["."]
 
 
 def _entries(folder: str, root: str) -> tuple[list[str], list[str]]:
@@ -126,18 +128,17 @@ class _Loader:
     @property
     def kind(self) -> str:
         """What the pictures became, in words."""
-        colour = "grey" if self.mode == "L" else "coloured"
+        colour = _COLOURS[self.mode or "L"]
         return f"{'turned ' if self.asked else ''}{colour}{', resized' if self.resized else ''} pictures"
+
+    @property
+    def levels(self) -> int:
+        return 2 if self.mode == "1" else 256
 
     def loaded(self, pictures: Sequence[_Picture]) -> torch.Tensor:
         """(N, C, H, W) uint8."""
         arrays = self._arrays(pictures)
         first = next(arrays)
-        if self.count * first.nbytes > LARGEST:
-            raise DataError(
-                f"{self.root} holds {self.count:,} pictures, which take {self.count * first.nbytes:,} bytes of memory, "
-                f"more than {LARGEST:,}: have them resized with --image_size, or save them as a .npy file"
-            )
         pixels = np.empty((len(pictures), *first.shape), np.uint8)
         pixels[0] = first
         for i, array in enumerate(arrays, 1):
@@ -149,15 +150,16 @@ class _Loader:
             with open_file(picture.path) as file:
                 if size_of(file) > LARGEST:
                     raise DataError(f"{picture.path} is too large for a picture")
-                content = file.read()
+                content = _read(file, picture.path)
             self._digest.update(os.fsencode(os.path.relpath(picture.path, self.root)) + b"\0")
             self._digest.update(hashlib.sha256(content).digest())
             self.size += len(content)
             yield self._decoded(content, picture.path)
 
     def _decoded(self, content: bytes, path: str) -> np.ndarray:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
+        known = ", ".join(_FORMATS)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -166,38 +168,64 @@ class _Loader:
                     return self._array(image, path)
         except DataError:
             raise
+        except UnidentifiedImageError as error:
+            raise DataError(f"{path} is no picture: expected {known}") from error
         except Exception as error:  # on damaged bytes PIL's parsers raise whatever they hit
-            known = ", ".join(_FORMATS)
             raise DataError(f"{path} cannot be read: expected a picture ({known}); {first_line(error)}") from error
 
     def _array(self, image: Any, path: str) -> np.ndarray:
-        """A picture as (C, H, W) uint8."""
+        """A picture as (C, H, W) uint8, turned as its camera was held."""
+        from PIL.Image import Resampling
+        from PIL.ImageOps import exif_transpose
+
         if image.mode not in (*_KEPT, *_TURNED) or _has_wide_pixels(image):
             raise DataError(
                 f"{path} has more than 8 bits a channel (mode {image.mode}): expected 8, levels from 0 to 255"
             )
         if getattr(image, "n_frames", 1) > 1:
             raise DataError(f"{path} has {image.n_frames} frames: expected a single picture")
-        mode = _KEPT.get(image.mode)
+        mode = image.mode if image.mode in _KEPT and not image.has_transparency_data else None
         if not self.asked and (mode is None or mode != (self.mode or mode)):
             before = f", and those before it are {self.mode}" if self.mode else ""
+            clear = " and is transparent in parts" if image.has_transparency_data else ""
             raise DataError(
-                f"{path} has the mode {image.mode}{before}: have all turned grey or coloured, --channels 1/3"
+                f"{path} has the mode {image.mode}{clear}{before}: have all turned grey or coloured, --channels 1/3"
             )
         self.mode = self.mode or mode
+        image = exif_transpose(image)
         height, width = self.image_size = self.image_size or (image.height, image.width)
+        self._check_size(height, width)
         if (image.height, image.width) != (height, width) and not self.resized:
             raise DataError(
                 f"{path} has {image.height} x {image.width} pixels, and those before it {height} x {width}: have all "
                 f"resized, such as --image_size {height} {width}"
             )
-        image = image.convert(self.mode)
+        image = (_on_white(image) if image.has_transparency_data else image).convert(self.mode)
         if (image.height, image.width) != (height, width):
-            from PIL.Image import Resampling
-
             image = image.resize((width, height), Resampling.BILINEAR)
         pixels = np.asarray(image, np.uint8)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    def _check_size(self, height: int, width: int) -> None:
+        size = self.count * height * width * len(self.mode or "")  # a mode has a letter a channel
+        if size > LARGEST:
+            raise DataError(
+                f"{self.root} holds {self.count:,} pictures, which take {size:,} bytes of memory, more than "
+                f"{LARGEST:,}: have them resized with a smaller --image_size, or save them as a .npy file"
+            )
+
+
+def _read(file: BufferedReader, path: str) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _on_white(image: Any) -> Any:
+    from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
 
 
 def _has_wide_pixels(image: Any) -> bool:

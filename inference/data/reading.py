@@ -66,3 +66,4 @@ class Found(NamedTuple):
     size: int | None = None  # bytes
     layout: str | None = None
     classes: list[str] | None = None
+    notes: Sequence[str] = ()  # what else was understood, in words

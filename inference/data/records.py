@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from inference.data.errors import DataError
+from inference.data.datasets import DATASETS
+from inference.data.errors import DataError, visible
 from inference.data.images import Images
 from inference.data.mapped import pieces_of
 from inference.data.protocol import DataSet
 from inference.data.reading import Found
+from inference.data.tables import TABLES
 from inference.data.vectors import Vectors
 from inference.system.randomness import generators_as_they_were, set_seed
 
@@ -28,6 +30,9 @@ _COMPARED = {
     "test": "origin of the test set",
     "num_classes": "number of classes",
     "classes": "names of classes",
+    "standardised": "standardisation",
+    "loc": "mean of the training set",
+    "scale": "standard deviation of the training set",
     "sha256": "SHA-256",
 }
 
@@ -54,6 +59,8 @@ def described(source: str, path: str | None, train: DataSet, test: DataSet | Non
         "standardised": getattr(train, "scale", None) is not None,
         "loc": None if kept is None or kept.loc is None else _numbers(kept.loc),
         "scale": None if kept is None or kept.scale is None else _numbers(kept.scale),
+        "columns": _columns(train),
+        "notes": [_plain(note) for note in (*found.notes, *_shared(train, test))],
         "sha256": found.sha256,
         "bytes": found.size,
     }
@@ -73,11 +80,54 @@ def check_same(record: dict[str, Any], opened: Any) -> None:
     for name, words in _COMPARED.items():
         if name not in record:
             raise DataError(f"the record of the data is damaged: {name} missing")
-        if json.dumps(record[name]) != json.dumps(now[name]):
+        if not _same(name, record, now):
             raise DataError(
                 f"{now['source']} does not hold the data of this run: the {words} was {_short(record[name])}, and is "
                 f"{_short(now[name])} now"
             )
+
+
+def _same(name: str, record: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether an entry is the same, means and deviations up to a millionth of the deviation."""
+    old, new = record[name], now[name]
+    if name not in ("loc", "scale") or not isinstance(old, list) or not isinstance(new, list):
+        return json.dumps(old) == json.dumps(new)
+    units = now["scale"] or [0.0] * len(new)
+    return len(old) == len(new) and all(
+        isinstance(a, int | float) and abs(a - b) <= 1e-6 * max(abs(b), unit)
+        for a, b, unit in zip(old, new, units, strict=True)
+    )
+
+
+def _columns(train: DataSet) -> list[str] | None:
+    columns = [_plain(name) for name in train.columns or ()] if isinstance(train, Vectors) else []
+    return columns if columns and len(json.dumps(columns)) <= _MOST_CHARACTERS // 2 else None
+
+
+def _shared(train: DataSet, test: DataSet | None) -> Iterator[str]:
+    """How many observations of the test set are also in the training set, if any are; not of files of rows."""
+    trained_on, tested_on = _values(train), _values(test)
+    if trained_on is None or tested_on is None:
+        return
+    tested = [row for piece in pieces_of(tested_on) for row in _rows(piece)]
+    distinct, shared = set(tested), set[bytes]()
+    for piece in pieces_of(trained_on):
+        shared |= distinct.intersection(_rows(piece))
+    if count := sum(row in shared for row in tested):
+        noun = "images" if isinstance(train, Images) else "vectors"
+        yield f"{count:,} of the {len(tested):,} test {noun} are also in the training set"
+
+
+def _rows(piece: torch.Tensor) -> list[bytes]:
+    """The bytes of each observation."""
+    rows = piece.cpu().flatten(1).contiguous().numpy()
+    return rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()
+
+
+def _values(data: DataSet | None) -> torch.Tensor | None:
+    """What a data set holds in memory."""
+    held = data.pixels if isinstance(data, Images) else data.values if isinstance(data, Vectors) else None
+    return held if isinstance(held, torch.Tensor) else None
 
 
 def lines_of(record: dict[str, Any]) -> list[str]:
@@ -94,10 +144,12 @@ def lines_of(record: dict[str, Any]) -> list[str]:
     if record["classes"]:
         classes += f" ({_short(', '.join(record['classes']))})"
     sha256 = f"; SHA-256 {record['sha256'][:16]}..." if record["sha256"] else ""
-    return [
+    lines = [
         f"{record['source']}: {record['num_train']:,} training{test} {what} ({', '.join(filter(None, how))}){classes}",
-        f"test set: {record['test']}{sha256}",
+        *([] if record["source"] in (*DATASETS, *TABLES) else [f"test set: {record['test']}{sha256}"]),
+        *record["notes"],
     ]
+    return [visible(line) for line in lines]
 
 
 def sha256_of_data(*sets: DataSet) -> tuple[str, int]:

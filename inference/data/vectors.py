@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inference.data.labels import batches_of, check_labels
+from inference.data.errors import DataError
+from inference.data.labels import batches_of, check_labels, count_of
 from inference.data.mapped import Mapped, are_finite, first_rows, pieces_of, taken
 
 
@@ -28,6 +29,8 @@ class Vectors:
         conditional: whether model and guide also take the labels.
         loc: (D,), subtracted from the data; nothing by default.
         scale: (D,), by which the data are divided then; nothing by default.
+        classes: how many there are, if the labels may lack the last ones.
+        columns: names of the D coordinates, if they have any.
 
     Raises:
         TypeError: if the values are not float32 or float64.
@@ -47,6 +50,8 @@ class Vectors:
     conditional: bool = False
     loc: Tensor | None = None
     scale: Tensor | None = None
+    classes: int | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype not in (torch.float32, torch.float64):
@@ -58,12 +63,16 @@ class Vectors:
             )
         if not are_finite(self.values):
             raise ValueError(f"{self.name}: some values are not finite (NaN or infinity): remove or replace them")
-        check_labels(self.name, self.labels, len(self.values), self.conditional)
+        check_labels(self.name, self.labels, len(self.values), self.conditional, self.classes)
+        if self.columns is not None and len(self.columns) != self.num_dims:
+            raise ValueError(f"{self.name}: expected {self.num_dims} names of columns; got {len(self.columns)}")
         for name, part in (("loc", self.loc), ("scale", self.scale)):
-            if part is not None and (part.shape != self.values.shape[1:] or not torch.isfinite(part).all()):
-                raise ValueError(f"{self.name}: {name} must be {self.shape[0]} finite numbers; got {part}")
+            if part is not None and part.shape != self.shape:
+                raise ValueError(f"{self.name}: {name} must have the shape {self.shape}; got {tuple(part.shape)}")
+            if part is not None and not torch.isfinite(part).all():
+                raise ValueError(f"{self.name}: {name} must be finite, and holds NaN or infinity")
         if self.scale is not None and not (self.scale > 0).all():
-            raise ValueError(f"{self.name}: scale must be positive; got {self.scale}")
+            raise ValueError(f"{self.name}: scale must be positive, and holds {float(self.scale.min()):g}")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -82,7 +91,7 @@ class Vectors:
 
     @property
     def num_classes(self) -> int:
-        return 0 if self.labels is None else int(self.labels.max()) + 1
+        return count_of(self.labels, self.classes)
 
     def to(self, device: torch.device | str) -> "Vectors":
         labels, loc, scale = (_moved(part, device) for part in (self.labels, self.loc, self.scale))
@@ -134,7 +143,7 @@ def standardise(train: Vectors, *others: Vectors) -> tuple[Vectors, ...]:
         \mathrm{scale}_d^2 = \frac1N \sum_n (v_{nd} - \mathrm{loc}_d)^2
 
     Raises:
-        ValueError: if a coordinate is the same in all training vectors, so that it has no density.
+        ValueError: if there is one training vector, or a coordinate is the same in all, so that it has no density.
 
     Example:
         >>> import torch
@@ -143,22 +152,53 @@ def standardise(train: Vectors, *others: Vectors) -> tuple[Vectors, ...]:
         >>> bool(torch.allclose(test.restore(test.observe()), test.values, atol=1e-5))
         True
     """
-    first = train.values[:1]
-    total, square, same = (torch.zeros_like(first[0], dtype=torch.float64) for _ in range(3))
-    for piece in pieces_of(train.values):
-        total += piece.double().sum(0)
-        same += (piece == first).sum(0)
-    loc = total / len(train)
-    for piece in pieces_of(train.values):
-        square += (piece.double() - loc).square_().sum(0)
-    scale, constant = (square / len(train)).sqrt(), (same == len(train)).nonzero().flatten().tolist()
+    if len(train) < 2:
+        raise ValueError(f"{train.name}: at least 2 training vectors are needed to standardise, and there is 1")
+    low, high, loc, scale = _moments(train.values)
+    constant = (low == high).nonzero().flatten().tolist()
     if constant:
         raise ValueError(
-            f"{train.name}: coordinate {', '.join(map(str, constant))} has the same value in all {len(train)} vectors, "
+            f"{train.name}: coordinate {_listed(train, constant)} has the same value in all {len(train)} vectors, "
             "and so no density: leave it out"
         )
     to = train.values.dtype
     return tuple(replace(data, loc=loc.to(to), scale=scale.to(to)) for data in (train, *others))
+
+
+def check_float32(data: Vectors) -> None:
+    """Check that float64 vectors stay apart as float32, within a hundredth of a standard deviation.
+
+    Raises:
+        DataError: if not.
+    """
+    low, high, _, scale = _moments(data.values)
+    largest = torch.maximum(-low, high).float()
+    spacing = torch.nextafter(largest, torch.full_like(largest, torch.inf)) - largest
+    lost = ((low < high) & (spacing > 0.01 * scale)).nonzero().flatten().tolist()
+    if lost:
+        raise DataError(
+            f"{data.name}: coordinate {_listed(data, lost)} varies too little beside its size for float32: "
+            "say --dtype float64"
+        )
+
+
+def _moments(values: Tensor | Mapped) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The smallest and the largest value of each coordinate, its mean and its standard deviation, as float64."""
+    pieces = [torch.stack([piece.amin(0), piece.amax(0)]).double() for piece in pieces_of(values)]
+    lows, highs = torch.stack(pieces, 1)
+    low, high = lows.amin(0), highs.amax(0)
+    unit = torch.exp2(torch.frexp(torch.maximum(-low, high)).exponent.double() - 1)  # no square over- or underflows
+    total, square = torch.zeros_like(unit), torch.zeros_like(unit)
+    for piece in pieces_of(values):
+        total += (piece.double() / unit).sum(0)
+    loc = total / len(values)
+    for piece in pieces_of(values):
+        square += (piece.double() / unit - loc).square_().sum(0)
+    return low, high, loc * unit, (square / len(values)).sqrt() * unit
+
+
+def _listed(data: Vectors, coordinates: list[int]) -> str:
+    return ", ".join(str(d) if data.columns is None else f"{data.columns[d]:.40}" for d in coordinates[:10])
 
 
 def _moved(part: Tensor | None, device: torch.device | str) -> Tensor | None:

@@ -1,6 +1,8 @@
 """Files too large for memory: the same numbers as in memory, little memory, and no silent change."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -132,6 +134,21 @@ def test_training_is_the_same_from_a_file_and_from_memory(monkeypatch):
             bound = negative_bounds(model, guide, test, [1, 5], repeats=2)
             found.append([[{**row, "seconds": 0} for row in rows], [estimate.value for estimate in bound.values()]])
         assert found[0] == found[1]
+
+
+def test_copies_read_the_same_file_and_notice_changes(monkeypatch):
+    _, there = opened_twice(VECTORS, monkeypatch)
+    content = pickle.dumps(there.train)
+    for again in (copy.deepcopy(there.train), pickle.loads(content)):
+        assert torch.equal(again.observe(), there.train.observe())
+    times = os.stat("data.npy")
+    with open("data.npy", "r+b") as file:
+        file.seek(5000)
+        file.write(b"\0\0\0\0")
+    os.utime("data.npy", ns=(times.st_atime_ns, times.st_mtime_ns))
+    for read in (lambda: there.train.observe(), lambda: pickle.loads(content)):
+        with pytest.raises(DataError, match="has changed since it was opened"):
+            read()
 
 
 def test_a_file_that_changes_is_noticed(monkeypatch):

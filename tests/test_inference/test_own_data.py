@@ -84,6 +84,16 @@ def test_black_and_white_has_two_levels(x):
     assert levels == 2
 
 
+def test_black_and_white_of_0_and_255_is_as_asked():
+    source = saved(255 * (GREY > 127).astype(np.uint8))
+    pixels, levels = pixels_of(source, Reading(levels=2, test_fraction=0))
+    assert levels == 2
+    assert (pixels.numpy()[:, 0] == (GREY > 127)).all()
+    pixels, levels = pixels_of(source, Reading(levels=256, test_fraction=0))
+    assert levels == 256
+    assert (pixels.numpy()[:, 0] == 255 * (GREY > 127)).all()
+
+
 def test_levels_that_are_asked_for_are_taken():
     x = GREY % 17
     pixels, levels = pixels_of(saved(x), Reading(levels=17, test_fraction=0))
@@ -120,6 +130,15 @@ def test_levels_that_are_asked_for_are_taken():
         (np.array([[0.5, np.nan], [1, 2]]), "finite"),
         (np.ones((1, 3)), "too few"),
         (np.ones((9, 3)), "coordinate 0, 1, 2 has the same value"),
+        (np.arange(2.0)[:, None], "at least 2 training vectors are needed to standardise, and there is 1"),
+        (np.stack([np.arange(9.0), 1.7e9 + np.arange(9)], 1), "coordinate 1 varies too little .*--dtype float64"),
+        (1e8 + np.arange(9.0)[:, None] % 3, "coordinate 0 varies too little .*--dtype float64"),
+        (1e-300 * (1 + np.arange(9.0)[:, None] % 2), "coordinate 0 varies too little .*--dtype float64"),
+        (COLOUR[0], r"shape \(4, 5, 3\): say --layout NHW if .* needs the shape \(1, 4, 5, 3\)"),
+        (COLOUR[..., 0][..., :1], "--layout NHW if these are images of 4 x 1"),
+        (RNG.random((20, 4, 4)), "--layout NHW if these are images of 4 x 4"),
+        (255 * (GREY > 127).astype(np.uint8), "0 and 255 alone: say --levels 2 .*or --levels 256"),
+        (255.0 * (GREY > 127), "0 and 255 alone"),
         (np.array([[1e300, 1], [2, 3]]), "--dtype float64"),
     ],
 )
@@ -154,11 +173,64 @@ def test_a_npz_file_has_labels_and_a_test_set():
         ({"x_test": GREY, "y": np.arange(20)}, "both y and y_test, or neither"),
         ({"x_test": GREY[:, :3]}, r"x and x_test differ: uint8 of shape \(20, 4, 5\) and uint8 of shape \(20, 3, 5\)"),
         ({"x_test": GREY / 255}, "x and x_test differ: uint8 .* and float64"),
+        ({"x_test": GREY % 2}, "x holds values up to 255 and x_test up to 1: save both in the same units"),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_told(others, message):
     with pytest.raises(DataError, match=message):
         open_data(saved(GREY, **others))
+
+
+@pytest.mark.parametrize(
+    ("y", "y_test", "became", "classes"),
+    [
+        ([3, 7] * 10, [7, 7], [1, 1], ["3", "7"]),
+        ([-1, 1] * 10, [-1, 1], [0, 1], ["-1", "1"]),
+        ([1, 2] * 10, [5, 1], [2, 0], ["1", "2", "5"]),
+        ([0, 1] * 10, [2, 1], [2, 1], None),
+    ],
+)
+def test_labels_with_gaps_are_numbered_in_both_sets_alike(y, y_test, became, classes):
+    opened = open_data(saved(GREY, y=np.array(y), x_test=GREY[:2], y_test=np.array(y_test)))
+    assert opened.test.labels.tolist() == became
+    assert opened.record["classes"] == classes
+    assert (f"became 0 to {len(classes or ()) - 1}" in opened.lines()[2]) == bool(classes)
+    count = len({*y, *y_test})
+    assert opened.train.num_classes == opened.test.num_classes == opened.record["num_classes"] == count
+    assert opened.train.take(slice(1)).to("cpu").num_classes == count
+
+
+def test_a_class_that_only_the_test_share_holds_counts():
+    x, y = RNG.normal(size=(20, 2)), np.arange(20) % 2
+    rare = next(i for i in range(20) if split(Vectors("x", torch.arange(20.0)[:, None]), 0.1, 0)[1].values[0, 0] == i)
+    y[rare] = 2
+    opened = open_data(saved(x, y=y))
+    assert int(opened.train.labels.max()) == 1
+    assert opened.train.num_classes == opened.test.num_classes == 3
+
+
+def test_numbers_of_classes_must_hold_the_labels():
+    with pytest.raises(ValueError, match="labels must be below classes = 2; the largest is 2"):
+        Vectors("x", torch.ones(3, 1), torch.arange(3), classes=2)
+    with pytest.raises(ValueError, match="expected 2 names of columns; got 1"):
+        Vectors("x", torch.ones(3, 2), columns=("a",))
+    with pytest.raises(ValueError, match=r"loc must have the shape \(2,\); got \(3,\)"):
+        Vectors("x", torch.ones(3, 2), loc=torch.ones(3))
+    with pytest.raises(ValueError, match="loc must be finite"):
+        Vectors("x", torch.ones(3, 2), loc=torch.tensor([1, torch.nan]))
+    with pytest.raises(ValueError, match="scale must be positive, and holds -1$"):
+        Vectors("x", torch.ones(3, 2), scale=torch.tensor([1.0, -1.0]))
+
+
+def test_observations_of_both_sets_are_counted():
+    def noted(x: np.ndarray, x_test: np.ndarray) -> list[str]:
+        return open_data(saved(x, x_test=x_test)).lines()[2:]
+
+    x = RNG.normal(size=(40, 3))
+    assert noted(x, x[:20]) == ["20 of the 20 test vectors are also in the training set"]
+    assert noted(x, np.concatenate([x[[5, 5]], x + 1])) == ["2 of the 42 test vectors are also in the training set"]
+    assert noted(GREY, GREY[[3, 4]]) == ["2 of the 2 test images are also in the training set"]
+    assert noted(x, x + 1) == []
 
 
 def test_a_npz_file_without_x_says_so():
@@ -196,6 +268,22 @@ def test_means_and_deviations_are_those_of_doubles():
     assert np.allclose(train.scale, x.std(0, dtype=np.float64), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("unit", [1e160, 1e-160, 1e307, 5e-324])
+def test_numbers_of_any_size_are_standardised(unit):
+    x = unit * np.array([[1.0], [3], [1], [3]])
+    train = open_data(saved(x), Reading(dtype="float64", test_fraction=0)).train
+    assert train.loc.tolist() == pytest.approx([2 * unit], rel=1e-15, abs=0)
+    assert train.scale.tolist() == pytest.approx([unit], rel=1e-15, abs=0)
+    assert train.observe().flatten().tolist() == pytest.approx([-1, 1, -1, 1])
+
+
+def test_numbers_far_from_zero_are_right_where_float32_would_lose_them():
+    x = 1.7e9 + np.arange(100.0)[:, None]
+    train = open_data(saved(x), Reading(dtype="float64", test_fraction=0)).train
+    assert np.allclose(train.observe(), (x - x.mean(0)) / x.std(0), rtol=0, atol=1e-9)
+    assert open_data(saved(x.astype(np.float32)), ALL).train.values.dtype == torch.float32, "these came as float32"
+
+
 def test_whole_numbers_are_vectors_where_asked():
     opened = open_data(saved(GREY[:, 0]), Reading(layout="ND", standardise=False, test_fraction=0))
     assert opened.train.observe().tolist() == GREY[:, 0].tolist()
@@ -229,6 +317,40 @@ def test_csv_files_are_recognised(delimiter, header, labels, ending):
 
 
 @pytest.mark.parametrize(
+    ("text", "column", "notes"),
+    [
+        ("a,b\n0,5.5\n1,3\n2,7\n", None, ["column 'a' counts the rows"]),
+        ("Unnamed: 0,b\n1,5.5\n2,3\n3,7\n", None, ["column 'Unnamed: 0' counts the rows"]),
+        ("9.5,1\n5.5,2\n7,3\n", None, ["column 2 of the numbers counts the rows"]),
+        ("1,5\n2,7\n4,3\n", None, ["if these are decimal commas"]),
+        ("5,1.5,height\n2,7,x\n4,3,x\n", "3", ["the first row alone is of class 'height': remove it if it is a"]),
+        ("5,1.5,x\n2,7,x\n4,3,y\n", "3", []),
+        ("a,b\n1,5\n2,7\n4,3\n", None, []),
+    ],
+)
+def test_what_a_table_may_be_otherwise_is_said(text, column, notes):
+    with open("data.csv", "w") as file:
+        file.write(text)
+    lines = open_data("data.csv", Reading(label_column=column, test_fraction=0)).lines()
+    assert ("no header: the first row is data" in lines[0]) == text[0].isdecimal()
+    assert len(lines) == 2 + len(notes)
+    for note, line in zip(notes, lines[2:], strict=True):
+        assert note in line
+
+
+def test_names_of_columns_are_kept():
+    with open("data.csv", "w") as file:
+        file.write("width,kind,height\n" + "".join(f"{i * i},x,{i % 3}\n" for i in range(9)))
+    opened = open_data("data.csv", Reading(label_column="kind"))
+    assert opened.train.columns == opened.test.to("cpu").columns == ("width", "height")
+    assert opened.record["columns"] == ["width", "height"]
+    with open("data.csv", "w") as file:
+        file.write("width,height\n" + "".join(f"{i * i},3\n" for i in range(9)))
+    with pytest.raises(ValueError, match="coordinate height has the same value"):
+        open_data("data.csv")
+
+
+@pytest.mark.parametrize(
     ("text", "column", "message"),
     [
         ("", None, "is empty"),
@@ -244,7 +366,7 @@ def test_csv_files_are_recognised(delimiter, header, labels, ending):
         ("a,b\n1,2\n3,1_000\n", None, "row 3, column 2: '1_000'"),
         ("a,b,c\n1,x,2\n3,y,z\n", "b", "row 3, column 3: 'z' is not a finite number"),
         ("1,2,x\n3,4,y\n", None, "row 1, column 3: 'x' among numbers.*--label_column 3"),
-        (",a\n0,1\n1,2\n", None, "row 1, column 1: '' among numbers"),
+        (",a\n0,1\n1,2\n", None, "row 1: column 1 has no name: remove the column if it counts"),
         ("0,1\n4,5\n6,7\n", None, "the first row counts the columns"),
         ("1,2\n4,5\n6,7\n", None, "the first row counts the columns"),
         ("a,a\n4,5\n6,7\n", None, "two columns have the name 'a'"),
@@ -416,7 +538,7 @@ def test_the_largest_record_fits_into_a_file(tmp_path):
     names = sorted(f"class {i} \U0001f600\x07 {'x' * 20}" for i in range(count))
     with open("data.csv", "w", encoding="utf-8", newline="") as file:
         for i, row in enumerate(RNG.normal(size=(count, 1000))):
-            file.write(",".join(map(repr, map(float, row))) + f',"{names[i]}"\n')
+            file.write(",".join(map(repr, map(float, row))) + f',"{names[max(i, 1)]}"\n')
     record = open_data("data.csv", Reading(label_column="1001", dtype="float64")).record
     assert len(record["loc"]) == 1000
     for text in (yaml.safe_dump(record), json.dumps(record, indent=1)):
@@ -446,11 +568,33 @@ def test_other_data_are_not_the_recorded_ones(tmp_path):
         check_same(opened.record, opened)
 
 
+def test_another_standardisation_is_noticed_and_other_last_digits_are_not():
+    opened = open_data(saved(RNG.normal(size=(20, 2))))
+    record = opened.record
+    for name, value in (("loc", [0.0, 1.0]), ("loc", ["a", "b"]), ("scale", [1.0, 2.0]), ("scale", None)):
+        with pytest.raises(DataError, match="the (mean|standard deviation) of the training set was .*, and is .* now"):
+            check_same(record | {name: value}, opened)
+    with pytest.raises(DataError, match="the standardisation was True, and is False now"):
+        check_same(record, open_data("data.npy", Reading(standardise=False)))
+    check_same(record | {name: [number + 1e-7 for number in record[name]] for name in ("loc", "scale")}, opened)
+
+
 def test_names_of_classes_are_the_same_after_a_journey_through_json(tmp_path):
     (tmp_path / "data.csv").write_text("a,b\n1,\U0001f600\n2,x\n3,x\n")
     opened = open_data("data.csv", Reading(label_column="b"))
     (tmp_path / "record").write_text(json.dumps(opened.record))
     check_same(read_mapping(tmp_path / "record"), opened)
+
+
+def test_lines_show_control_characters_and_records_keep_them(tmp_path):
+    (tmp_path / "data.csv").write_text('a,b\n1,"two\nlines"\n2,\x1b[31m\n3,\x1b[31m\n')
+    opened = open_data("data.csv", Reading(label_column="b"))
+    assert opened.record["classes"] == ["\x1b[31m", "two\nlines"]
+    assert r"(\x1b[31m, two\nlines)" in opened.lines()[0]
+
+
+def test_of_a_data_set_by_name_there_is_one_line_to_say():
+    assert [len(open_data(name).lines()) for name in ("moons", "wine", "digits")] == [1, 1, 1]
 
 
 FUNCTIONS = """
@@ -486,6 +630,9 @@ def own():
 
 def nothing():
     return None
+
+def leaves():
+    raise SystemExit(2)
 
 def fails():
     raise RuntimeError("two\\nlines")
@@ -529,6 +676,7 @@ def test_functions_return_data(mine, name, kind, sizes):
     [
         ("nothing", r"mine_data.nothing\(\) returned NoneType: expected a data set"),
         ("fails", r"mine_data.fails\(\) failed: RuntimeError: two"),
+        ("leaves", r"mine_data.leaves\(\) failed: SystemExit: 2"),
         ("number", "defines no function number"),
         ("randn", "defines no function randn"),
         ("split", "defines no function split"),
@@ -594,6 +742,43 @@ def test_folders_of_classes_and_of_both_sets():
     assert not open_data("pictures/train/b", ALL).record["classes"]
 
 
+def test_folders_of_both_sets_are_found_in_any_case():
+    opened = open_data(folder_of(GREY, ["Train/1.png", "Train/2.png", "TEST/3.png"]))
+    assert (len(opened.train), len(opened.test), opened.record["test"]) == (2, 1, "the folder TEST")
+
+
+def test_pictures_of_one_bit_have_two_levels():
+    source = folder_of(GREY[:3] > 127, ["a.png", "b.png", "c.bmp"])
+    opened = open_data(source, ALL)
+    assert (opened.train.pixels.numpy()[:, 0] == (GREY[:3] > 127)).all()
+    assert (opened.train.levels, opened.record["layout"]) == (2, "black and white pictures")
+    assert open_data(source, Reading(channels=1, test_fraction=0)).train.levels == 256
+    picture("pictures/d.png", GREY[0])
+    with pytest.raises(DataError, match="mode L, and those before it are 1"):
+        open_data(source)
+
+
+def test_pictures_are_turned_as_their_camera_was():
+    for orientation, turned in ((1, GREY[0]), (3, GREY[0][::-1, ::-1]), (6, np.rot90(GREY[0], -1))):
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        picture("pictures/a.png", GREY[0], exif=exif)
+        assert (open_data("pictures", ALL).train.pixels[0, 0].numpy() == turned).all()
+
+
+def test_transparent_parts_are_asked_for_and_become_white():
+    colour = np.concatenate([COLOUR[0], np.where(COLOUR[0, ..., :1] > 127, 255, 0)], 2).astype(np.uint8)
+    picture("a/1.png", colour)
+    picture("b/1.png", GREY[0], transparency=int(GREY[0, 1, 1]))
+    picture("c/1.png", COLOUR[0], transparency=tuple(map(int, COLOUR[0, 1, 1])))
+    clear = {"a": colour[..., 3] == 0, "b": GREY[0] == GREY[0, 1, 1], "c": (COLOUR[0] == COLOUR[0, 1, 1]).all(-1)}
+    for folder, x, channels in (("a", COLOUR[0], 3), ("b", GREY[0][..., None], 1), ("c", COLOUR[0], 3)):
+        with pytest.raises(DataError, match="is transparent in parts.*--channels"):
+            open_data(folder)
+        found = open_data(folder, Reading(channels=channels, test_fraction=0)).train.pixels[0].permute(1, 2, 0)
+        assert (found.numpy() == np.where(clear[folder][..., None], 255, x)).all()
+
+
 def test_pictures_are_what_torchvision_reads():
     source = folder_of(COLOUR, [f"{'ab'[i % 2]}/{i:02}.png" for i in range(8)])
     import_torchvision()
@@ -651,22 +836,26 @@ TWO_FRAMES = {"save_all": True, "append_images": [Image.new("L", (5, 4), 9)]}
     ("make", "channels", "message"),
     [
         (lambda folder: (folder / "empty").mkdir(), None, "both files .a.png. and folders .empty."),
-        (lambda folder: (folder / "c.png").touch(), None, "c.png cannot be read: expected a picture"),
-        (lambda folder: (folder / "c.txt").write_text("text"), None, "c.txt cannot be read: expected a picture"),
+        (lambda folder: (folder / "c.png").touch(), None, "c.png is no picture: expected PNG"),
+        (lambda folder: (folder / "c.txt").write_text("text"), None, "c.txt is no picture: expected PNG"),
         (
             lambda folder: Image.new("L", (5, 4)).save(folder / "c.eps"),
             None,
-            "c.eps cannot be read: expected",
+            "c.eps is no picture",
         ),
         (
             lambda folder: Image.new("L", (5, 4)).save(folder / "c.tga"),
             None,
-            "c.tga cannot be read: expected",
+            "c.tga is no picture",
         ),
         (lambda folder: os.truncate(folder / "b.png", 60), None, "b.png cannot be read"),
         (lambda folder: picture(folder / "c.png", GREY[0, :3]), None, "3 x 5 pixels.* 4 x 5.*--image_size 4 5"),
         (lambda folder: picture(folder / "c.png", COLOUR[0]), None, "mode RGB, and those before it are L.*--channels"),
-        (lambda folder: picture(folder / "0.png", np.zeros((4, 5, 4), np.uint8)), None, "mode RGBA:.*--channels"),
+        (
+            lambda folder: picture(folder / "0.png", np.zeros((4, 5, 4), np.uint8)),
+            None,
+            "mode RGBA and is transparent in parts:.*--channels",
+        ),
         (lambda folder: Image.new("P", (5, 4)).save(folder / "c.gif"), None, "c.gif has the mode P.*--channels"),
         (lambda folder: picture(folder / "c.png", GREY[0].astype(np.uint16)), 1, "more than 8 bits"),
         (lambda folder: picture(folder / "c.tiff", GREY[0].astype(np.float32)), 1, "more than 8 bits"),
@@ -690,6 +879,9 @@ def test_pictures_that_are_damaged_or_differ_are_named(make, channels, message, 
         (["a/b/c.png"], "the folder of a class, holds a folder b"),
         (["train/a.png"], "holds folders train: expected train and test alone"),
         (["train/a.png", "test/b.png", "val/c.png"], "holds folders test, train, val"),
+        (["training/a.png", "testing/b.png"], "holds folders testing, training: expected train and test alone"),
+        (["Train/a.png", "Val/b.png"], "holds folders Train, Val"),
+        (["test/a.png", "validation/b.png"], "holds folders test, validation"),
         (["train/a/a.png", "test/b/b.png"], "the training pictures have no class b"),
         (["train/a.png", "test/b/b.png"], "the training pictures have no class b"),
         (["train/a/a.png", "test/b.png"], "the training pictures have no class None"),

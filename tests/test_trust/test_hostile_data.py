@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from inference import DataError, Reading, open_data
-from inference.data import files, mapped
+from inference.data import files, mapped, pictures
 from inference.data.opening import kind_of
 
 EXAMPLES = 10 * int(os.environ.get("PYRO_MODELS_EXAMPLES", "15"))
@@ -134,6 +134,7 @@ HEADERS = [
     header(3),
     header([3, 2]),
     header((3.0, 2.0)),
+    header((True, 3)),
     header(None),
     header((3, 2), "|O"),
     header((3, 2), "<c16"),
@@ -249,6 +250,18 @@ def test_what_is_no_regular_file_is_refused_at_once(suffix, tmp_path, monkeypatc
         open_data("pictures")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="of Linux")
+def test_files_that_fail_while_they_are_read_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pictures").mkdir()
+    for suffix in ("csv", "npy", "npz"):
+        os.symlink("/proc/self/mem", f"data.{suffix}")
+        with pytest.raises(DataError):
+            open_data(f"data.{suffix}")
+    with pytest.raises(DataError, match="mem cannot be read"):
+        pictures._read(files.open_file("/proc/self/mem"), "mem")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 def test_links_are_not_followed_out_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -285,6 +298,9 @@ def test_pictures_that_would_grow_are_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="3 pictures, which take 2,700 bytes of memory, .*--image_size"):
         open_data("pictures")
     assert open_data("pictures", Reading(image_size=(10, 10))).train.shape == (1, 10, 10)
+    monkeypatch.setattr(Image.Image, "resize", None)
+    with pytest.raises(DataError, match=r"3 pictures, which take 30,000,000,000 bytes"):
+        open_data("pictures", Reading(image_size=(10**5, 10**5)))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
@@ -327,7 +343,9 @@ def test_names_of_files_may_hold_anything(tmp_path, monkeypatch):
         Path(os.fsdecode(name)).write_bytes(npy(GREY[:, 0]))
         with pytest.raises(DataError) as caught:
             open_data(os.fsdecode(name))
-        assert "\n" not in str(caught.value)
+        assert str(caught.value).isprintable()
         Path(os.fsdecode(name)).write_bytes(npy(GREY))
-        record = open_data(os.fsdecode(name), Reading(levels=256)).record
+        opened = open_data(os.fsdecode(name), Reading(levels=256))
+        assert all(map(str.isprintable, opened.lines()))
+        record = opened.record
         assert record["source"].encode()
