@@ -181,7 +181,7 @@ def test_images_of_ones_own(tmp_path, monkeypatch, rng, capsys):
     train_vae(TrainVAEOptions(dataset="mine.npz", **SMALL_VAE, **QUICK, out="vae"))
     assert "60 training and 9 test images of 1 x 6 x 6 (256 levels" in capsys.readouterr().out
     assert report(["vae"], ReportOptions(out="page")).is_file()
-    np.save("few.npy", rng.integers(0, 17, (30, 4, 4), dtype=np.uint8))
+    np.save("few.npy", rng.integers(0, 17, (30, 6, 6), dtype=np.uint8))
     with pytest.raises(DataError, match="--levels"):
         train_realnvp(TrainRealNVPOptions(dataset="few.npy", **QUICK, out="flow"))
     run = train_realnvp(TrainRealNVPOptions(dataset="few.npy", levels=17, test_fraction=0.5, **QUICK, out="flow"))
