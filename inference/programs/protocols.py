@@ -1,10 +1,13 @@
-"""What this package asks of your programs, data, likelihoods and objectives beyond calling them.
+r"""What this package asks of your programs, data, likelihoods and objectives beyond calling them.
 
 A model and a guide are callables with Pyro sample sites, called as ``program(x)``, or ``program(x, labels)`` if
 ``data.conditional``.  A guide draws the latents of its model; if there are none, it draws nothing.  Only this is
 required, and of data what :class:`~inference.data.protocol.DataSet` lists.  Every attribute below is optional, one
 protocol each: it says what the attribute means, when it is read, and what happens without it.  Nothing needs to
 inherit from a protocol.
+
+Programs run with one draw of the latents, (B, \*event), and with many at once, (S, B, \*event): they index from the
+right, ``z[..., 0]``.  Metrics and bounds leave out ``poutine.scale``, which only weighs sites in Pyro's own losses.
 
 Attributes of Pyro and PyTorch themselves (``has_rsample``, ``support``, ``vectorize_particles``, ...) keep their
 meaning there and are not listed.

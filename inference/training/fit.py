@@ -26,6 +26,7 @@ from inference.system.randomness import (
     set_seed,
 )
 from inference.system.switches import switches_as_they_were, validating
+from inference.training.alike import check_alike
 from inference.training.display import Display, Metric
 from inference.training.history import History, PartialEpoch, columns
 from inference.training.measure import measure
@@ -102,6 +103,8 @@ def fit(
     device = settings.find_device()
     settings.check_dtype(device, train.arguments(slice(1))[0].dtype)
     settings.check_holds_out_fewer_than(len(train))
+    if test is not None:
+        check_alike(train, test)
     pair = as_modules(model, guide, train)
     unused = check_pair(*pair, train, objective)
     rank, processes = join_processes(settings.device)

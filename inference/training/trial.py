@@ -19,6 +19,7 @@ from inference.programs.particles import check_particles
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, draw_traces
 from inference.programs.units import check_observes_all
+from inference.programs.unregistered import unregistered_modules
 from inference.system.randomness import generators_as_they_were
 from inference.system.renamed import renamed
 from inference.system.switches import validating
@@ -31,7 +32,8 @@ def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO)
 
     Model and guide are modules, or functions that keep their parameters in Pyro's store.
 
-    Returns the names of the parameters that the loss does not depend on.
+    Returns the names of the parameters that the loss does not depend on, and warns of modules that functions use
+    without ``pyro.module``.
 
     Raises:
         ValueError: if model, guide, data and objective do not fit together; one line says why.
@@ -66,12 +68,18 @@ def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO)
             or f"model, guide and objective cannot be run together: {describe_error(error, model, guide)}"
         ) from error
     sites.check_held_by([*model.parameters(), *guide.parameters()])
-    if not loss.requires_grad:
+    trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
+    for name in unregistered_modules(loss, model, guide) if loss.requires_grad else ():
+        warnings.warn(
+            f"module {name!r} is not trained: pyro.module({name!r}, {name}) in the function makes fit train it "
+            f"({name}.requires_grad_(False) says that it is to stay)",
+            stacklevel=2,
+        )
+    if not (loss.requires_grad and trained):
         raise ValueError(
             "the loss depends on no parameter: there is nothing to train (a function says what is by pyro.param and "
             "pyro.module)"
         )
-    trained = {name: p for name, p in nn.ModuleList([model, guide]).named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     return [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
 

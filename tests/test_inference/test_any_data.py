@@ -15,6 +15,7 @@ from vector_pairs import PAIRS, SIZE, Gaussian, Normals, NormalsGuide, Nothing, 
 
 from inference import (
     CompiledELBO,
+    DataError,
     ELBOWithTerms,
     Images,
     Run,
@@ -98,6 +99,27 @@ def test_standardised_and_raw_vectors_have_the_same_likelihood():
     assert without_time([row])[0] == pytest.approx(without_time([of_raw])[0], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (DATA, vectors(9, size=2), r"shape \(3,\), but vectors 0 of \(2,\): give two"),
+        (standardise(DATA)[0], vectors(9, seed=1), r"another loc.*standardise\(train, test\)"),
+        (DATA, replace(DATA, scale=torch.full((SIZE,), 2.0)), r"another scale.*standardise\(train, test\)"),
+        (DATA, replace(DATA, labels=torch.zeros(60).long(), conditional=True), "only one of .* shows labels"),
+    ],
+)
+def test_data_that_are_not_alike_are_refused_before_training(train, test, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        fit(Gaussian(), Nothing(), train, test, QUICK, progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_the_same_standardisation_is_accepted():
+    same = replace(DATA, loc=torch.zeros(SIZE), scale=torch.ones(SIZE))
+    assert fit(Gaussian(), Nothing(), DATA, same, QUICK, progress=False)
+    assert fit(Gaussian(), Nothing(), *standardise(DATA, vectors(9, seed=1)), QUICK, progress=False)
+
+
 class Coins:
     """A data set that inherits nothing: numbers on demand, held nowhere."""
 
@@ -140,6 +162,16 @@ def test_a_data_set_of_the_users_own(pair):
     assert all(math.isfinite(row["validation_negative_elbo"]) for row in rows)
     assert math.isfinite(negative_bounds(model, guide, data, ms=(2,), repeats=2)[2].value)
     assert diagnose(model, guide, data, num_samples=20).num_images == 50
+
+
+def test_a_file_that_changed_is_no_fault_of_the_pair(monkeypatch):
+    def changed(data, index):
+        raise DataError("table.csv has changed")
+
+    monkeypatch.setattr(Coins, "arguments", changed)
+    monkeypatch.setattr("inference.training.trial._check_dtypes", lambda *_: None)
+    with pytest.raises(DataError, match="^table.csv has changed$"):
+        check_pair(Gaussian(), Nothing(), Coins(torch.arange(9)), Trace_ELBO())
 
 
 def test_rows_without_test_data_have_no_columns_of_them(tmp_path, capsys):

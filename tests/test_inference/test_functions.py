@@ -2,6 +2,7 @@
 
 import copy
 import signal
+import warnings
 from dataclasses import replace
 
 import pyro
@@ -340,3 +341,51 @@ def test_parameters_that_start_from_data_see_the_first_observations():
     still = replace(QUICK, epochs=1, lr=1e-30)
     fit(model, lambda x: None, data, settings=still, progress=False)
     torch.testing.assert_close(pyro.param("loc").detach(), data.values[:200].mean(0))
+
+
+OUTSIDE = nn.Linear(SIZE, SIZE)
+
+
+class Methods:
+    """Holds a network for its methods; of the two functions below one closes over it, one finds it outside."""
+
+    def __init__(self):
+        self.net = nn.Linear(SIZE, SIZE)
+
+    def program(self, x, net=None):
+        loc = pyro.param("loc", torch.zeros(SIZE))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal((net or self.net)(loc), 1.0).to_event(1), obs=x)
+
+
+def uses_outside(x):
+    Methods().program(x, OUTSIDE)
+
+
+def test_modules_that_are_not_registered_are_named():
+    inside, unused = nn.Linear(SIZE, SIZE), nn.Linear(SIZE, SIZE)
+
+    def closes_over(x):
+        unused.eval()
+        Methods().program(x, inside)
+
+    def registers(x):
+        Methods().program(x, pyro.module("inside", inside))
+
+    for program, name in ((Methods().program, "net"), (uses_outside, "OUTSIDE"), (closes_over, "inside")):
+        with pytest.warns(UserWarning, match=rf"^module '{name}' is not trained: pyro.module\('{name}', {name}\)"):
+            check_pair(program, lambda x: None, TRAIN, Trace_ELBO())
+    with warnings.catch_warnings(action="error"):
+        check_pair(registers, lambda x: None, TRAIN, Trace_ELBO())
+        check_pair(*tutorial(), TRAIN, Trace_ELBO())
+        inside.requires_grad_(False)
+        check_pair(closes_over, lambda x: None, TRAIN, Trace_ELBO())
+
+
+def test_a_function_of_unregistered_modules_alone_has_nothing_to_train():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(OUTSIDE(torch.zeros(SIZE)), 1.0).to_event(1), obs=x)
+
+    with pytest.warns(UserWarning, match="OUTSIDE"), pytest.raises(ValueError, match="nothing to train"):
+        check_pair(model, lambda x: None, TRAIN, Trace_ELBO())

@@ -445,6 +445,45 @@ def test_wrong_arguments_raise_value_or_type_errors_and_give_no_wrong_number(nam
 MISFITS = ("shapes cannot be multiplied", "expected input", "must match the size of tensor")
 
 
+NUMPY = torch.zeros(3, 2).numpy()
+PROGRAM = nn.Identity()
+WRONG_TYPES = {
+    "Vectors('x', array)": (
+        lambda: inference.Vectors("x", NUMPY),
+        r"values of Vectors\(\) must be a Tensor or a Mapped; got a NumPy array of shape \(3, 2\); torch.from_numpy",
+    ),
+    "fit(..., tensor)": (
+        lambda: inference.fit(PROGRAM, PROGRAM, torch.zeros(3, 2)),
+        r"train of fit\(\) must be a DataSet, such as Vectors or Images; got a Tensor of shape \(3, 2\)$",
+    ),
+    "fit(..., objective=class)": (
+        lambda: inference.fit(PROGRAM, PROGRAM, points(), objective=Trace_ELBO),
+        r"objective of fit\(\) must be an ELBO or None; got the class Trace_ELBO$",
+    ),
+    "standardise(images)": (
+        lambda: inference.standardise(binary()),
+        r"must be Vectors; got Images of shape \(1, 4, 4\)$",
+    ),
+    "MLP('a')": (lambda: models.MLP("a", 3), r"in_features of MLP\(\) must be an int; got 'a'$"),
+    "ms=[1.5]": (
+        lambda: inference.negative_bounds(PROGRAM, PROGRAM, points(), [1.5]),
+        r"a Sequence\[int\]; got \[1.5\]$",
+    ),
+    "show='x'": (
+        lambda: inference.fit(PROGRAM, PROGRAM, points(), show="x"),
+        r"must be one of 'negative_elbo', 'bits_per_dim' or None; got 'x'$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_a_wrong_type_is_told_in_a_line(name):
+    call, message = WRONG_TYPES[name]
+    with pytest.raises(TypeError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
 def is_moderate(value: Any) -> bool:
     """Whether a value holds no number that is not finite, or nearly so."""
     if isinstance(value, float | Tensor):
