@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from inference.data.protocol import DataSet
 from inference.figures.drawing import undisturbed
-from inference.figures.panels import panels
+from inference.figures.panels import named, panels
 from inference.figures.points import check_vectors, chosen, data_and_samples, histogram, limits
 from inference.figures.style import Figure
 
@@ -45,5 +45,6 @@ def plot_marginals(
     low, high = limits(parts["data"].values)
     with panels(shown, data.shape[0], "density") as (figure, axes):
         for axis, coordinate in zip(axes, shown, strict=True):
+            axis.set_xlabel(named(data, coordinate))
             histogram(axis, parts, coordinate, float(low[coordinate]), float(high[coordinate]))
     return figure

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from inference.data.protocol import DataSet
 from inference.figures.drawing import undisturbed
-from inference.figures.panels import say_what
+from inference.figures.panels import named, say_what
 from inference.figures.points import (
     COLOURS,
     Points,
@@ -50,10 +50,10 @@ def plot_pairs(
     check_vectors(data, "pair plots")
     shown = chosen(data.shape[0], coordinates)
     with undisturbed(seed, model):
-        return pair_grid(data_and_samples(model, data, count), shown)
+        return pair_grid(data_and_samples(model, data, count), shown, data)
 
 
-def pair_grid(parts: dict[str, Points], shown: Sequence[int]) -> Figure:
+def pair_grid(parts: dict[str, Points], shown: Sequence[int], data: DataSet | None) -> Figure:
     """A grid of pairs of coordinates; without "data" it has samples alone, below the diagonal."""
     first = next(iter(parts.values())).values
     low, high = (edge.tolist() for edge in limits(first))
@@ -76,9 +76,9 @@ def pair_grid(parts: dict[str, Points], shown: Sequence[int]) -> Figure:
         for axis in axes.flatten():
             axis.label_outer()
         for axis, coordinate in zip(axes[-1], shown, strict=True):
-            axis.set_xlabel(f"coordinate {coordinate}")
+            axis.set_xlabel(named(data, coordinate))
         for axis, coordinate in zip(axes[:, 0], shown, strict=True):
-            axis.set_ylabel(f"coordinate {coordinate}" if len(shown) > 1 else "density")
+            axis.set_ylabel(named(data, coordinate) if len(shown) > 1 else "density")
         names = [_WHERE[name] for name in parts] if len(parts) > 1 and len(shown) > 1 else None
         say_what(figure, axes[0, 0], shown, first.shape[1], names)
     return figure

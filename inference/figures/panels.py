@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from matplotlib.axes import Axes
 
+from inference.data.errors import visible
+from inference.data.protocol import DataSet
 from inference.figures.style import Figure, styled
 
 
@@ -24,6 +26,14 @@ def panels(shown: Sequence[int], size: int, ylabel: str) -> Iterator[tuple[Figur
             axis.remove()
         yield figure, list(axes[: len(shown)])
         say_what(figure, axes[0], shown, size)
+
+
+def named(data: DataSet | None, coordinate: int) -> str:
+    """What a coordinate of the data is called: by its column, if it has a name."""
+    columns = getattr(data, "columns", None)
+    if columns is None:
+        return f"coordinate {coordinate}"
+    return f"{visible(columns[coordinate]):.30}".replace("$", r"\$")  # a pair of them would start a formula
 
 
 def say_what(figure: Figure, axis: Axes, shown: Sequence[int], size: int, names: Sequence[str] | None = None) -> None:

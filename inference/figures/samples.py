@@ -63,7 +63,7 @@ def plot_samples(
             x, *seen = some_of(data, count or 1000).arguments()
         parts = {"data": Points(restored(data, x), seen[0].cpu() if seen else None), **parts}
     size = site["value"].shape[1]
-    return _side_by_side(parts) if size == 2 else pair_grid(parts, chosen(size, None))
+    return _side_by_side(parts) if size == 2 else pair_grid(parts, chosen(size, None), data)
 
 
 def _classes(model: Any, labels: Sequence[int] | Tensor | None, data: DataSet | None) -> Tensor | None:

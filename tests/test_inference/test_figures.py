@@ -243,6 +243,15 @@ def test_a_density_without_latents_is_exact_and_in_the_units_of_the_data():
     assert {axes.get_xlabel() for axes in figure.axes[:3]} == {"coordinate 0"}
 
 
+def test_coordinates_go_by_the_names_of_their_columns():
+    data = Vectors("priced", torch.randn(50, 2), columns=("$ now", "$ then\x07"))
+    names = ["\\$ now", "\\$ then\\x07"]
+    for plot, expected in ((plot_marginals, names), (plot_pairs, ["", "", *names])):
+        figure = plot(normal, data)
+        figure.canvas.draw()
+        assert [axes.get_xlabel() for axes in figure.axes] == expected
+
+
 def test_the_density_of_a_vae_is_weighted_and_says_so():
     """The estimate agrees with the evidence in closed form; with an exact guide already from few samples."""
     pair, data = Code(2), vectors(2)
