@@ -17,13 +17,17 @@ _LABELS = {
 }
 
 
-def plot_curves(run: Run | Path | str, metrics: Sequence[str] | None = None, last_batch: bool = False) -> Figure:
+def plot_curves(
+    run: Run | Path | str | Sequence[dict[str, float]],
+    metrics: Sequence[str] | None = None,
+    last_batch: bool = False,
+) -> Figure:
     """The metrics of a run by epoch: one panel each, with a line for every split that has it.
 
     The vertical axes leave out the first epochs where they would flatten the rest.
 
     Args:
-        run: a run, or its folder.
+        run: a run, its folder, or the rows that ``fit`` returns.
         metrics: some of "negative_elbo", "kl", "reconstruction" (nats for each observation) and "bits_per_dim"; by
             default the first three, or the first alone where one of its two terms is always 0.
         last_batch: show the last batch of each epoch, not the mean over all batches.
@@ -33,25 +37,21 @@ def plot_curves(run: Run | Path | str, metrics: Sequence[str] | None = None, las
         ValueError: if it has no such metric.
 
     Example:
-        >>> from tempfile import mkdtemp
-        >>> from inference import Run, plot_curves
-        >>> run = Run.create(mkdtemp(), config={}, pair={})
-        >>> run.write_metrics([{"epoch": n, "train_kl": 1 / n, "test_kl": 2 / n, "train_negative_elbo": 5 / n,
-        ...                     "test_negative_elbo": 6 / n, "seconds": 1.0} for n in range(1, 9)])
-        >>> figure = plot_curves(run, ["negative_elbo", "kl"])
+        >>> from inference import plot_curves
+        >>> rows = [{"epoch": n, "train_kl": 1 / n, "train_negative_elbo": 5 / n} for n in range(1, 8)]
+        >>> figure = plot_curves(rows, ["negative_elbo", "kl"])
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['negative ELBO (nats)', 'KL (nats)']
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    rows = run.metrics()
+    name, rows = _rows_of(run)
     if not rows:
-        raise RunError(f"{run.path} has no metrics yet: train it first")
+        raise RunError(f"{name} has no metrics yet: train it first")
     middle = "_last_batch_" if last_batch else "_"
     known = [metric for metric in _LABELS if f"train{middle}{metric}" in rows[0]]
     metrics = _usual(rows, known, middle) if metrics is None else metrics
     unknown = [metric for metric in metrics if metric not in known]
     if unknown or not metrics:
-        raise ValueError(f"{run.path} has no metric {', '.join(unknown)}: choose from {', '.join(known)}")
+        raise ValueError(f"{name} has no metric {', '.join(unknown)}: choose from {', '.join(known)}")
     with styled():
         figure = Figure((3.6 * len(metrics) + 0.6, 3.0))
         axes = figure.subplots(1, len(metrics), squeeze=False)[0]
@@ -60,6 +60,14 @@ def plot_curves(run: Run | Path | str, metrics: Sequence[str] | None = None, las
             axis.set(xlabel="epoch", ylabel=_LABELS[metric])
         axes[0].legend()
     return figure
+
+
+def _rows_of(run: Run | Path | str | Sequence[dict[str, float]]) -> tuple[str, Sequence[dict[str, float]]]:
+    """The rows of a run, and what to call them."""
+    if not isinstance(run, Run | Path | str):
+        return "the run", run
+    run = run if isinstance(run, Run) else Run.open(run)
+    return str(run.path), run.metrics()
 
 
 def _usual(rows: Sequence[dict[str, float]], known: Sequence[str], middle: str) -> list[str]:

@@ -49,6 +49,15 @@ def run_with(folder, rows: int = 4, **columns: float) -> Run:
     return run
 
 
+def test_the_rows_of_a_fit_are_drawn_like_those_of_its_run(tmp_path):
+    run = run_with(tmp_path, negative_elbo=3.0, kl=1.0, reconstruction=2.0)
+    assert (
+        plot_curves(run.metrics())._repr_png_() == plot_curves(run)._repr_png_() == plot_curves(run.path)._repr_png_()
+    )
+    with pytest.raises(RunError, match="no metrics yet"):
+        plot_curves([])
+
+
 def test_figures_are_found_without_importing_matplotlib():
     code = (
         "import sys, inference; "
