@@ -11,8 +11,10 @@ from torch import Tensor
 class DataSet(Protocol):
     """Observations, one batch of which a model and its guide see at a time; nothing needs to inherit from this.
 
-    A model of grey images also asks for ``levels`` and ``binarisation``, see :class:`~inference.data.images.Images`:
-    data without them are real numbers.
+    Beyond these, a data set may have what ``Images`` or ``Vectors`` have: ``levels`` and ``binarisation``, without
+    which the data are real numbers; ``restore(x)``, which takes what programs draw back to the data as they came, and
+    without which figures refuse data of another ``log_det`` than 0; ``labels``, by which figures colour; ``columns``,
+    the names of coordinates; and ``scale``, that of a standardisation.
     """
 
     @property
