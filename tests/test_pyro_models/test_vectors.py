@@ -226,7 +226,7 @@ MISTAKES = {
     "one coordinate": (lambda: vector_realnvp(1), r"at least 2 coordinates; got 1.*ZukoFlow\(1\)"),
     "no couplings": (lambda: vector_realnvp(2, 0), "couplings must be at least 1; got 0"),
     "no coordinates": (lambda: ZukoFlow(0), "at least 1; got 0"),
-    "an unknown kind": (lambda: ZukoPrior(2, "Nonsense"), "Argument kind.*'Nonsense'.*'NSF'"),
+    "an unknown kind": (lambda: ZukoPrior(2, "Nonsense"), "Argument kind.*'NSF'.*'Nonsense'"),
     "a context that is missing": (lambda: ZukoFlow(2, context=3)(), "takes a context of size 3; got one of size 0"),
     "a context too many": (lambda: ZukoFlow(2)(torch.zeros(1, 3)), "takes a context of size 0; got one of size 3"),
     "another size": (lambda: DensityModel(vector_realnvp(2))(torch.zeros(5, 3)), r"shape \(2,\); got x of .*\(5, 3\)"),
