@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 
@@ -51,12 +50,15 @@ def buffers_as_they_were(*modules: nn.Module) -> Iterator[None]:
     """On leaving, the buffers of the modules have the values of before."""
     parts = [part._buffers for module in modules for part in module.modules()]
     kept = [
-        (slots, name, buffer, buffer.clone()) for slots in parts for name, buffer in slots.items() if buffer is not None
+        (slots, name, buffer, buffer._version, buffer.clone())
+        for slots in parts
+        for name, buffer in slots.items()
+        if buffer is not None
     ]
     try:
         yield
     finally:
-        for slots, name, buffer, copy in kept:
+        for slots, name, buffer, version, copy in kept:
             slots[name] = buffer
-            if not torch.equal(buffer, copy):
+            if buffer._version != version:
                 buffer.copy_(copy)

@@ -254,7 +254,7 @@ def test_runs_that_are_long_enough_are_compiled():
     assert Settings(compile="on").compiles(1)
     assert not Settings(compile="off").compiles(100_000)
     assert not Settings(mixed_precision="fp16").compiles(100_000)
-    with pytest.raises(TypeError, match="'auto', 'on', or 'off'"):
+    with pytest.raises(TypeError, match="'auto', 'on', 'off'"):
         Settings(compile="yes")
 
 
