@@ -1,4 +1,4 @@
-"""Pairs of coordinates of vectors: data above the diagonal, samples below."""
+"""Pairs of coordinates of vectors: data and samples in the same panels."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,13 +17,11 @@ from inference.figures.points import (
 )
 from inference.figures.style import Figure, styled
 
-_WHERE = {"data": "data (above the diagonal)", "samples": "samples (below)"}
-
 
 def plot_pairs(
     model: Callable, data: DataSet, coordinates: Sequence[int] | None = None, count: int = 2000, seed: int = 0
 ) -> Figure:
-    """Every pair of coordinates, data above the diagonal and as many samples below, in the units of the data.
+    """Data and as many samples in every pair of coordinates, in the units of the data.
 
     The diagonal has the marginals, as :func:`~inference.plot_marginals` draws them.
 
@@ -45,7 +43,7 @@ def plot_pairs(
         ...     with pyro.plate("data", len(x)):
         ...         pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1), obs=x)
         >>> len(plot_pairs(model, Vectors("noise", torch.randn(100, 3))).axes)
-        9
+        6
     """
     check_vectors(data, "pair plots")
     shown = chosen(data.shape[0], coordinates)
@@ -54,31 +52,27 @@ def plot_pairs(
 
 
 def pair_grid(parts: dict[str, Points], shown: Sequence[int], data: DataSet | None) -> Figure:
-    """A grid of pairs of coordinates; without "data" it has samples alone, below the diagonal."""
+    """A triangle of pairs of coordinates; without "data" it has samples alone."""
     first = next(iter(parts.values())).values
     low, high = (edge.tolist() for edge in limits(first))
     side = 1.6 * len(shown)
     with styled():
         figure = Figure((max(side, 4.0) + 0.5, max(side, 2.4) + 0.8))
         axes = figure.subplots(len(shown), len(shown), squeeze=False)
-        for row, across in zip(axes, shown, strict=True):
-            for axis, along in zip(row, shown, strict=True):
-                if across == along:
-                    histogram(axis, parts, along, low[along], high[along])
-                    axis.set_yticks([])
-                    continue
-                name = "data" if shown.index(along) > shown.index(across) else "samples"
-                if name not in parts:
-                    axis.remove()
-                    continue
-                scatter(axis, parts[name].values[:, [along, across]], colour=COLOURS[name])
+        for i, across in enumerate(shown):
+            for axis, along in zip(axes[i, :i], shown, strict=False):
+                for name, points in parts.items():
+                    scatter(axis, points.values[:, [along, across]], colour=COLOURS[name])
                 axis.set(xlim=(low[along], high[along]), ylim=(low[across], high[across]))
-        for axis in axes.flatten():
+            histogram(axes[i, i], parts, across, low[across], high[across])
+            axes[i, i].set_yticks([])
+            for axis in axes[i, i + 1 :]:
+                axis.remove()
+        for axis in figure.axes:
             axis.label_outer()
         for axis, coordinate in zip(axes[-1], shown, strict=True):
             axis.set_xlabel(named(data, coordinate))
         for axis, coordinate in zip(axes[:, 0], shown, strict=True):
             axis.set_ylabel(named(data, coordinate) if len(shown) > 1 else "density")
-        names = [_WHERE[name] for name in parts] if len(parts) > 1 and len(shown) > 1 else None
-        say_what(figure, axes[0, 0], shown, first.shape[1], names)
+        say_what(figure, axes[0, 0], shown, first.shape[1])
     return figure

@@ -36,8 +36,8 @@ def named(data: DataSet | None, coordinate: int) -> str:
     return f"{visible(columns[coordinate]):.30}".replace("$", r"\$")  # a pair of them would start a formula
 
 
-def say_what(figure: Figure, axis: Axes, shown: Sequence[int], size: int, names: Sequence[str] | None = None) -> None:
+def say_what(figure: Figure, axis: Axes, shown: Sequence[int], size: int) -> None:
     """The legend of one panel above all, and which coordinates are shown, if not all."""
     marks, own = axis.get_legend_handles_labels()
     title = f"coordinate{'s' * (len(shown) > 1)} {', '.join(map(str, shown))} of {size}" if len(shown) < size else None
-    figure.legend(marks, names or own, title=title, alignment="left", loc="outside upper left", ncols=2)
+    figure.legend(marks, own, title=title, alignment="left", loc="outside upper left", ncols=2)

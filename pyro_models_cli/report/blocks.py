@@ -85,7 +85,7 @@ def _coordinates(pair: Pair, data: RunData) -> list[Figure | Table]:
     )
     if size == 1:
         return [marginals]
-    caption = f"Pairs of {which} coordinates: {data.those} above the diagonal, as many samples below, both on it."
+    caption = f"Pairs of {which} coordinates: {data.those}, and as many samples."
     return [marginals, Figure("pairs", plot_pairs(pair.model, data.shown), caption)]
 
 
