@@ -53,7 +53,8 @@ def log_weights(
     Args:
         model: Pyro program p(x, latents), called with x, and with labels if there are any.
         guide: Pyro program q(latents | x), called likewise.
-        x: observations.
+        x: observations, as the programs see them.  For standardised data add their ``log_det`` to the result: it
+            is then about the data as they came.
         num_samples: draws for each observation.
         chunk_size: most (sample, observation) pairs held at once; by default as many as fill 16 MiB.
         labels: (B,), for a conditional pair: the weights are then those of p(x | label).
