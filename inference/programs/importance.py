@@ -12,7 +12,7 @@ from torch import Tensor
 from inference.programs.checks import check_data
 from inference.programs.evaluation_mode import evaluating
 from inference.programs.failures import describe_error, explain_failure
-from inference.programs.particles import check_particles
+from inference.programs.particles import check_particles_once
 from inference.programs.support import all_in_support, check_observed
 from inference.programs.terms import (
     check_reparameterised,
@@ -91,7 +91,7 @@ def log_weights(
     observations_at_once = max(1, chunk_size // samples_at_once)
     data = (x,) if labels is None else (x, labels)
     if weigh is None:
-        check_particles(model, guide, *data)
+        check_particles_once(model, guide, *data)
     weigh = weigh or partial(checked_log_weights, model, guide)
     counts = [min(samples_at_once, num_samples - done) for done in range(0, num_samples, samples_at_once)]
     blocks = []

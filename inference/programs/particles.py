@@ -1,6 +1,7 @@
 """Whether a program means the same with many draws of its latents at once as with one."""
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,22 @@ from inference.system.switches import validating
 
 _ROUNDINGS = 100  # by so many, times the size of a density, two ways to compute it may differ
 _TF32 = 1e-5  # a GPU may multiply matrices with errors of 100 times this
+_PASSED: weakref.WeakKeyDictionary[Callable, weakref.WeakSet[Callable]] = weakref.WeakKeyDictionary()
+
+
+def check_particles_once(model: Callable, guide: Callable, *data: Tensor) -> None:
+    """Like :func:`check_particles`, but a pair that has passed is not checked again: that takes tens of milliseconds.
+
+    Raises:
+        ValueError: as :func:`check_particles`.
+    """
+    try:
+        if guide in _PASSED.get(model, ()):
+            return
+        check_particles(model, guide, *data)
+        _PASSED.setdefault(model, weakref.WeakSet()).add(guide)
+    except TypeError:  # a callable that cannot be remembered
+        check_particles(model, guide, *data)
 
 
 @torch.no_grad()

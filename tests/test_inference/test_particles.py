@@ -187,9 +187,27 @@ def test_weights_of_a_seed_are_those_without_the_trial(monkeypatch, pair):
     model, guide = PAIRS[pair]()
     torch.manual_seed(0)
     found = log_weights(model, guide, DATA.values, 5)
-    monkeypatch.setattr("inference.programs.importance.check_particles", lambda *_: None)
+    monkeypatch.setattr("inference.programs.importance.check_particles_once", lambda *_: None)
     torch.manual_seed(0)
     assert torch.equal(found, log_weights(model, guide, DATA.values, 5))
+
+
+def test_a_pair_that_has_passed_is_not_tried_again_by_log_weights(monkeypatch):
+    tried = []
+    monkeypatch.setattr(particles, "check_particles", lambda *pair: tried.append(pair))
+    first, second = PAIRS["two latents"](), PAIRS["two latents"]()
+    for pair in (first, first, second, (first[0], second[1]), first):
+        log_weights(*pair, DATA.values, 2)
+    assert [pair[:2] for pair in tried] == [first, second, (first[0], second[1])]
+
+    class Odd:
+        __slots__ = ()  # so that nothing can refer to it weakly
+
+        def __call__(self, x):
+            first[0](x)
+
+    log_weights(Odd(), first[1], DATA.values, 2)
+    assert len(tried) == 4
 
 
 def test_many_enumerated_and_large_densities_are_no_false_alarm():
