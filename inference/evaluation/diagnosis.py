@@ -98,12 +98,15 @@ class Diagnosis:
     def verdict(self) -> list[str]:
         """One line for each latent, and one that says how good the guide is; without latents one line in all."""
         if not self.latents:
-            return [f"the model has no latents: the bound is log p(x) itself, a mean of {-self.negative_elbo:.2f} nats"]
+            return [
+                f"the model has no latents: the bound is log p(x) itself, on average "
+                f"{-self.negative_elbo:.2f} nats over {self.num_weighted:,} observations"
+            ]
         trusted = round(self.num_weighted * (1 - self.share_above_threshold))
         return [
             *(latent.verdict() for latent in self.latents),
-            f"the guide loses at least {self.gap:.2f} nats an observation; its weights can be trusted for {trusted} of "
-            f"{self.num_weighted} observations at {self.num_samples} samples (Pareto k up to "
+            f"the guide loses at least {self.gap:.2f} nats per observation; its weights can be trusted for {trusted} "
+            f"of {self.num_weighted} observations at {self.num_samples} samples (Pareto k up to "
             f"{self.pareto_k_threshold:.2f}; the median is {self.pareto_k:.2f}; the effective sample size is "
             f"{self.effective_sample_share * self.num_samples:.1f})",
         ]

@@ -81,7 +81,7 @@ def diagnose(
         few = data.arguments(slice(num_images))
         with evaluating(model, guide):
             latents = latent_records(model, guide, *few)
-        x, *labels = data.arguments(slice(num_weighted))
+        x, *labels = data.arguments(slice(num_weighted if latents else num_images))
         with Bar("importance weights", len(x) * num_samples, "draws") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide))
             log_w = log_weights(model, guide, x, num_samples, labels=labels[0] if labels else None, weigh=weigh).cpu()

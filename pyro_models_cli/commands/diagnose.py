@@ -66,12 +66,12 @@ def _draw_latents(diagnosis: Diagnosis, folder: Path) -> None:
 
 
 def print_table(diagnosis: Diagnosis) -> None:
+    if not diagnosis.latents:
+        return
     print(
         f"the first {diagnosis.num_images} test data; weights of {diagnosis.num_weighted} with {diagnosis.num_samples} "
         "samples"
     )
-    if not diagnosis.latents:
-        return
     print(f"{'latent':10s} {'active':>9s} {'KL':>9s} {'mutual information':>20s}")
     for latent in diagnosis.latents:
         active = "-" if latent.holds_image else f"{latent.active}/{len(latent.variance_of_means)}"
