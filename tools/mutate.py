@@ -47,8 +47,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "ActNorm's determinant of one pixel alone": (
         "pyro_models/transforms/actnorm.py",
-        "return (height * width * self.log_scale.sum())",
-        "return (self.log_scale.sum())",
+        "(math.prod(x.shape[split + 1 :]) * self.log_scale.sum())",
+        "(self.log_scale.sum())",
         "test_pyro_models/test_transforms.py",
     ),
     "the squash's margin left out of its determinant": (
@@ -71,8 +71,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "dequantisation without its log levels": (
         "pyro_models/distributions/quantization.py",
-        "log_density = math.prod(self.event_shape) * math.log(self.levels)",
-        "log_density = 0.0",
+        "math.prod(self.event_shape) * math.log(self.levels), value.dtype",
+        "0.0, value.dtype",
         "test_pyro_models/test_quantization.py",
     ),
     "binary pixels of the wrong sign": (
@@ -200,6 +200,24 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "torch.zeros_like(reconstruction[0])",
         "torch.ones_like(reconstruction[0])",
         "test_inference/test_no_latents.py",
+    ),
+    "standardised data whose determinant has the wrong sign": (
+        "inference/data/vectors.py",
+        "-math.fsum(self.scale",
+        "math.fsum(self.scale",
+        "test_inference/test_any_data.py",
+    ),
+    "data of a run that are not compared with its record": (
+        "inference/data/records.py",
+        "if not _same(name, record, now):",
+        "if False:",
+        "test_inference/test_own_data.py",
+    ),
+    "programs that mix up draws and observations": (
+        "inference/programs/particles.py",
+        "            if different is not None:",
+        "            if False:",
+        "test_inference/test_particles.py",
     ),
     "functions measured with dropout": (
         "inference/programs/evaluation_mode.py",
