@@ -14,7 +14,7 @@ class DataSet(Protocol):
     Beyond these, a data set may have what ``Images`` or ``Vectors`` have: ``levels`` and ``binarisation``, without
     which the data are real numbers; ``restore(x)``, which takes what programs draw back to the data as they came, and
     without which figures refuse data of another ``log_det`` than 0; ``labels``, by which figures colour; ``columns``,
-    the names of coordinates; and ``scale``, that of a standardisation.
+    the names of coordinates; and ``loc`` and ``scale``, those of a standardisation, which training and test data share.
     """
 
     @property

@@ -295,5 +295,5 @@ def test_fitting_and_measuring_use_of_images_what_the_protocol_says(monkeypatch)
     diagnose(model, guide, images, num_images=4, num_samples=20)
     promised = {name for name in vars(DataSet) if not name.startswith("_")}
     used = {name for name in used if not name.startswith("_")} | {"name"}  # of checks that fail
-    assert used - promised <= {"levels", "binarisation"}  # of data for models of pixels
+    assert used - promised <= {"levels", "binarisation", "loc", "scale"}  # that a data set may have besides
     assert promised - used <= {"shape"}  # of data, for whoever builds a pair for them
