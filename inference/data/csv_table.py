@@ -169,8 +169,8 @@ def _label_index(first: list[str], columns: list[str] | None, label_column: str 
         return columns.index(label_column)
     if label_column.isdecimal() and 1 <= int(label_column) <= len(first):
         return int(label_column) - 1
-    known = f": it has {_shown(', '.join(columns))}" if columns else ", and no header"
-    raise DataError(f"{where} has no column {_shown(label_column)} of its {len(first)}{known}")
+    known = f": its columns are {_shown(', '.join(columns))}" if columns else f": it has {len(first)}, and no header"
+    raise DataError(f"{where} has no column {_shown(label_column)}{known}")
 
 
 def _number(cell: str) -> float:

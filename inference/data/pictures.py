@@ -48,7 +48,7 @@ def open_pictures(folder: str, reading: Reading) -> Found:
     for part, pictures in listed.items():
         pixels = loader.loaded(pictures)
         labels = torch.tensor([classes.index(picture.label) for picture in pictures if picture.label is not None])
-        name = os.path.basename(os.path.join(root, part))
+        name = os.path.basename(os.path.abspath(os.path.join(root, part)))
         sets.append(Images(name, pixels, labels if classes else None, loader.levels))
     test = sets[1] if len(sets) > 1 else None
     origin = f"the folder {parts[1]}" if test else None
@@ -188,17 +188,15 @@ class _Loader:
         if not self.asked and (mode is None or mode != (self.mode or mode)):
             before = f", and those before it are {self.mode}" if self.mode else ""
             clear = " and is transparent in parts" if image.has_transparency_data else ""
-            raise DataError(
-                f"{path} has the mode {image.mode}{clear}{before}: have all turned grey or coloured, --channels 1/3"
-            )
+            raise DataError(f"{path} has the mode {image.mode}{clear}{before}: --channels 1 turns all grey, 3 coloured")
         self.mode = self.mode or mode
         image = exif_transpose(image)
         height, width = self.image_size = self.image_size or (image.height, image.width)
         self._check_size(height, width)
         if (image.height, image.width) != (height, width) and not self.resized:
             raise DataError(
-                f"{path} has {image.height} x {image.width} pixels, and those before it {height} x {width}: have all "
-                f"resized, such as --image_size {height} {width}"
+                f"{path} has {image.height} x {image.width} pixels, and those before it {height} x {width}: "
+                f"resize them all, for example by --image_size {height} {width}"
             )
         image = (_on_white(image) if image.has_transparency_data else image).convert(self.mode)
         if (image.height, image.width) != (height, width):

@@ -29,7 +29,7 @@ _COMPARED = {
     "num_test": "number of test observations",
     "test": "origin of the test set",
     "num_classes": "number of classes",
-    "classes": "names of classes",
+    "classes": "list of classes",
     "standardised": "standardisation",
     "loc": "mean of the training set",
     "scale": "standard deviation of the training set",
