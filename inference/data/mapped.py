@@ -158,7 +158,7 @@ class Mapped:
         return replace(self, device=torch.device(target))
 
     def take(self, index: Tensor | slice) -> "Mapped":
-        """Some of the rows, none of which is read."""
+        """Some of the rows, without reading them."""
         return replace(self, rows=self._rows_at(index))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:

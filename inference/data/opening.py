@@ -33,7 +33,7 @@ Kind = Literal["images", "vectors"]
 Sort = Literal["name", "npz", "npy", "csv", "folder", "function"]
 
 _DEFAULT = Reading()
-_OPTIONS: dict[Sort, tuple[str, ...]] = {  # that a source of each sort takes, beside those that all take
+_OPTIONS: dict[Sort, tuple[str, ...]] = {  # options for one sort of source only
     "name": (),
     "npz": ("layout", "levels"),
     "npy": ("layout", "levels"),

@@ -18,7 +18,7 @@ from inference.data.reading import Found, Reading
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # others may start other programs, as EPS does
 _KEPT = ("1", "L", "RGB")  # modes that need no decision
-_TURNED = ("LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")  # those that need one
+_TURNED = ("LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")  # modes that must be converted
 _COLOURS = {"1": "black and white", "L": "grey", "RGB": "coloured"}
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _MODES = {1: "L", 3: "RGB"}  # by channels

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @runtime_checkable
 class DataSet(Protocol):
-    """Observations, one batch of which a model and its guide see at a time; nothing needs to inherit from this.
+    """Observations that a model and its guide see in batches; your class need not inherit from this.
 
     Beyond these, a data set may have what ``Images`` or ``Vectors`` have: ``levels`` and ``binarisation``, without
     which the data are real numbers; ``restore(x)``, which takes what programs draw back to the data as they came, and

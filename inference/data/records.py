@@ -1,4 +1,4 @@
-"""What a run keeps of its data, and whether data are those that it keeps."""
+"""The record of a run's data, and the check that data still match it."""
 
 import hashlib
 import json

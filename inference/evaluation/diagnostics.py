@@ -43,7 +43,7 @@ def diagnose(
     Args:
         model: Pyro program p(x, latents).
         guide: Pyro program q(latents | x).
-        data: of which the first observations are taken.
+        data: the data; the first observations are used.
         num_images: observations for the latents.
         num_weighted: observations for the weights.
         num_samples: importance samples for each of these.

@@ -92,7 +92,7 @@ class _Answers(Messenger):
 def as_modules(model: Callable, guide: Callable, data: DataSet) -> tuple[nn.Module, nn.Module]:
     """A pair as modules: functions run once, to find their parameters, and modules stay as they are.
 
-    Parameters start from their values in Pyro's store, which is left as it was.  Those that are not there and start
+    Parameters start from their values in Pyro's store, which is left as it was.  New ones that are computed
     from the data, such as ``pyro.param("loc", lambda: x.mean(0))``, see the first 200 observations.  Two functions
     share a parameter if they call it by the same name.
 
