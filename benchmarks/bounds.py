@@ -35,7 +35,7 @@ def one_by_one(model: Handwritten, pixels: Tensor) -> list[float]:
     return table
 
 
-def measure(repeats: int) -> list[Group]:
+def measure(seconds: float) -> list[Group]:
     shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
     model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden)).eval()
     guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT).eval()
@@ -60,6 +60,6 @@ def measure(repeats: int) -> list[Group]:
     programs = {USUAL: usual, "this project": short, "this project, a repeat of a long table": long}
     group = Group(
         f"bounds for m = {', '.join(map(str, MS))} of {IMAGES} images, one repeat",
-        side_by_side(programs, max(2, repeats // 3), warm_up=1),
+        side_by_side(programs, seconds, warm_up=1),
     )
     return [group.compare("this project", USUAL).compare("this project, a repeat of a long table", USUAL, goal=0.20)]

@@ -86,7 +86,7 @@ def products_alone(networks: list[nn.Module], batch: int, width: int) -> Program
     return training_step(flow_peers.Density(lambda x: sum(n(x) for n in held), held), x)
 
 
-def compare(name: str, repeats: int) -> Group:
+def compare(name: str, seconds: float) -> Group:
     shape, batch, networks = GROUPS[name]
     x = torch.rand(batch, *shape)
     programs = {}
@@ -101,20 +101,20 @@ def compare(name: str, repeats: int) -> Group:
             print(f"skipping {library}: {error}")
     if len(shape) == 1:
         programs["the networks alone"] = products_alone(networks(), batch, shape[0] // 2)
-    group = Group(f"step of a flow: {name}; batch {batch}", side_by_side(programs, repeats))
+    group = Group(f"step of a flow: {name}; batch {batch}", side_by_side(programs, seconds))
     peers = [library for library in group.times if library in LIBRARIES and library != THIS]
     fastest = min(peers, key=lambda library: group.times[library].median)
     return group.compare(THIS, fastest, goal=0.70).compare(f"{THIS}, bf16", fastest)
 
 
-def own(name: str, repeats: int) -> Group:
+def own(name: str, seconds: float) -> Group:
     """A step as in ``fit``, without and with compilation."""
     x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
     eager = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
     with pyro.validation_enabled(False):
         eager.train()(x)  # initialises its ActNorms
     modules = {THIS: eager, f"{THIS}, compiled": CompiledELBO(eager).train()}
-    times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, repeats)
+    times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, seconds)
     return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)
 
 
@@ -130,5 +130,5 @@ def loss_step(module: nn.Module, x: Tensor) -> Program:
     return step
 
 
-def measure(repeats: int) -> list[Group]:
-    return [*(compare(name, repeats) for name in GROUPS), *(own(name, max(2, repeats // 3)) for name in OWN)]
+def measure(seconds: float) -> list[Group]:
+    return [*(compare(name, seconds) for name in GROUPS), *(own(name, seconds) for name in OWN)]

@@ -11,17 +11,17 @@ from typing import Any
 
 from inference.system.environment import describe_environment
 
-MODULES = ("vae_step", "epoch", "bounds", "flows", "startup", "scaling")
+MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "startup", "scaling")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=MODULES, default=MODULES, help="comparisons to run")
-    parser.add_argument("--repeats", type=int, default=15, help="timed calls of each program; fewer for slow ones")
+    parser.add_argument("--seconds", type=float, default=15.0, help="time for the repeats of a comparison")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="file for the record")
     options = parser.parse_args()
-    if options.repeats < 2:
-        parser.error(f"--repeats must be at least 2; got {options.repeats}")
+    if not options.seconds > 0:
+        parser.error(f"--seconds must be positive; got {options.seconds}")
     if options.out.is_dir():
         parser.error(f"--out must be a file; {options.out} is a folder")
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def main() -> None:
     kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform", "versions")}
     found: dict[str, list[Any]] = {"rows": [], "groups": []}
     for name in options.only:
-        part = measured(name, options.repeats) if len(options.only) == 1 else measured_apart(name, options.repeats)
+        part = measured(name, options.seconds) if len(options.only) == 1 else measured_apart(name, options.seconds)
         found = {key: found[key] + part[key] for key in found}
         options.out.write_text(
             json.dumps({**kept, **found}, indent=2) + "\n"
@@ -37,19 +37,19 @@ def main() -> None:
     print(f"\n{options.out}")
 
 
-def measured(name: str, repeats: int) -> dict[str, list[Any]]:
+def measured(name: str, seconds: float) -> dict[str, list[Any]]:
     """Run and print the comparisons of one module; returns their records."""
-    groups = importlib.import_module(name).measure(repeats)
+    groups = importlib.import_module(name).measure(seconds)
     for group in groups:
         group.show()
     return {"rows": [row for group in groups for row in group.rows], "groups": [group.record() for group in groups]}
 
 
-def measured_apart(name: str, repeats: int) -> dict[str, list[Any]]:
+def measured_apart(name: str, seconds: float) -> dict[str, list[Any]]:
     """The same in a process of its own, so that one module's libraries do not slow the next."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "part.json")
-        command = [sys.executable, __file__, "--only", name, "--repeats", str(repeats), "--out", str(out)]
+        command = [sys.executable, __file__, "--only", name, "--seconds", str(seconds), "--out", str(out)]
         subprocess.run(command, check=True)
         return json.loads(out.read_text())
 

@@ -90,9 +90,9 @@ def predicted(step: float, numbers: int, processes: int, bandwidth: float, laten
     }
 
 
-def measure(repeats: int) -> list[Group]:
+def measure(seconds: float) -> list[Group]:
     runs: dict[int, list[dict]] = {1: [], 2: []}
-    for _ in range(max(2, repeats // 7)):
+    for _ in range(max(2, round(seconds / 7))):
         for processes in runs:
             runs[processes].append(launched(processes))
     times = {

@@ -10,7 +10,7 @@ from timing import Group, side_by_side
 SCRIPT = str(Path(__file__).parents[1] / "scripts" / "train_vae.py")
 
 
-def measure(repeats: int) -> list[Group]:
+def measure(seconds: float) -> list[Group]:
     def python(*arguments: str) -> None:
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
@@ -23,5 +23,5 @@ def measure(repeats: int) -> list[Group]:
             "train_vae.py --help": lambda: python(SCRIPT, "--help"),
             "train_vae.py, one epoch on digits": lambda: python(SCRIPT, *run),
         }
-        group = Group("start-up", side_by_side(programs, max(2, repeats // 3), warm_up=1))
+        group = Group("start-up", side_by_side(programs, seconds, warm_up=1))
     return [group.compare("train_vae.py --help", "import pyro")]

@@ -1,14 +1,17 @@
 """Time several programs side by side, interleaved, so that whatever slows the machine slows them all."""
 
+import math
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
 Program = Callable[[], float | None]  # may return its own seconds, to leave out set-up
+LEAST, USUAL, PRECISE = 3, 7, 0.01  # repeats; the usual number suffices for medians known to one per cent
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,44 @@ class Times:
         low, _, high = statistics.quantiles(self.seconds, n=4)
         return low, high
 
+    @property
+    def uncertainty(self) -> float:
+        r"""About the relative standard error of the median, :math:`(q_3 - q_1) / (m \sqrt n)`."""
+        low, high = self.quartiles
+        return (high - low) / (self.median * math.sqrt(len(self.seconds)))
 
-def side_by_side(programs: Mapping[str, Program], repeats: int, warm_up: int = 2) -> dict[str, Times]:
+
+def clock() -> float:
+    """Seconds: of the wall, or with ``CLOCK=cpu`` those that this process has computed, for a busy machine."""
+    return time.process_time() if os.environ.get("CLOCK") == "cpu" else time.perf_counter()
+
+
+def side_by_side(programs: Mapping[str, Program], seconds: float, warm_up: int = 2) -> dict[str, Times]:
     """Time each program once per repeat, in an order that rotates.
 
-    Raises:
-        ValueError: if there are fewer than 2 repeats.
+    Repeats end when there are seven and every median is known to one per cent, or when there are three and they
+    have taken so many ``seconds``.
     """
-    if repeats < 2:
-        raise ValueError(f"repeats must be at least 2; got {repeats}")
     names = list(programs)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for repeat in tqdm(range(-warm_up, repeats), disable=None, leave=False):
-        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            started = time.perf_counter()
-            own = programs[name]()
-            if repeat >= 0:
-                seconds[name].append(own if own is not None else time.perf_counter() - started)
-    return {name: Times(values) for name, values in seconds.items()}
+    found = {name: Times([]) for name in names}
+    ends, repeat = math.inf, -warm_up
+    with tqdm(disable=None, leave=False, unit=" repeats") as bar:
+        while repeat < LEAST or (time.perf_counter() < ends and not _are_known(found.values(), repeat)):
+            if repeat == 0:
+                ends = time.perf_counter() + seconds
+            shift = repeat % len(names)
+            for name in names[shift:] + names[:shift]:
+                started = clock()
+                own = programs[name]()
+                if repeat >= 0:
+                    found[name].seconds.append(own if own is not None else clock() - started)
+            repeat += 1
+            bar.update()
+    return found
+
+
+def _are_known(found: Iterable[Times], repeats: int) -> bool:
+    return repeats >= USUAL and all(times.uncertainty < PRECISE for times in found)
 
 
 @dataclass(frozen=True)
@@ -93,10 +116,11 @@ class Group:
         return {"what": self.what, "repeats": repeats, "programs": programs, **self.notes}
 
     def show(self) -> None:
-        print(f"\n{self.what}")
-        for name, entry in self.record()["programs"].items():
+        record = self.record()
+        print(f"\n{self.what}, {record['repeats']} repeats")
+        for name, entry in record["programs"].items():
             low, high = entry["quartiles"]
-            print(f"  {name:40s} {entry['milliseconds']:10.2f} ms  [{low:.2f}, {high:.2f}]")
+            print(f"  {name:45s} {entry['milliseconds']:10.2f} ms  [{low:.2f}, {high:.2f}]")
         for row in self.rows:
             goal = "" if row["goal"] is None else f" (goal {row['goal']:.2f})"
             print(f"  {row['ours']} / {row['other']}: {row['ratio']:.3f}{goal}")

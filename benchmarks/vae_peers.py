@@ -4,22 +4,26 @@ Each function takes batches (N, B, 784) of binary pixels and returns a program t
 one step per batch, or raises ImportError if its library is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
 import torch
+from ours import steps
+from products import by_one_dnn
 from pyro.infer import SVI, JitTrace_ELBO, Trace_ELBO
 from pyro.infer.elbo import ELBO
+from timing import Program
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from inference import CompiledELBO, ELBOWithTerms
+from inference import Settings
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
-PIXELS, HIDDEN, LATENT, LR = 784, 300, 10, 1e-3
-Program = Callable[[], None]
+SHAPE, PIXELS, HIDDEN, LATENT, LR = (1, 28, 28), 784, 300, 10, 1e-3
+Batches = Iterable[Tensor]  # (B, 784) binary pixels each; iterated over in every call
 
 
 def layers(*sizes: int) -> nn.Sequential:
@@ -45,10 +49,11 @@ class Handwritten(nn.Module):
         return (reconstruction + kl) / len(x)
 
 
-def by_hand(batches: Tensor, compile: bool = False) -> Program:
+def by_hand(batches: Batches, best: bool = False) -> Program:
+    """A plain loop; at its best compiled, with the fused Adam and products by oneDNN."""
     model = Handwritten()
-    loss_of = torch.compile(model) if compile else model
-    optimizer = torch.optim.Adam(model.parameters(), LR)
+    loss_of = torch.compile(model) if best else model
+    optimizer = torch.optim.Adam(model.parameters(), LR, fused=best or None)
 
     def run() -> None:
         for x in batches:
@@ -56,7 +61,7 @@ def by_hand(batches: Tensor, compile: bool = False) -> Program:
             loss_of(x).backward()
             optimizer.step()
 
-    return run
+    return by_one_dnn(run) if best else run
 
 
 class PyroVAE:
@@ -80,45 +85,32 @@ class PyroVAE:
             pyro.sample("z", dist.Normal(mean, (0.5 * log_variance).exp()).to_event(1))
 
 
-def in_pyro(batches: Tensor, elbo: ELBO) -> Program:
+def in_pyro(batches: Batches, best: bool = False) -> Program:
+    """Pyro's loop; at its best with the traced ELBO, the fused Adam and products by oneDNN."""
+    elbo: ELBO = JitTrace_ELBO(ignore_jit_warnings=True) if best else Trace_ELBO()
     pair = PyroVAE(type(elbo).__name__)
-    svi = SVI(pair.model, pair.guide, pyro.optim.PyroOptim(torch.optim.Adam, {"lr": LR}), elbo)
+    svi = SVI(pair.model, pair.guide, pyro.optim.PyroOptim(torch.optim.Adam, {"lr": LR, "fused": best or None}), elbo)
 
     def run() -> None:
         for x in batches:
             svi.step(x)
 
-    return run
+    return by_one_dnn(run) if best else run
 
 
-def pyro_svi(batches: Tensor) -> Program:
-    return in_pyro(batches, Trace_ELBO())
+def this_project(batches: Tensor, compile: Literal["on", "off"] = "on") -> Program:
+    return steps(*pair(), list(batches.unflatten(-1, SHAPE)), Settings(lr=LR, compile=compile, device="cpu"))
 
 
-def pyro_jit(batches: Tensor) -> Program:
-    return in_pyro(batches, JitTrace_ELBO(ignore_jit_warnings=True))
+def pair() -> tuple[nn.Module, nn.Module]:
+    """Model and guide of this project."""
+    hidden = (HIDDEN, HIDDEN)
+    model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, SHAPE, hidden))
+    return model, MeanFieldGuide(MLPEncoder(SHAPE, hidden), LATENT)
 
 
-def this_project(batches: Tensor, compile: bool = False) -> Program:
-    shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
-    model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
-    guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
-    eager: nn.Module = ELBOWithTerms(Trace_ELBO(), model, guide)
-    step = (CompiledELBO(eager) if compile else eager).train()  # type: ignore[arg-type]
-    optimizer = torch.optim.AdamW(step.parameters(), LR, weight_decay=0.0, fused=True)
-
-    def run() -> None:
-        with pyro.validation_enabled(False):
-            for x in batches.unflatten(-1, shape):
-                optimizer.zero_grad(set_to_none=True)
-                step(x)[0].backward()
-                optimizer.step()
-
-    return run
-
-
-def numpyro(batches: Tensor) -> Program:
-    """All steps in one compiled loop."""
+def numpyro_svi() -> Any:
+    """The same pair as an ``SVI`` of NumPyro."""
     import jax
     import numpyro
     import numpyro.distributions as ndist
@@ -139,14 +131,24 @@ def numpyro(batches: Tensor) -> Program:
             mean, log_variance = jax.numpy.split(net(x), 2, axis=-1)
             numpyro.sample("z", ndist.Normal(mean, jax.numpy.exp(0.5 * log_variance)).to_event(1))
 
-    svi = numpyro.infer.SVI(model, guide, numpyro.optim.Adam(LR), numpyro.infer.Trace_ELBO())
-    x = jax.numpy.asarray(batches.numpy())
+    return numpyro.infer.SVI(model, guide, numpyro.optim.Adam(LR), numpyro.infer.Trace_ELBO())
+
+
+def numpyro(batches: Tensor, best: bool = False) -> Program:
+    """Each step compiled; at its best all steps in one compiled loop."""
+    import jax
+
+    svi, x = numpyro_svi(), jax.numpy.asarray(batches.numpy())
     state = svi.init(jax.random.PRNGKey(0), x[0])
-    epoch = jax.jit(lambda state, x: jax.lax.scan(svi.update, state, x))
+    step, all_steps = jax.jit(svi.update), jax.jit(lambda state, x: jax.lax.scan(svi.update, state, x))
 
     def run() -> None:
         nonlocal state
-        state, losses = epoch(state, x)
+        if best:
+            state, losses = all_steps(state, x)
+        else:
+            for batch in x:
+                state, losses = step(state, batch)
         losses.block_until_ready()
 
     return run
@@ -159,8 +161,8 @@ def _stax(stax, *widths: int) -> list:  # type: ignore[no-untyped-def]
     return made[:-1]
 
 
-def products_alone(batches: Tensor) -> Program:
-    """Only the matrix products of a step, forward and backward: a lower bound for every program."""
+def products_alone(batches: Tensor) -> Callable[[], None]:
+    """Only the matrix products of a step, forward and backward: a lower bound for programs that use this library."""
     count = batches.shape[1]
     sizes = (PIXELS, HIDDEN, HIDDEN, 2 * LATENT), (LATENT, HIDDEN, HIDDEN, PIXELS)
     shapes = [pair for half in sizes for pair in pairwise(half)]

@@ -1,24 +1,34 @@
 """One training step of a VAE, here, by hand, in Pyro and in NumPyro, with the same shapes and batches."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import vae_peers as peers
+from ours import OURS, UNCOMPILED
+from products import by_one_dnn
 from timing import Group, Program, side_by_side
 
 STEPS, BATCH = 20, 100
+Maker = Callable[[torch.Tensor], Program]
+OTHERS: dict[str, Maker] = {
+    "PyTorch by hand": peers.by_hand,
+    "PyTorch by hand, at its best": partial(peers.by_hand, best=True),
+    "Pyro": peers.in_pyro,
+    "Pyro, at its best": partial(peers.in_pyro, best=True),
+    "NumPyro, step by step": peers.numpyro,
+    "NumPyro, steps in one jit": partial(peers.numpyro, best=True),
+}
+GOALS = {"PyTorch by hand": 0.55, "NumPyro, steps in one jit": 0.95, "products alone, oneDNN": 1.7}
+BOUNDS: dict[str, Maker] = {
+    "products alone, default": peers.products_alone,
+    "products alone, oneDNN": lambda batches: by_one_dnn(peers.products_alone(batches)),
+}
 
 
 def programs(batches: torch.Tensor) -> dict[str, Program]:
-    made: dict[str, Program] = {}
-    for name, make in {
-        "PyTorch by hand": peers.by_hand,
-        "PyTorch by hand, compiled": lambda batches: peers.by_hand(batches, compile=True),
-        "Pyro SVI": peers.pyro_svi,
-        "Pyro SVI, JitTrace_ELBO": peers.pyro_jit,
-        "this project": peers.this_project,
-        "this project, compiled": lambda batches: peers.this_project(batches, compile=True),
-        "NumPyro, steps in one jit": peers.numpyro,
-        "matrix products alone": peers.products_alone,
-    }.items():
+    made = {OURS: peers.this_project(batches), UNCOMPILED: peers.this_project(batches, compile="off")}
+    for name, make in {**OTHERS, **BOUNDS}.items():
         try:
             made[name] = make(batches)
         except ImportError as error:
@@ -26,12 +36,10 @@ def programs(batches: torch.Tensor) -> dict[str, Program]:
     return made
 
 
-def measure(repeats: int) -> list[Group]:
+def measure(seconds: float) -> list[Group]:
     batches = (torch.rand(STEPS, BATCH, peers.PIXELS) < 0.15).float()
     what = f"step of a VAE, {peers.PIXELS}-{peers.HIDDEN}-{peers.HIDDEN}-{peers.LATENT}, batch {BATCH}"
-    group = Group(what, side_by_side(programs(batches), repeats), STEPS)
-    ours = "this project, compiled"
-    group.compare(ours, "PyTorch by hand", goal=0.60).compare(ours, "PyTorch by hand, compiled")
-    group.compare(ours, "Pyro SVI").compare(ours, "Pyro SVI, JitTrace_ELBO").compare(ours, "this project")
-    group.compare(ours, "NumPyro, steps in one jit", goal=1.0).compare(ours, "matrix products alone", goal=1.6)
+    group = Group(what, side_by_side(programs(batches), seconds), STEPS)
+    for other in (*OTHERS, UNCOMPILED, *BOUNDS):
+        group.compare(OURS, other, GOALS.get(other, 1.0 if other in OTHERS else None))
     return [group]
