@@ -10,6 +10,7 @@ from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
 
 from inference.programs.buffers import BufferSnapshot
+from inference.programs.densities_kept import DensitiesKept
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.protocols import HasDifferentiableLoss
 from inference.programs.terms import Terms, check_sites, draw_traces, elbo_terms, sample_sites
@@ -45,13 +46,14 @@ class ELBOWithTerms(ELBOModule):
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         model, guide = poutine.trace(self.model), poutine.trace(self.guide)
         buffers = BufferSnapshot(self)
-        with param_store_unchanged():
-            loss = cast(HasDifferentiableLoss, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
-        check_sites(model.trace, guide.trace)
-        with torch.no_grad(), buffers.restored():
-            traces = model.trace, guide.trace
-            sites = [site for trace in traces for site in sample_sites(trace).values()]
-            if any(site["infer"].get("_enumerate_dim") is not None for site in sites):
-                traces = draw_traces(self.model, self.guide, *data)  # a mean over all values would weigh them alike
-            terms = elbo_terms(*traces)
+        with DensitiesKept():
+            with param_store_unchanged():
+                loss = cast(HasDifferentiableLoss, self.elbo).differentiable_loss(model, guide, *data) / len(data[0])
+            check_sites(model.trace, guide.trace)
+            with torch.no_grad(), buffers.restored():
+                traces = model.trace, guide.trace
+                sites = [site for trace in traces for site in sample_sites(trace).values()]
+                if any(site["infer"].get("_enumerate_dim") is not None for site in sites):
+                    traces = draw_traces(self.model, self.guide, *data)  # a mean over all values would weigh them alike
+                terms = elbo_terms(*traces)
         return loss, terms
