@@ -49,25 +49,26 @@ class CompiledELBO(nn.Module):
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
             return self.eager(*data)
-        if self._guesses_plates():
+        if guesses_plates(self.eager.elbo):
             return self.eager(*data)
-        inputs = (self._annealed(data[0]), *data)
+        inputs = (annealed_number(self.eager.elbo, data[0]), *data)
         graph = self._compiler.graph_for(*inputs)
         if graph is None:
             return self.eager(*data)
         loss, kl, reconstruction = _Step.apply(graph, inputs, *graph.parameters.values())
         return loss, Terms(kl, reconstruction)
 
-    def _guesses_plates(self) -> bool:
-        """Whether the estimator will run the programs an extra time to count their plates."""
-        elbo = self.eager.elbo
-        asks = getattr(elbo, "vectorize_particles", False) or isinstance(elbo, TraceEnum_ELBO)
-        return asks and math.isinf(elbo.max_plate_nesting)
 
-    def _annealed(self, x: Tensor) -> Tensor:
-        elbo: Any = self.eager.elbo
-        number = elbo.annealed() if hasattr(elbo, "annealed") else getattr(elbo, "progress", 1.0)
-        return torch.tensor(float(number), dtype=x.dtype if x.is_floating_point() else None, device=x.device)
+def guesses_plates(elbo: Any) -> bool:
+    """Whether the estimator will run the programs an extra time to count their plates."""
+    asks = getattr(elbo, "vectorize_particles", False) or isinstance(elbo, TraceEnum_ELBO)
+    return asks and math.isinf(elbo.max_plate_nesting)
+
+
+def annealed_number(elbo: Any, x: Tensor) -> Tensor:
+    """The number that the objective takes from the progress of the run, as an input for a graph."""
+    number = elbo.annealed() if hasattr(elbo, "annealed") else getattr(elbo, "progress", 1.0)
+    return torch.tensor(float(number), dtype=x.dtype if x.is_floating_point() else None, device=x.device)
 
 
 @torch.enable_grad()

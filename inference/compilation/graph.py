@@ -3,7 +3,6 @@
 import gc
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pyro
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from inference.system.switches import switches_as_they_were, validating
 
@@ -66,77 +66,117 @@ class CompiledGraph:
         self.form = form_of(tensors)
         self.parameters: Named = dict(module.named_parameters())
         self.calls = 0
-        self._module = module
-        self._make_up = _make_up_of(module)
-        self._owners = {
-            name: module.get_submodule(name.rpartition(".")[0])
+        self._make_up = MakeUp(module)
+        owned = [
+            (module.get_submodule(name.rpartition(".")[0])._buffers, name.rpartition(".")[2], name)
             for name, buffer in module.named_buffers()
             if buffer.is_floating_point() or name in varying
-        }
+        ]
+        self._slots = [(buffers, own) for buffers, own, _ in owned]
         self._device = tensors[0].device
-        cpu = self._device.type == "cpu"
-        options: dict[str, Any] = {"fallback_random": True} if cpu else {"triton.cudagraphs": True}
         # torch switches validation off when it first compiles anything, for the whole process
-        with switches_as_they_were(), torch.random.fork_rng([] if cpu else [self._device]):
-            graph = _recorded(module, function, self.parameters, self._buffers(), tensors)
-            self._graph = torch.compile(
-                graph,
-                fullgraph=True,
-                dynamic=False,
-                backend=backend,
-                options=options if backend == "inductor" else None,
-            )
-            # compiles now, and runs on copies: no buffer may move by it
-            self._run({name: buffer.clone() for name, buffer in self._buffers().items()}, tensors)
+        with switches_as_they_were(), torch.random.fork_rng([] if self._device.type == "cpu" else [self._device]):
+            names = [name for *_, name in owned]
+            recorded = _Recorded(module, function, self.parameters, dict(zip(names, self._buffers(), strict=True)), tensors)
+            self._together = recorded.together
+            self._graph = self._compiled(recorded.graph, tensors, backend)
 
     def module_changed(self) -> bool:
         """Whether modules or parameters were replaced, or put in another mode, since the graph was recorded."""
-        return self._make_up != _make_up_of(self._module)
+        return self._make_up.changed()
 
     def __call__(self, *tensors: Tensor) -> Any:
         """What the function returns; on a GPU the next call overwrites it."""
         self.calls += 1
-        return self._run(self._buffers(), tensors)
+        return self._together(self._run(*self.parameters.values(), *self._buffers(), *tensors))
 
-    def _run(self, buffers: Named, tensors: tuple[Tensor, ...]) -> Any:
+    def _compiled(self, graph: GraphModule, tensors: tuple[Tensor, ...], backend: str) -> Callable:
+        """The graph as compiled code, which has not run yet on the module's own tensors."""
+        inputs = [*self.parameters.values(), *self._buffers(), *tensors]
+        if backend == "inductor" and self._device.type == "cpu":
+            with torch.no_grad():  # the graph is called as it is, without the guards of ``torch.compile``
+                return torch._inductor.compile(graph, inputs, options={"fallback_random": True})
+        options: Any = {"triton.cudagraphs": True} if backend == "inductor" else None
+        compiled = torch.compile(graph, fullgraph=True, dynamic=False, backend=backend, options=options)
+        self._graph = compiled
+        self._run(*map(_copy_of, inputs))  # which compiles it
+        return compiled
+
+    def _run(self, *inputs: Tensor) -> Any:
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):  # casts are in the graph
             if self._device.type != "cpu":
                 torch.compiler.cudagraph_mark_step_begin()
-            return self._graph(self.parameters, buffers, *tensors)
+            return self._graph(*inputs)
 
-    def _buffers(self) -> Named:
-        return {name: getattr(owner, name.rpartition(".")[2]) for name, owner in self._owners.items()}
+    def _buffers(self) -> list[Tensor]:
+        return [buffers[name] for buffers, name in self._slots]  # type: ignore[misc]
 
 
 def form_of(tensors: tuple[Tensor, ...]) -> Any:
-    """What a graph is recorded for: shapes, dtypes and devices of its inputs, and whether autocast is on."""
-    forms = [(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
+    """What a graph is recorded for: the layout of its inputs, their dtypes and devices, and whether autocast is on."""
+    forms = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors]
     return forms, torch.is_autocast_enabled(tensors[0].device.type)
 
 
-def _make_up_of(module: nn.Module) -> list[Any]:
-    """The modules and parameters within a module, their modes, and which parameters are trained."""
-    make_up: list[Any] = []
-    for part in module.modules():
-        make_up += (id(part), part.training)
-        for parameter in part._parameters.values():
-            if parameter is not None:
-                make_up += (id(parameter), parameter.requires_grad, parameter.dtype)
-    return make_up
+class MakeUp:
+    """The modules, parameters and buffers within a module, and their modes, as they are now.
+
+    Args:
+        module: the module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._parts = list(module.modules())
+        self._now = self._state()
+
+    def changed(self) -> bool:
+        """Whether modules or parameters were replaced, moved or put in another mode."""
+        return self._state() != self._now
+
+    def _state(self) -> list[Any]:
+        state: list[Any] = []
+        for part in self._parts:
+            state.append(part.training)
+            state += map(id, part._modules.values())
+            for parameter in part._parameters.values():
+                if parameter is not None:
+                    state += (id(parameter), parameter.requires_grad, parameter.dtype, parameter.shape)
+        return state
 
 
-def _recorded(
-    module: nn.Module, function: Callable, parameters: Named, buffers: Named, tensors: tuple[Tensor, ...]
-) -> GraphModule:
-    """The graph of the function, with parameters and buffers as its first inputs."""
-    with _recording(), _left_unchanged(module, buffers):
-        record = make_fx(partial(_on_stand_ins, module, function), tracing_mode="fake", _allow_non_fake_inputs=True)
-        graph = record(parameters, buffers, *tensors)  # computes nothing yet
-    names = {_storage(value): name for name, value in (parameters | buffers).items() if value.numel()}
-    for constant in (*graph.parameters(), *graph.buffers()):
-        if _storage(constant) in names:
-            raise RuntimeError(f"{names[_storage(constant)]} is also held outside the modules' parameters and buffers")
-    return graph
+class _Recorded:
+    """The graph of a function from parameters, buffers and other tensors to all tensors that it returns."""
+
+    def __init__(
+        self, module: nn.Module, function: Callable, parameters: Named, buffers: Named, tensors: tuple[Tensor, ...]
+    ) -> None:
+        def flat(*inputs: Tensor) -> list[Tensor]:
+            given = iter(inputs)
+            stand_ins = [{name: next(given) for name in named} for named in (parameters, buffers)]
+            result = _on_stand_ins(module, function, *stand_ins, *given)
+            leaves, self._structure = tree_flatten(result)
+            self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
+            return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+        with _recording(), _left_unchanged(module, buffers):
+            record = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
+            self.graph = record(*parameters.values(), *buffers.values(), *tensors)  # computes nothing yet
+        names = {_storage(value): name for name, value in (parameters | buffers).items() if value.numel()}
+        for constant in (*self.graph.parameters(), *self.graph.buffers()):
+            if _storage(constant) in names:
+                raise RuntimeError(
+                    f"{names[_storage(constant)]} is also held outside the modules' parameters and buffers"
+                )
+
+    def together(self, tensors: Any) -> Any:
+        """What the function returns, from the tensors that its graph returns."""
+        given = iter(tensors)
+        return tree_unflatten([next(given) if tensor else None for tensor in self._is_tensor], self._structure)
+
+
+def _copy_of(tensor: Tensor) -> Tensor:
+    copy = tensor.detach().clone()
+    return nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
 
 
 def _storage(tensor: Tensor) -> int:

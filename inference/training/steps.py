@@ -6,6 +6,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inference.compilation.compiled import CompiledELBO
+from inference.compilation.update import CompiledUpdate, Taken
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms
 from inference.system.processes import others_awaited, rank_and_size
@@ -54,15 +55,18 @@ class Steps:
         self._buffers = [value for value in state.values() if not isinstance(value, nn.Parameter)]
         self._scaler = torch.amp.GradScaler(device.type, enabled=settings.mixed_precision == "fp16")
         self._unused = unused
-        self._joined: nn.Module | None = None  # set at the first step, after a checkpoint was loaded
+        self._alone_on_cpu = device.type == "cpu" and rank_and_size()[1] == 1
+        # both are made after a checkpoint was loaded
+        self._update: CompiledUpdate | None = None
+        self._joined: nn.Module | None = None
 
     def autocast(self) -> torch.autocast:
         """The precision of the settings, as a context for programs to run in."""
         half = _HALF.get(self.settings.mixed_precision)
         return torch.autocast(self.device.type, half, enabled=half is not None)
 
-    def __call__(self, data: tuple[Tensor, ...], step: int, full: bool) -> tuple[Terms, Tensor, Tensor]:
-        """Take a step; returns the terms, the loss, and 1 if the step was not finite and so not taken, else 0.
+    def __call__(self, data: tuple[Tensor, ...], step: int, full: bool) -> Taken:
+        """Take a step.
 
         With fp16 a step is also left out if its gradients were scaled too far.  That is no failure: the
         next ones are scaled less.
@@ -73,16 +77,30 @@ class Steps:
                 of an objective that anneals, see :class:`~inference.programs.protocols.FollowsProgress`.
             full: whether the batch is full; other batches are never compiled.
         """
-        if self._joined is None:
-            self._joined = self._with_other_processes()
         progress = step / self.num_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr_at(progress)
         if hasattr(self.eager.elbo, "progress"):
             self.eager.elbo.progress = progress
-        # in the very first step, parts initialise themselves from the data
-        self.module.enabled = self.compiles and full and step > 0
         self.optimizer.zero_grad(set_to_none=True)
+        # in the very first step, parts initialise themselves from the data
+        compiles = self.compiles and full and step > 0
+        taken = self._taken_at_once(data) if compiles and self._alone_on_cpu else None
+        return taken or self._taken(data, compiles and not self._alone_on_cpu)
+
+    def _taken_at_once(self, data: tuple[Tensor, ...]) -> Taken | None:
+        """The step from one graph, if there is one."""
+        if self._update is None and self.optimizer.state:
+            self._update = CompiledUpdate(self.eager, self.optimizer, self.settings.clip_norm, self._buffers)
+        with self.autocast():
+            taken = self._update(*data) if self._update is not None else None
+        return taken and Taken(Terms(*map(_to_float32, taken.terms)), _to_float32(taken.loss), taken.broken)
+
+    def _taken(self, data: tuple[Tensor, ...], compiles: bool) -> Taken:
+        """The step by the optimiser; a graph may compute the gradient."""
+        if self._joined is None:
+            self._joined = self._with_other_processes()
+        self.module.enabled = compiles
         before = [buffer.clone() for buffer in self._buffers]
         with others_awaited():
             with self.autocast():
@@ -94,7 +112,7 @@ class Steps:
         if left_out.device.type != "cpu" or left_out:
             for buffer, kept in zip(self._buffers, before, strict=True):
                 buffer.copy_(torch.where(left_out.bool(), kept, buffer))
-        return terms, loss.detach(), broken
+        return Taken(terms, loss.detach(), broken)
 
     def _with_other_processes(self) -> nn.Module:
         if rank_and_size()[1] == 1:
