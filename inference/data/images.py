@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inference.data.labels import batches_of, check_labels, count_of
-from inference.data.mapped import Mapped, first_rows, taken
+from inference.data.mapped import Mapped, first_rows, rows_of, taken
 from inference.system.randomness import seed_from
 
 
@@ -115,10 +115,10 @@ class Images:
         With "dynamic" binarisation, binary draws with P(1) = pixel / (levels - 1), fresh at every
         call; otherwise the pixels themselves, whole numbers.
         """
-        pixels = self.pixels[index].float()
+        pixels = rows_of(self.pixels, index).float()
         if self.binarisation != "dynamic":
             return pixels
-        return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()
+        return torch.rand_like(pixels).lt_(pixels.div_(self.levels - 1))
 
     def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""

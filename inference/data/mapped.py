@@ -187,6 +187,14 @@ def taken(values: Tensor | Mapped, index: Tensor | slice) -> Tensor | Mapped:
     return values.take(index) if isinstance(values, Mapped) else values[index]
 
 
+def rows_of(values: Tensor | Mapped, index: Tensor | slice) -> Tensor:
+    """The rows at these indices."""
+    if isinstance(values, Tensor) and isinstance(index, Tensor) and values.device.type == "cpu":
+        if index.dtype == torch.int64 and index.dim() == 1 and index.numel() and index.min() >= 0:
+            return values.index_select(0, index)  # ten times as fast as values[index], but knows no negative ones
+    return values[index]
+
+
 def are_finite(values: Tensor | Mapped) -> bool:
     """Whether all values are finite in their type."""
     if isinstance(values, Tensor):

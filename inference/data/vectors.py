@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inference.data.errors import DataError
 from inference.data.labels import batches_of, check_labels, count_of
-from inference.data.mapped import Mapped, are_finite, first_rows, pieces_of, taken
+from inference.data.mapped import Mapped, are_finite, first_rows, pieces_of, rows_of, taken
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Vectors:
 
     def observe(self, index: Tensor | slice = slice(None)) -> Tensor:
         """What programs see of the vectors at these indices: (B, D), standardised if a scale is given."""
-        x = self.values[index]
+        x = rows_of(self.values, index)
         x = x if self.loc is None else x - self.loc
         return x if self.scale is None else x / self.scale
 

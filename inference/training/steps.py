@@ -82,7 +82,6 @@ class Steps:
             group["lr"] = self.settings.lr_at(progress)
         if hasattr(self.eager.elbo, "progress"):
             self.eager.elbo.progress = progress
-        self.optimizer.zero_grad(set_to_none=True)
         # in the very first step, parts initialise themselves from the data
         compiles = self.compiles and full and step > 0
         taken = self._taken_at_once(data) if compiles and self._alone_on_cpu else None
@@ -91,6 +90,7 @@ class Steps:
     def _taken_at_once(self, data: tuple[Tensor, ...]) -> Taken | None:
         """The step from one graph, if there is one."""
         if self._update is None and self.optimizer.state:
+            self.optimizer.zero_grad(set_to_none=True)  # their memory serves the graph
             self._update = CompiledUpdate(self.eager, self.optimizer, self.settings.clip_norm, self._buffers)
         with self.autocast():
             taken = self._update(*data) if self._update is not None else None
@@ -101,6 +101,7 @@ class Steps:
         if self._joined is None:
             self._joined = self._with_other_processes()
         self.module.enabled = compiles
+        self.optimizer.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self._buffers]
         with others_awaited():
             with self.autocast():
