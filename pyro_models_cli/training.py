@@ -199,7 +199,9 @@ def train_pair(
                 if old_data:
                     run.write_data(data.record)  # it may lie in another place now
         elif rank == 0:
-            run = Run.create(options.out, options.config, pair, options.overwrite, command, data.record)
+            steps = options.epochs * options.steps_an_epoch(len(data.train), processes)
+            notes = {"products": options.best_products(steps)}
+            run = Run.create(options.out, options.config, pair, options.overwrite, command, data.record, notes)
         of_every_process(rank)  # by now the folder is there
         if rank == 0:
             print(*map(one_line, data.lines), sep="\n", flush=True)

@@ -92,7 +92,7 @@ class CompiledGraph:
 
     def _compiled(self, graph: GraphModule, tensors: tuple[Tensor, ...], backend: str) -> Callable:
         """The graph as compiled code, which has not run yet on the module's own tensors."""
-        inputs = [*self.parameters.values(), *self._buffers(), *tensors]
+        inputs: list[Any] = [*self.parameters.values(), *self._buffers(), *tensors]
         if backend == "inductor" and self._device.type == "cpu":
             with torch.no_grad():  # the graph is called as it is, without the guards of ``torch.compile``
                 return torch._inductor.compile(graph, inputs, options={"fallback_random": True})
@@ -152,8 +152,8 @@ class _Recorded:
     ) -> None:
         def flat(*inputs: Tensor) -> list[Tensor]:
             given = iter(inputs)
-            stand_ins = [{name: next(given) for name in named} for named in (parameters, buffers)]
-            result = _on_stand_ins(module, function, *stand_ins, *given)
+            parameters_, buffers_ = ({name: next(given) for name in named} for named in (parameters, buffers))
+            result = _on_stand_ins(module, function, parameters_, buffers_, *given)
             leaves, self._structure = tree_flatten(result)
             self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
             return [leaf for leaf in leaves if isinstance(leaf, Tensor)]

@@ -80,7 +80,7 @@ class _Held(nn.Module):
         self.clip_norm = clip_norm
         self.group = optimizer.param_groups[0]
         kept = {id(buffer) for buffer in buffers}
-        self.kept = [f"eager.{name}" for name, buffer in eager.named_buffers() if id(buffer) in kept]
+        self.kept = {f"eager.{name}": buffer for name, buffer in eager.named_buffers() if id(buffer) in kept}
         self.stepped = [name for name, parameter in eager.named_parameters() if parameter in optimizer.state]
         states = [optimizer.state[parameter] for parameter in eager.parameters() if parameter in optimizer.state]
         self.counts = torch.stack([state["step"] for state in states])
@@ -103,7 +103,8 @@ class _Held(nn.Module):
 def _update(held: _Held, scalars: Tensor, annealed: Tensor, *data: Tensor) -> tuple[Tensor, ...]:
     """Loss, terms, and 1 if the step is not finite, else 0; writes to parameters, moments and buffers."""
     parameters, buffers = dict(held.eager.named_parameters()), dict(held.named_buffers())
-    before = {name: buffers[name].clone() for name in held.kept}
+    # a buffer that is no input of the graph does not change
+    before = {name: buffers[name].clone() for name, held_one in held.kept.items() if buffers[name] is not held_one}
     loss, kl, reconstruction, found = loss_and_gradients(held.eager, annealed, *data)
     gradients = {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
     if list(gradients) != held.stepped:

@@ -52,6 +52,7 @@ class Run:
         overwrite: bool = False,
         command: str | None = None,
         data: dict[str, Any] | None = None,
+        notes: dict[str, Any] | None = None,
     ) -> "Run":
         """A new run that is about to start.
 
@@ -65,6 +66,7 @@ class Run:
             overwrite: replace an existing run.
             command: what was typed, for the record; this process's own command line if not given.
             data: the record of the data, see :class:`inference.data.opening.Opened`.
+            notes: further entries of ``environment.json``.
 
         Raises:
             RunError: if the folder holds a run and ``overwrite`` is off, if it holds other files, or if
@@ -80,7 +82,8 @@ class Run:
                 write_whole(run.files / "model.yaml", yaml.safe_dump(plain, sort_keys=False))
                 if data is not None:
                     run.write_data(data)
-                environment = describe_environment(command) | {"seed": config.get("seed"), "id": uuid4().hex}
+                environment = describe_environment(command) | (notes or {})
+                environment |= {"seed": config.get("seed"), "id": uuid4().hex}
                 write_whole(run.files / "environment.json", json.dumps(environment, indent=2) + "\n")
                 run.write_config(config)
             except BaseException:

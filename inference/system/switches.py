@@ -8,6 +8,8 @@ import pyro
 import torch
 from torch.distributions import Distribution
 
+from inference.system.products import matmul_precision_as_it_was
+
 
 @contextmanager
 def validating(on: bool) -> Iterator[None]:
@@ -26,13 +28,14 @@ def validating(on: bool) -> Iterator[None]:
 @contextmanager
 def switches_as_they_were() -> Iterator[None]:
     """Restore validation, matmul precision, default dtype, grad mode and warning filters on leaving."""
-    precision, dtype = torch.get_float32_matmul_precision(), torch.get_default_dtype()
-    of_torch = Distribution._validate_args
+    dtype, of_torch = torch.get_default_dtype(), Distribution._validate_args
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()), warnings.catch_warnings():
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled()),
+            warnings.catch_warnings(),
+            matmul_precision_as_it_was(),
+        ):
             yield
     finally:
         Distribution.set_default_validate_args(of_torch)
         torch.set_default_dtype(dtype)
-        if torch.get_float32_matmul_precision() != precision:
-            torch.set_float32_matmul_precision(precision)

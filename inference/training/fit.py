@@ -17,7 +17,8 @@ from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
 from inference.runs.tensorboard import TensorBoard
 from inference.system.interrupts import Interrupted, Interrupts, noted_interrupts
-from inference.system.processes import join_processes, rank_and_size, share_of
+from inference.system.processes import join_processes, of_every_process, rank_and_size, share_of
+from inference.system.products import products_by
 from inference.system.randomness import (
     epoch_order,
     generator_states,
@@ -113,7 +114,11 @@ def fit(
         loop = Loop(*pair, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
-        with noted_interrupts(enabled=processes == 1) as loop.interrupts, loop.shown(metric) as loop.display:
+        with (
+            noted_interrupts(enabled=processes == 1) as loop.interrupts,
+            products_by(loop.history.products),
+            loop.shown(metric) as loop.display,
+        ):
             while not loop.done:
                 loop.run_epoch()
                 loop.stop_if_asked()
@@ -164,13 +169,13 @@ class Loop:
         self.measured = {name: data for name, data in held_out.items() if data is not None}
         for data in (self.train, *self.measured.values()):
             share_of(len(data))  # one at least for each process
-        self.steps_an_epoch = math.ceil(len(self.train) // self.processes / settings.batch_size)
+        self.steps_an_epoch = settings.steps_an_epoch(len(train), self.processes)
         num_steps = settings.epochs * self.steps_an_epoch
         self.steps = Steps(objective, model, guide, settings, device, num_steps, unused)
         if run is not None:
             run.check_unchanged()
             run.check_room(sum(parameter.nbytes for parameter in self.steps.module.parameters()))
-        self.history = History(run)
+        self.history = History(run, of_every_process(settings.best_products(num_steps))[0])
 
     def resume(self) -> None:
         """Continue from the run's last checkpoint.

@@ -15,6 +15,7 @@ from inference.runs.checkpoint import CheckpointError, Progress, load_checkpoint
 from inference.runs.folder import RunError
 from inference.runs.run import Run
 from inference.system.processes import rank_and_size
+from inference.system.products import Products, onednn_is_accurate
 
 
 class PartialEpoch(NamedTuple):
@@ -50,10 +51,12 @@ class History:
 
     Args:
         run: folder to write to; without it nothing is written.
+        products: what multiplies matrices; a run that is resumed goes on with what it began with.
     """
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run | None = None, products: Products = "default") -> None:
         self.run = run
+        self.products: Products = products
         self.rows: list[dict[str, float]] = []
         self.best = math.inf
         self.best_epoch = 0
@@ -98,7 +101,7 @@ class History:
 
     @property
     def _values(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch}
+        return {"epoch": self.epoch, "best": self.best, "best_epoch": self.best_epoch, "products": self.products}
 
     def _save_best(self, model: nn.Module, guide: nn.Module) -> None:
         if self.run is not None and self.partial is None and self.best_epoch == self.epoch:
@@ -122,6 +125,7 @@ class History:
         progress = self._load(self.run, model, guide, optimizer)
         values = progress.values
         self.best, self.best_epoch = values["best"], values["best_epoch"]
+        self.products = _products_again(values.get("products", "default"))
         rows = zip(self.run.metrics(), self.run.seconds(), strict=False)
         self.rows = [row | {"seconds": seconds} for row, seconds in rows][: values["epoch"]]
         self.partial = PartialEpoch.from_progress(progress) if "step" in values else None
@@ -144,6 +148,20 @@ class History:
         progress = load_checkpoint(run.previous, model, guide, optimizer)
         warnings.warn(f"{cause}: continuing from the one before it, of epoch {progress.values['epoch']}", stacklevel=4)
         return progress
+
+
+def _products_again(began_with: str) -> Products:
+    """What the run began with, if this machine can do it."""
+    if began_with == "default":
+        return "default"
+    if onednn_is_accurate():
+        return "onednn"
+    warnings.warn(
+        "the run began with products by oneDNN, which here would round their factors: it goes on with the default ones, "
+        "and its numbers differ by rounding",
+        stacklevel=4,
+    )
+    return "default"
 
 
 def columns(split: str, terms: Sequence[Terms], data: DataSet) -> dict[str, float]:

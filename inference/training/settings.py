@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from inference.system.devices import check_device, find_device
+from inference.system.products import Products, better_products
 from inference.training.schedules import SCHEDULES
 
 _STEPS_WORTH_COMPILING = 3000  # compilation takes some 10 s and saves some 4 ms a step
@@ -36,6 +37,8 @@ class Settings:
             call it without autocast.
         compile: run the steps as one compiled graph; "auto" does so from 3000 steps on, when it saves more
             time than compilation takes, but never with fp16.
+        products: what multiplies float32 matrices on a CPU: "auto" takes oneDNN from 3000 steps on where a try finds it
+            as accurate as PyTorch's default, and faster; "default" never does.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
         tensorboard: also log the metrics for TensorBoard (needs the extra of that name).
 
@@ -57,6 +60,7 @@ class Settings:
     device: str = "auto"
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     compile: Literal["auto", "on", "off"] = "auto"
+    products: Literal["auto", "default"] = "auto"
     tf32: bool = False
     tensorboard: bool = False
 
@@ -109,6 +113,15 @@ class Settings:
             raise ValueError(
                 f"num_validation must be below the {count} training observations; got {self.num_validation}"
             )
+
+    def steps_an_epoch(self, count: int, processes: int = 1) -> int:
+        """The steps of an epoch on so many observations, some of which may be held out."""
+        return math.ceil((count - self.num_validation) // processes / self.batch_size)
+
+    def best_products(self, steps: int) -> Products:
+        """What multiplies matrices in a run of so many steps on this machine."""
+        long = self.products == "auto" and steps >= _STEPS_WORTH_COMPILING
+        return better_products() if long and self.find_device().type == "cpu" else "default"
 
     def compiles(self, steps: int) -> bool:
         """Whether to compile a run of so many steps; the scaled gradients of fp16 cannot be compiled."""
