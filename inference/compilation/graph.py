@@ -43,7 +43,7 @@ class CompiledGraph:
         function: of the module and the tensors.
         tensors: the graph is for tensors of this form.
         varying: names of other buffers that every call reads.
-        backend: of ``torch.compile``.
+        backend: of ``torch.compile``; "eager" runs the graph as it was recorded.
 
     Raises:
         BufferChangedError: if a constant buffer changes, or any buffer is replaced rather than written to.
@@ -77,7 +77,9 @@ class CompiledGraph:
         # torch switches validation off when it first compiles anything, for the whole process
         with switches_as_they_were(), torch.random.fork_rng([] if self._device.type == "cpu" else [self._device]):
             names = [name for *_, name in owned]
-            recorded = _Recorded(module, function, self.parameters, dict(zip(names, self._buffers(), strict=True)), tensors)
+            recorded = _Recorded(
+                module, function, self.parameters, dict(zip(names, self._buffers(), strict=True)), tensors
+            )
             self._together = recorded.together
             self._graph = self._compiled(recorded.graph, tensors, backend)
 
@@ -92,6 +94,8 @@ class CompiledGraph:
 
     def _compiled(self, graph: GraphModule, tensors: tuple[Tensor, ...], backend: str) -> Callable:
         """The graph as compiled code, which has not run yet on the module's own tensors."""
+        if backend == "eager":
+            return graph
         inputs: list[Any] = [*self.parameters.values(), *self._buffers(), *tensors]
         if backend == "inductor" and self._device.type == "cpu":
             with torch.no_grad():  # the graph is called as it is, without the guards of ``torch.compile``

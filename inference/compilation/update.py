@@ -91,7 +91,7 @@ class _Held(nn.Module):
         self._dtype = max((p.dtype for p in eager.parameters()), key=lambda dtype: dtype.itemsize)
 
     def scalars(self) -> Tensor:
-        r"""(:math:`1 - \eta\lambda`, :math:`\eta \sqrt{b_2} / b_1`, :math:`\epsilon \sqrt{b_2}`), with :math:`b_i = 1 - \beta_i^t`."""
+        """What changes from step to step: 1 - lr decay, lr sqrt(b2) / b1 and eps sqrt(b2), with b = 1 - beta^t."""
         count = float(self.counts[0]) + 1
         (beta1, beta2), lr = self.group["betas"], self.group["lr"]
         root = math.sqrt(1 - beta2**count)

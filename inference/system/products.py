@@ -19,9 +19,9 @@ _CALLS = 15
 def better_products() -> Products:
     """The library to use for a long job: oneDNN where it is faster than the default, and as accurate.
 
-    PyTorch computes float32 products by MKL, which is slow on some processors.  ``set_float32_matmul_precision("medium")``
-    lets oneDNN compute them, and round to bfloat16 where the processor has instructions for that; on others
-    it computes in float32 all the same.  So a few products decide, in some 30 ms, once for each number of threads.
+    PyTorch computes float32 products by MKL, which is slow on some processors.  The precision "medium" lets
+    oneDNN compute them, and round their factors to bfloat16 where the processor is built for that; on others it
+    computes in float32 all the same.  So a few products decide, in some 50 ms, once for each number of threads.
     """
     return _probed(torch.get_num_threads())
 

@@ -157,8 +157,8 @@ def _products_again(began_with: str) -> Products:
     if onednn_is_accurate():
         return "onednn"
     warnings.warn(
-        "the run began with products by oneDNN, which here would round their factors: it goes on with the default ones, "
-        "and its numbers differ by rounding",
+        "the run began with products by oneDNN, which would round their factors on this machine: it goes on with the "
+        "default ones, and its numbers differ by rounding",
         stacklevel=4,
     )
     return "default"
