@@ -43,7 +43,7 @@ class Halves(nn.Module):
         return first, second
 
 
-def this_project(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
+def this_project(shape: Shape, networks: Sequence[nn.Module]) -> Flow:
     dim = -len(shape)
     transforms = []
     for i, network in enumerate(networks):
@@ -52,8 +52,7 @@ def this_project(shape: Shape, networks: Sequence[nn.Module]) -> nn.Module:
         else:
             transforms.append(AffineCoupling(Halves(network, dim), bound=None, dim=dim, swap=bool(i % 2)))
     size = int(torch.tensor(shape).prod())
-    flow = Flow([ReshapeTransform(torch.Size([size]), torch.Size(shape)), *transforms], size)
-    return Density(lambda x: flow().log_prob(x), flow)
+    return Flow([ReshapeTransform(torch.Size([size]), torch.Size(shape)), *transforms], size)
 
 
 class Flattened(nn.Module):

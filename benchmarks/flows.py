@@ -1,33 +1,29 @@
-"""One training step of flows, here and in other libraries, with the same shapes and networks."""
+"""One training step of flows, here and in other libraries, with the same shapes and networks.
+
+To save time, only the two libraries that are fastest as they come are also timed at their best.
+"""
 
 from collections.abc import Callable
+from typing import Literal
 
-import flow_peers
-import pyro
+import flow_peers as peers
 import torch
-from pyro.infer import Trace_ELBO
-from timing import Group, Program, side_by_side
+from ours import OURS, UNCOMPILED, steps
+from products import by_one_dnn
+from timing import Group, Program, Times, side_by_side
 from torch import Tensor, nn
 
-from inference import CompiledELBO, ELBOWithTerms
-from pyro_models import (
-    MLP,
-    FlowModel,
-    Parallel,
-    ResNet,
-    UniformDequantizer,
-    flip_realnvp,
-    image_realnvp,
-)
+from inference import Settings
+from pyro_models import MLP, DensityModel, NoLatents, Parallel, ResNet
 
-THIS = "this project"
 LIBRARIES = {
-    THIS: flow_peers.this_project,
-    "Pyro's transforms": flow_peers.pyro_transforms,
-    "zuko": flow_peers.zuko,
-    "nflows": flow_peers.nflows,
-    "normflows": flow_peers.normflows,
+    "Pyro": peers.pyro_transforms,
+    "zuko": peers.zuko,
+    "nflows": peers.nflows,
+    "normflows": peers.normflows,
 }
+ALONE, ALONE_AT_BEST = "the networks alone", "the networks alone, at their best"
+LR = 1e-4
 
 
 class Joined(nn.Module):
@@ -41,94 +37,84 @@ class Joined(nn.Module):
         return torch.cat(self.networks(x), dim=-1)
 
 
-# comparisons: shape of x, batch, and the network of each coupling
-GROUPS: dict[str, tuple[tuple[int, ...], int, Callable[[], list[nn.Module]]]] = {
+# comparisons: shape of x, batch, the network of each coupling, and the goal
+GROUPS: dict[str, tuple[peers.Shape, int, Callable[[], list[nn.Module]], float]] = {
     "flat, as in flip_realnvp: 4 couplings of 784, one MLP 512-512 each": (
         (784,),
         250,
         lambda: [MLP(392, 784, (512, 512)) for _ in range(4)],
+        0.60,
     ),
     "flat, as in masked_realnvp: 6 couplings of 784, two MLPs 512-512 each": (
         (784,),
         250,
         lambda: [Joined(*(MLP(392, 392, (512, 512), "ReLU") for _ in range(2))) for _ in range(6)],
+        0.45,
     ),
     "channel-wise: 6 couplings of 4 x 14 x 14, ResNet of 32 channels and 2 blocks each": (
         (4, 14, 14),
         64,
         lambda: [ResNet(2, 4, 32, 2) for _ in range(6)],
+        0.60,
     ),
 }
-# whole models of this project, to see what compilation gains
-OWN = {
-    "flip_realnvp": lambda: flip_realnvp((1, 28, 28)),
-    "image_realnvp, 16 channels, 2 blocks": lambda: image_realnvp((1, 28, 28), 16, 2),
-}
 
 
-def training_step(density: nn.Module, x: Tensor, bf16: bool = False) -> Program:
-    optimizer = torch.optim.Adam(density.parameters(), 1e-4)
+def at_best(library: str) -> str:
+    return f"{library}, at its best"
+
+
+def library_step(density: nn.Module, x: Tensor, best: bool = False) -> Program:
+    """A step of Adam by hand; at its best compiled, with the fused Adam and products by oneDNN."""
+    log_prob = torch.compile(density) if best else density
+    optimizer = torch.optim.Adam(density.parameters(), LR, fused=best or None)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            loss = -density(x.clone()).mean()  # a new tensor, so that no cache of the last step is used
-        loss.backward()
+        optimizer.zero_grad()
+        (-log_prob(x.clone()).mean()).backward()  # a new tensor, so that no cache of the last step is used
         optimizer.step()
 
-    return step
+    return by_one_dnn(step) if best else step
 
 
-def products_alone(networks: list[nn.Module], batch: int, width: int) -> Program:
-    """The networks without a flow: forward, backward and Adam, a lower bound for every library."""
-    held = nn.ModuleList(networks)
-    x = torch.randn(batch, width, requires_grad=True)
-    return training_step(flow_peers.Density(lambda x: sum(n(x) for n in held), held), x)
+def step_of_fit(shape: peers.Shape, networks: list[nn.Module], x: Tensor, compile: Literal["on", "off"]) -> Program:
+    pair = DensityModel(peers.this_project(shape, networks)), NoLatents()
+    return steps(*pair, [x], Settings(lr=LR, compile=compile, device="cpu"))
+
+
+def networks_alone(networks: list[nn.Module], x: Tensor, best: bool = False) -> Program:
+    """The networks without a flow, with loss, gradient and Adam."""
+    half = x.narrow(1, 0, x.shape[1] // 2).clone().requires_grad_()
+    return library_step(peers.Density(lambda x: sum(network(x) for network in networks), *networks), half, best)
 
 
 def compare(name: str, seconds: float) -> Group:
-    shape, batch, networks = GROUPS[name]
+    shape, batch, networks, goal = GROUPS[name]
     x = torch.rand(batch, *shape)
-    programs = {}
+    programs = {
+        OURS: step_of_fit(shape, networks(), x, "on"),
+        UNCOMPILED: step_of_fit(shape, networks(), x, "off"),
+        ALONE: networks_alone(networks(), x),
+        ALONE_AT_BEST: networks_alone(networks(), x, best=True),
+    }
     for library, make in LIBRARIES.items():
-        torch.manual_seed(0)
         try:
-            density = make(shape, networks())
-            programs[library] = training_step(density, x)
-            if len(shape) == 1:
-                programs[f"{library}, bf16"] = training_step(density, x, bf16=True)
+            programs[library] = library_step(make(shape, networks()), x)
         except (ImportError, NotImplementedError) as error:
             print(f"skipping {library}: {error}")
-    if len(shape) == 1:
-        programs["the networks alone"] = products_alone(networks(), batch, shape[0] // 2)
-    group = Group(f"step of a flow: {name}; batch {batch}", side_by_side(programs, seconds))
-    peers = [library for library in group.times if library in LIBRARIES and library != THIS]
-    fastest = min(peers, key=lambda library: group.times[library].median)
-    return group.compare(THIS, fastest, goal=0.70).compare(f"{THIS}, bf16", fastest)
+    for library in fastest(side_by_side({name: programs[name] for name in LIBRARIES if name in programs}, 1.0)):
+        programs[at_best(library)] = library_step(LIBRARIES[library](shape, networks()), x, best=True)
+    times = side_by_side(programs, seconds)
+    group = Group(f"step of a flow: {name}; batch {batch}", times)
+    for others, limit in ((LIBRARIES, goal), (map(at_best, LIBRARIES), 1.0)):
+        group.compare(OURS, fastest({name: times[name] for name in others if name in times})[0], limit)
+    return group.compare(OURS, UNCOMPILED).compare(OURS, ALONE).compare(OURS, ALONE_AT_BEST)
 
 
-def own(name: str, seconds: float) -> Group:
-    """A step as in ``fit``, without and with compilation."""
-    x, model = torch.randint(0, 256, (64, 1, 28, 28)).float(), FlowModel(OWN[name](), 256)
-    eager = ELBOWithTerms(Trace_ELBO(), model, UniformDequantizer(256))
-    with pyro.validation_enabled(False):
-        eager.train()(x)  # initialises its ActNorms
-    modules = {THIS: eager, f"{THIS}, compiled": CompiledELBO(eager).train()}
-    times = side_by_side({name: loss_step(module, x) for name, module in modules.items()}, seconds)
-    return Group(f"step of {name}; batch 64", times).compare(f"{THIS}, compiled", THIS, goal=0.75)
-
-
-def loss_step(module: nn.Module, x: Tensor) -> Program:
-    optimizer = torch.optim.AdamW(module.parameters(), 1e-4, weight_decay=0.0, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with pyro.validation_enabled(False):
-            module(x)[0].backward()
-        optimizer.step()
-
-    return step
+def fastest(times: dict[str, Times]) -> list[str]:
+    """The two fastest programs."""
+    return sorted(times, key=lambda name: times[name].median)[:2]
 
 
 def measure(seconds: float) -> list[Group]:
-    return [*(compare(name, seconds) for name in GROUPS), *(own(name, seconds) for name in OWN)]
+    return [compare(name, seconds) for name in GROUPS]

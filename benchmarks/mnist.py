@@ -48,5 +48,5 @@ def measure(seconds: float) -> list[Group]:
         OURS: lambda: epoch(*peers.pair(), train, short, test),
         FULL: lambda: epoch(*peers.pair(), train, replace(short, full_train_pass=True), test),
     }
-    group = Group(f"epoch of a VAE on MNIST, batch {BATCH}", side_by_side(programs, seconds, warm_up=0))
+    group = Group(f"epoch of a VAE on MNIST, batch {BATCH}", side_by_side(programs, seconds, warm_up=0, least=2))
     return [group.compare(OURS, USUAL, goal=0.20).compare(FULL, USUAL)]

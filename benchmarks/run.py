@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from processor import describe_processor
+
 from inference.system.environment import describe_environment
 
-MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "startup", "scaling")
+MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "image", "startup", "commands", "scaling")
 
 
 def main() -> None:
@@ -25,8 +27,7 @@ def main() -> None:
     if options.out.is_dir():
         parser.error(f"--out must be a file; {options.out} is a folder")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    environment = describe_environment()
-    kept = {key: environment[key] for key in ("command", "started", "commit", "machine", "platform", "versions")}
+    kept = describe_machine()
     found: dict[str, list[Any]] = {"rows": [], "groups": []}
     for name in options.only:
         part = measured(name, options.seconds) if len(options.only) == 1 else measured_apart(name, options.seconds)
@@ -35,6 +36,14 @@ def main() -> None:
             json.dumps({**kept, **found}, indent=2) + "\n"
         )  # after each module, since a later one may fail
     print(f"\n{options.out}")
+
+
+def describe_machine() -> dict[str, Any]:
+    """What a record says about where and when it was measured."""
+    environment, processor = describe_environment(), describe_processor()
+    kept = {key: environment[key] for key in ("command", "started", "commit", "platform", "versions")}
+    words = [processor["name"], *processor["instructions"], f"{processor['threads']} CPU thread(s)"]
+    return {**kept, "machine": ", ".join(words), "processor": processor}
 
 
 def measured(name: str, seconds: float) -> dict[str, list[Any]]:

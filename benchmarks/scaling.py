@@ -17,7 +17,9 @@ import torch
 import torch.distributed
 from timing import Group, Times
 
-IMAGES, BATCH, EPOCHS = 20_000, 100, 4
+IMAGES, BATCH, EPOCHS = 20_000, 200, 6
+# processes and threads of each; all take the same steps
+WAYS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
 # processes, and their link as its maker states it: bytes per second each way, and latency in seconds
 LINKS = {
     "8 GPUs of one node (NVLink, 450 GB/s)": (8, 450e9, 10e-6),
@@ -28,21 +30,18 @@ STEPS = {"as measured": 1, "100 times as fast": 100}
 
 
 def worker() -> None:
-    from vae_peers import HIDDEN, LATENT
+    import vae_peers
 
     from inference import Images, Settings, fit
     from inference.system.processes import join_processes
-    from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
     rank, size = join_processes(cpu=True)
-    shape, hidden = (1, 28, 28), (HIDDEN, HIDDEN)
     torch.manual_seed(0)
-    pixels = (torch.rand(IMAGES, *shape) < 0.15).byte()
-    train = Images("random", pixels, torch.zeros(IMAGES).long(), 2, "static")
-    model = VAE(StandardNormal(LATENT), MLPDecoder(LATENT, shape, hidden))
-    guide = MeanFieldGuide(MLPEncoder(shape, hidden), LATENT)
-    settings = Settings(epochs=EPOCHS, batch_size=BATCH, device="cpu", compile="on")
-    rows = fit(model, guide, train, train.take(slice(BATCH)), settings)
+    pixels = (torch.rand(IMAGES, *vae_peers.SHAPE) < 0.15).byte()
+    train = Images("random", pixels, levels=2, binarisation="static")
+    model, guide = vae_peers.pair()
+    settings = Settings(epochs=EPOCHS, batch_size=BATCH // size, device="cpu", compile="on")
+    rows = fit(model, guide, train, settings=settings, progress=False)
     numbers = sum(p.numel() for half in (model, guide) for p in half.parameters())
     found = {
         "epochs": [row["seconds"] for row in rows[1:]],
@@ -66,11 +65,11 @@ def _all_reduce(numbers: int, size: int) -> float:
     return statistics.median(seconds)
 
 
-def launched(processes: int) -> dict:
-    """The measurements of a run with this many single-threaded processes."""
+def launched(processes: int, threads: int) -> dict:
+    """The measurements of a run."""
     launcher = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     command = [sys.executable, "-m", *launcher, __file__]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{processes} processes could not train:\n{done.stderr}")
@@ -91,21 +90,16 @@ def predicted(step: float, numbers: int, processes: int, bandwidth: float, laten
 
 
 def measure(seconds: float) -> list[Group]:
-    runs: dict[int, list[dict]] = {1: [], 2: []}
-    for _ in range(max(2, round(seconds / 7))):
-        for processes in runs:
-            runs[processes].append(launched(processes))
-    times = {
-        f"{processes} process{'es' * (processes > 1)}": Times([second for run in found for second in run["epochs"]])
-        for processes, found in runs.items()
-    }
-    group = Group(f"epoch of {IMAGES:,} images, {BATCH} a step in each process of one thread", times)
-    group.compare("2 processes", "1 process")
-    numbers = runs[2][0]["parameters"]
-    step = times["1 process"].median / math.ceil(IMAGES / BATCH)
+    runs = {name: launched(*way) for name, way in WAYS.items()}
+    times = {name: Times(run["epochs"]) for name, run in runs.items()}
+    group = Group(f"epoch of {IMAGES:,} images, {BATCH} a step", times)
+    alone, threads, two = WAYS
+    group.compare(two, alone).compare(two, threads)
+    numbers, all_reduce = runs[two]["parameters"], runs[two]["all_reduce"]
+    step = times[alone].median / math.ceil(IMAGES / BATCH)
     group.notes.update(
         parameters=numbers,
-        all_reduce_ms=round(1000 * statistics.median(run["all_reduce"] for run in runs[2]), 3),
+        all_reduce_ms=round(1000 * all_reduce, 3),
         step_ms=round(1000 * step, 3),
         predictions={
             name: {what: predicted(step / factor, numbers, *link) for what, factor in STEPS.items()}

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 Program = Callable[[], float | None]  # may return its own seconds, to leave out set-up
-LEAST, USUAL, PRECISE = 3, 7, 0.01  # repeats; the usual number suffices for medians known to one per cent
+USUAL, PRECISE = 7, 0.01  # so many repeats suffice for medians known to one per cent
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ def clock() -> float:
     return time.process_time() if os.environ.get("CLOCK") == "cpu" else time.perf_counter()
 
 
-def side_by_side(programs: Mapping[str, Program], seconds: float, warm_up: int = 2) -> dict[str, Times]:
+def side_by_side(programs: Mapping[str, Program], seconds: float, warm_up: int = 2, least: int = 3) -> dict[str, Times]:
     """Time each program once per repeat, in an order that rotates.
 
-    Repeats end when there are seven and every median is known to one per cent, or when there are three and they
-    have taken so many ``seconds``.
+    Repeats end when there are seven and every median is known to one per cent, or when the ``least`` number is done
+    and they have taken so many ``seconds``.
     """
     names = list(programs)
     found = {name: Times([]) for name in names}
     ends, repeat = math.inf, -warm_up
     with tqdm(disable=None, leave=False, unit=" repeats") as bar:
-        while repeat < LEAST or (time.perf_counter() < ends and not _are_known(found.values(), repeat)):
+        while repeat < least or (time.perf_counter() < ends and not _are_known(found.values(), repeat)):
             if repeat == 0:
                 ends = time.perf_counter() + seconds
             shift = repeat % len(names)
