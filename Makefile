@@ -8,7 +8,7 @@ CORE := tests/test_project.py tests/test_pyro_models tests/test_inference tests/
 TORCH ?= $(if $(wildcard .venv/.torch-cpu),cpu)
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: use TORCH=cpu for the CPU build of torch, or leave it out))
 
-.PHONY: install test test-oldest test-newest demo bench mutate lint clean help FORCE
+.PHONY: install test test-oldest test-newest demo bench growth mutate lint clean help FORCE
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-newest  the same with the newest dependencies, in .venv-newest"
 	@echo "make demo         train, evaluate and report on the digits of scikit-learn"
 	@echo "make bench        time this project against others; writes results/bench.json"
+	@echo "make growth       time and memory against the size of the work; writes results/growth.json and growth.png"
 	@echo "make mutate       break the code in one place after another; the tests must notice"
 
 install: .venv/.installed
@@ -68,6 +69,9 @@ demo: install
 bench: install
 	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/run.py
+
+growth: install
+	$(RUN) benchmarks/growth.py
 
 # takes some minutes
 mutate: install

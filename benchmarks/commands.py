@@ -10,10 +10,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from timing import Group, Program, Times, side_by_side
 
+from pyro_models_cli.commands.evaluate import CODES
+from pyro_models_cli.commands.train_vae import TrainVAEOptions
+
 ROOT = Path(__file__).parents[1]
 SHARE, TRAIN, TEST = 5, 12_000, 2_000  # of MNIST
 EPOCHS, REPEATS = (2, 10), (10, 30)  # of short runs; so many repeats are worth compiling
-DEFAULT_EPOCHS, DEFAULT_REPEATS = 150, 50
+DEFAULT_EPOCHS, DEFAULT_REPEATS = TrainVAEOptions.epochs, CODES[1]
 
 
 def command(name: str, *arguments: str) -> None:

@@ -59,6 +59,6 @@ def measure(seconds: float) -> list[Group]:
         if tree is not None:
             programs[BEFORE] = stack.enter_context(apart(SETUP_BEFORE, tree))
         times = side_by_side(programs, seconds)
-    group = Group("step of image_realnvp, {1} channels, {2} blocks; batch {3}".format(*SIZES, BATCH), times)
+    group = Group(f"step of image_realnvp, {SIZES[1]} channels, {SIZES[2]} blocks; batch {BATCH}", times)
     group.compare(OURS, BEFORE, goal=0.60).compare(OURS, PLAIN, 1.0).compare(OURS, PLAIN_AT_BEST, 1.0)
     return [group.compare(OURS, UNCOMPILED).compare(OURS, BF16)]

@@ -13,6 +13,7 @@ from processor import describe_processor
 
 from inference.system.environment import describe_environment
 
+ROOT = Path(__file__).parents[1]
 MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "image", "startup", "commands", "scaling")
 
 

@@ -167,7 +167,7 @@ def scaling_table(bench: dict[str, Any]) -> str:
     """What several processes were measured to do, and what that predicts for more."""
     group = next(group for group in bench["groups"] if "predictions" in group)
     seconds = {name: entry["milliseconds"] / 1000 for name, entry in group["programs"].items()}
-    alone = seconds["1 process"]
+    alone = seconds[min(seconds)]  # the first by name: one process, and one thread
     measured = [(name, f"{value:.2f}", f"{alone / value:.2f}") for name, value in sorted(seconds.items())]
     predicted = [
         (name, step, *(f"{entry[key]:.2g}" for key in ("step_ms", "all_reduce_ms", "speed_up")))
@@ -185,6 +185,24 @@ def scaling_table(bench: dict[str, Any]) -> str:
         _markdown("Computed, for a step as fast as the measured one and for faster ones:", header, predicted),
     )
     return "\n\n".join(parts)
+
+
+def growth_table(record: dict[str, Any]) -> str:
+    """What grows with what, and how fast."""
+    rows = []
+    for curve in record["curves"]:
+        first, last = curve["points"][0], curve["points"][-1]
+        seconds = " to ".join(f"{1000 * point['seconds']:,.1f}" for point in (first, last))
+        memory = " to ".join(f"{point['peak_mb'] - point['held_mb']:,.0f}" for point in (first, last))
+        sizes = f"{first['size']:,} to {last['size']:,} {curve['size']}"
+        rows.append((curve["what"], sizes, seconds, f"**{curve['slope']:.2f}**", f"{curve['steepest']:.2f}", memory))
+    header = ("work", "from, to", "time, ms", "slope", "steepest", "peak memory without the data, MB")
+    caption = (
+        "Time from the smallest to the largest size, the slope of its logarithm against that of the work, over all "
+        f"sizes and between the two neighbours where it is steepest, and peak memory ({record['machine']}):"
+    )
+    figure = '<img src="../results/growth.png" width="860" alt="time and peak memory against the size of the work">'
+    return "\n\n".join([figure, _markdown(caption, header, rows), f"Command: `{record['command']}`"])
 
 
 def _read(file: Path) -> Any:
@@ -225,6 +243,8 @@ def pages() -> dict[Path, str]:
         "docs/collapse.md": collapse_table(_read(results / "collapse_digits.json")),
         "docs/scaling.md": scaling_table(_read(results / "bench.json")),
     }
+    if (results / "growth.json").exists():
+        texts["docs/growth.md"] = growth_table(_read(results / "growth.json"))
     return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
 
 

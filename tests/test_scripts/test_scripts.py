@@ -621,7 +621,10 @@ def test_help_is_quick(name):
 
 PROGRAMS = [
     *sorted(SCRIPTS.glob("*.py")),
-    *(ROOT / name for name in ("benchmarks/run.py", "benchmarks/scaling.py", "tools/mutate.py")),
+    *(
+        ROOT / name
+        for name in ("benchmarks/run.py", "benchmarks/growth.py", "benchmarks/scaling.py", "tools/mutate.py")
+    ),
 ]
 
 
