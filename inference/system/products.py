@@ -54,15 +54,16 @@ def products_by(library: Products) -> Iterator[None]:
 def matmul_precision_as_it_was() -> Iterator[None]:
     """Restore the precision of float32 products on leaving."""
     precision = _precision()
-    parts = [part for part in (torch.backends.mkldnn, torch.backends.cuda) if hasattr(part.matmul, "fp32_precision")]
-    by_part = [part.matmul.fp32_precision for part in parts]  # newer versions of torch have one for each library
+    parts = [getattr(library, "matmul", None) for library in (torch.backends.mkldnn, torch.backends.cuda)]
+    parts = [part for part in parts if hasattr(part, "fp32_precision")]  # newer versions of torch have these
+    by_part = [part.fp32_precision for part in parts]
     try:
         yield
     finally:
         if precision is not None and _precision() != precision:
             torch.set_float32_matmul_precision(precision)
             for part, before in zip(parts, by_part, strict=True):
-                part.matmul.fp32_precision = before
+                part.fp32_precision = before
 
 
 def _precision() -> str | None:

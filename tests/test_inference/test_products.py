@@ -1,0 +1,125 @@
+"""OneDNN multiplies only where it is as accurate and faster, and the process's switches come back."""
+
+import math
+
+import pytest
+import torch
+
+from inference import Images, Settings, fit
+from inference.system import products
+from inference.system.products import better_products, onednn_is_accurate, products_by
+from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
+
+NEWER = hasattr(getattr(torch.backends.mkldnn, "matmul", None), "fp32_precision")
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    products._probed.cache_clear()
+    yield
+    products._probed.cache_clear()
+    torch.set_float32_matmul_precision("highest")
+    if NEWER:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
+        torch.backends.cuda.matmul.fp32_precision = "none"
+
+
+def switches():
+    parts = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul] if NEWER else []
+    return products._precision(), [part.fp32_precision for part in parts]
+
+
+@pytest.mark.parametrize("library", ["default", "onednn"])
+def test_the_switch_is_on_within_and_put_back(library):
+    before = switches()
+    seen = []
+
+    def fails():
+        with products_by(library):
+            seen.append(torch.get_float32_matmul_precision())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert seen == [{"default": "highest", "onednn": "medium"}[library]]
+    assert switches() == before
+
+
+def test_a_precision_that_the_caller_lowered_stays():
+    torch.set_float32_matmul_precision("high")
+    with products_by("onednn"):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "high"
+
+
+@pytest.mark.skipif(not NEWER, reason="torch has one switch for all libraries")
+def test_switches_set_for_one_library_alone_stay():
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    before = switches()
+    assert before[0] is None
+    pixels = torch.eye(2).byte().repeat(5, 2).reshape(10, 1, 2, 2)
+    model = VAE(StandardNormal(2), MLPDecoder(2, (1, 2, 2), [4]))
+    guide = MeanFieldGuide(MLPEncoder((1, 2, 2), [4]), 2)
+    fit(model, guide, Images("two", pixels, levels=2), None, Settings(epochs=1, device="cpu"), progress=False)
+    with products_by("onednn"):
+        assert switches() == before
+    assert switches() == before
+
+
+def test_products_that_are_rounded_are_noticed(monkeypatch):
+    exact = torch.mm
+
+    def rounded(a, b):
+        return exact(a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype)) if a.dtype == torch.float32 else exact(a, b)
+
+    monkeypatch.setattr(torch, "mm", rounded)
+    monkeypatch.setattr(products, "_relative_time", lambda: 0.1)
+    assert not onednn_is_accurate()
+    assert better_products() == "default"
+
+
+@pytest.mark.parametrize(("time", "best"), [(0.9, "onednn"), (1.0, "default"), (1.2, "default")])
+def test_the_faster_library_is_taken_and_asked_once(monkeypatch, time, best):
+    asked = []
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
+    monkeypatch.setattr(products, "_relative_time", lambda: asked.append(1) or time)
+    assert [better_products(), better_products()] == [best, best]
+    assert len(asked) == 1
+
+
+def test_a_try_changes_no_switch_and_draws_nothing():
+    before, state = switches(), torch.get_rng_state()
+    assert better_products() in ("default", "onednn")
+    assert products._relative_time() > 0
+    assert switches() == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(100, 784, 300), (7, 3, 5), (1, 300, 1), (300, 20, 784), (64, 512, 512)])
+def test_products_by_onednn_are_those_of_float32(shape, threads):
+    if not onednn_is_accurate():
+        pytest.skip("oneDNN rounds the factors on this processor")
+    rows, terms, columns = shape
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for layout in range(4):
+            a = torch.randn(terms, rows).T if layout % 2 else torch.randn(rows, terms)
+            b = torch.randn(columns, terms).T if layout // 2 else torch.randn(terms, columns)
+            with products_by("onednn"):
+                found = a @ b
+            assert float((found - a.double() @ b.double()).abs().max()) <= 5e-6 * math.sqrt(terms)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_only_long_runs_on_a_cpu_ask(monkeypatch):
+    from inference.training import settings
+
+    monkeypatch.setattr(settings, "better_products", lambda: "onednn")
+    assert Settings(device="cpu").best_products(100_000) == "onednn"
+    assert Settings(device="cpu").best_products(100) == "default"
+    assert Settings(device="cpu", products="default").best_products(100_000) == "default"
+    with pytest.raises(TypeError, match="'auto', 'default'"):
+        Settings(products="mkl")
