@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -54,7 +54,7 @@ def products_by(library: Products) -> Iterator[None]:
 def matmul_precision_as_it_was() -> Iterator[None]:
     """Restore the precision of float32 products on leaving."""
     precision = _precision()
-    parts = [getattr(library, "matmul", None) for library in (torch.backends.mkldnn, torch.backends.cuda)]
+    parts: list[Any] = [getattr(library, "matmul", None) for library in (torch.backends.mkldnn, torch.backends.cuda)]
     parts = [part for part in parts if hasattr(part, "fp32_precision")]  # newer versions of torch have these
     by_part = [part.fp32_precision for part in parts]
     try:
