@@ -9,7 +9,7 @@ from typing import Literal
 import flow_peers as peers
 import torch
 from ours import OURS, UNCOMPILED, steps
-from products import by_one_dnn
+from products import by_the_faster
 from timing import Group, Program, Times, side_by_side
 from torch import Tensor, nn
 
@@ -65,7 +65,7 @@ def at_best(library: str) -> str:
 
 
 def library_step(density: nn.Module, x: Tensor, best: bool = False) -> Program:
-    """A step of Adam by hand; at its best compiled, with the fused Adam and products by oneDNN."""
+    """A step of Adam by hand; at its best compiled, with the fused Adam and the faster products."""
     log_prob = torch.compile(density) if best else density
     optimizer = torch.optim.Adam(density.parameters(), LR, fused=best or None)
 
@@ -74,7 +74,7 @@ def library_step(density: nn.Module, x: Tensor, best: bool = False) -> Program:
         (-log_prob(x.clone()).mean()).backward()  # a new tensor, so that no cache of the last step is used
         optimizer.step()
 
-    return by_one_dnn(step) if best else step
+    return by_the_faster(step) if best else step
 
 
 def step_of_fit(shape: peers.Shape, networks: list[nn.Module], x: Tensor, compile: Literal["on", "off"]) -> Program:

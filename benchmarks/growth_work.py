@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ours import steps
+from ours import epochs, steps
 from timing import clock
 from torch import Tensor, nn
 
-from inference import Images, Run, Settings, fit, negative_bounds, open_data
+from inference import Images, Run, Settings, negative_bounds, open_data
 from pyro_models import (
     VAE,
     DensityModel,
@@ -51,14 +51,14 @@ def seconds_of(program: Callable[[], object]) -> list[float]:
 
 def epoch(count: int) -> list[float]:
     settings = Settings(epochs=3, batch_size=BATCH, compile="on", device="cpu")
-    return [row["seconds"] for row in fit(*vae(), images(count), settings=settings, progress=False)[1:]]
+    return epochs(*vae(), images(count), settings)
 
 
-def run_of_epochs(epochs: int) -> list[float]:
+def run_of_epochs(count: int) -> list[float]:
     """Seconds in all, without the first epoch, which compiles; every epoch writes metrics and checkpoints."""
     run = Run.create("run", {}, {"model": {}, "guide": {}})
-    settings = Settings(epochs=epochs + 1, batch_size=BATCH, compile="on", device="cpu")
-    return [sum(row["seconds"] for row in fit(*vae(), images(5 * BATCH), settings=settings, run=run, show=None)[1:])]
+    settings = Settings(epochs=count + 1, batch_size=BATCH, compile="on", device="cpu")
+    return [sum(epochs(*vae(), images(5 * BATCH), settings, run=run))]
 
 
 def step(pair: tuple[nn.Module, nn.Module], x: Tensor) -> list[float]:

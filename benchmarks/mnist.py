@@ -45,8 +45,8 @@ def measure(seconds: float) -> list[Group]:
     short = Settings(epochs=2, batch_size=BATCH, lr=peers.LR, compile="on", device="cpu")
     programs = {
         USUAL: lambda: usual_epoch(root),
-        OURS: lambda: epoch(*peers.pair(), train, short, test),
-        FULL: lambda: epoch(*peers.pair(), train, replace(short, full_train_pass=True), test),
+        OURS: lambda: epoch(*peers.pair(), train, short, test=test),
+        FULL: lambda: epoch(*peers.pair(), train, replace(short, full_train_pass=True), test=test),
     }
     group = Group(f"epoch of a VAE on MNIST, batch {BATCH}", side_by_side(programs, seconds, warm_up=0, least=2))
     return [group.compare(OURS, USUAL, goal=0.20).compare(FULL, USUAL)]

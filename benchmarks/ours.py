@@ -2,6 +2,7 @@
 
 import statistics
 from itertools import count
+from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
@@ -9,6 +10,7 @@ from timing import Program
 from torch import Tensor, nn
 
 from inference import DataSet, Settings, fit
+from inference.system.products import better_products, products_by
 from inference.system.switches import validating
 from inference.training.steps import Steps
 
@@ -24,14 +26,20 @@ def steps(model: nn.Module, guide: nn.Module, batches: list[Tensor], settings: S
     take.module.train()
 
     def run() -> None:
-        with validating(False):
+        with validating(False), products_by(settings.best_products(ENDLESS)):
             for x in batches:
                 take((x,), next(taken), full=True)
 
     return run
 
 
-def epoch(model: nn.Module, guide: nn.Module, train: DataSet, settings: Settings, test: DataSet | None = None) -> float:
-    """Median seconds of an epoch of ``fit``, without the first one, which compiles."""
-    rows = fit(model, guide, train, test, settings, progress=False)
-    return statistics.median(row["seconds"] for row in rows[1:])
+def epochs(model: nn.Module, guide: nn.Module, train: DataSet, settings: Settings, **options: Any) -> list[float]:
+    """Seconds of each epoch of ``fit`` in a long run, without the first one, which compiles."""
+    with products_by(better_products()):  # which a short run would not ask for
+        rows = fit(model, guide, train, settings=settings, show=None, **options)
+    return [row["seconds"] for row in rows[1:]]
+
+
+def epoch(model: nn.Module, guide: nn.Module, train: DataSet, settings: Settings, **options: Any) -> float:
+    """The median of :func:`epochs`."""
+    return statistics.median(epochs(model, guide, train, settings, **options))

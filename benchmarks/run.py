@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from processor import describe_processor
 
 from inference.system.environment import describe_environment
+from inference.system.products import better_products
 
+PEERS = ("zuko", "nflows", "normflows", "numpyro", "jax")
 ROOT = Path(__file__).parents[1]
 MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "image", "startup", "commands", "scaling")
 
@@ -41,8 +45,11 @@ def main() -> None:
 
 def describe_machine() -> dict[str, Any]:
     """What a record says about where and when it was measured."""
-    environment, processor = describe_environment(), describe_processor()
+    environment, processor = describe_environment(), {**describe_processor(), "products": better_products()}
     kept = {key: environment[key] for key in ("command", "started", "commit", "platform", "versions")}
+    for name in PEERS:
+        with suppress(PackageNotFoundError):
+            kept["versions"][name] = version(name)
     words = [processor["name"], *processor["instructions"], f"{processor['threads']} CPU thread(s)"]
     return {**kept, "machine": ", ".join(words), "processor": processor}
 

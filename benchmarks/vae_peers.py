@@ -12,7 +12,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from ours import steps
-from products import by_one_dnn
+from products import by_the_faster
 from pyro.infer import SVI, JitTrace_ELBO, Trace_ELBO
 from pyro.infer.elbo import ELBO
 from timing import Program
@@ -50,7 +50,7 @@ class Handwritten(nn.Module):
 
 
 def by_hand(batches: Batches, best: bool = False) -> Program:
-    """A plain loop; at its best compiled, with the fused Adam and products by oneDNN."""
+    """A plain loop; at its best compiled, with the fused Adam and the faster products."""
     model = Handwritten()
     loss_of = torch.compile(model) if best else model
     optimizer = torch.optim.Adam(model.parameters(), LR, fused=best or None)
@@ -61,7 +61,7 @@ def by_hand(batches: Batches, best: bool = False) -> Program:
             loss_of(x).backward()
             optimizer.step()
 
-    return by_one_dnn(run) if best else run
+    return by_the_faster(run) if best else run
 
 
 class PyroVAE:
@@ -86,7 +86,7 @@ class PyroVAE:
 
 
 def in_pyro(batches: Batches, best: bool = False) -> Program:
-    """Pyro's loop; at its best with the traced ELBO, the fused Adam and products by oneDNN."""
+    """Pyro's loop; at its best with the traced ELBO, the fused Adam and the faster products."""
     elbo: ELBO = JitTrace_ELBO(ignore_jit_warnings=True) if best else Trace_ELBO()
     pair = PyroVAE(type(elbo).__name__)
     svi = SVI(pair.model, pair.guide, pyro.optim.PyroOptim(torch.optim.Adam, {"lr": LR, "fused": best or None}), elbo)
@@ -95,7 +95,7 @@ def in_pyro(batches: Batches, best: bool = False) -> Program:
         for x in batches:
             svi.step(x)
 
-    return by_one_dnn(run) if best else run
+    return by_the_faster(run) if best else run
 
 
 def this_project(batches: Tensor, compile: Literal["on", "off"] = "on") -> Program:

@@ -18,7 +18,7 @@ from growth_figure import growth_figure
 from growth_work import vae, weights
 from image_peers import PlainImageFlow
 from processor import describe_processor
-from products import by_one_dnn, is_accurate
+from products import by
 from readme_table import bench_table, growth_table, scaling_table
 from scaling import predicted
 from timing import Group, Times, side_by_side
@@ -83,15 +83,10 @@ def test_the_processor_is_named(tmp_path):
     assert describe_processor(tmp_path / "absent")["name"]
 
 
-def test_products_by_one_dnn_end_with_the_block():
-    matmul = torch.backends.mkldnn.matmul
-    before = matmul.fp32_precision
-    within = by_one_dnn(lambda: found.append(matmul.fp32_precision) or 1 / 0)
+def test_a_program_has_its_products_by_the_library_of_choice():
     found: list[str] = []
-    with pytest.raises(ZeroDivisionError):
-        within()
-    assert found != [before] or not is_accurate()
-    assert matmul.fp32_precision == before
+    by("onednn", lambda: found.append(torch.get_float32_matmul_precision()))()
+    assert (found, torch.get_float32_matmul_precision()) == (["medium"], "highest")
 
 
 def test_a_program_apart_answers_every_call():
