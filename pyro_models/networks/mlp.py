@@ -6,6 +6,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pyro_models.places import Places
+
 # activations of torch.nn that need no argument and act elementwise
 # fmt: off
 Activation = Literal[
@@ -101,6 +103,50 @@ class MLP(nn.Module):
         of_x, of_context = layer.weight.split([x.shape[-1], context.shape[-1]], dim=1)
         return linear(x, of_x) + linear(context, of_context, layer.bias)
 
+    def has_parts(self, size: int, context: int = 0) -> bool:
+        """Whether :meth:`part` can stand in for a call, with x and each head of one size and a context of another."""
+        first, last = [*self.trunk, self.out][0], self.out
+        return (
+            _is_plain(self, MLP)
+            and _is_plain(first, nn.Linear)
+            and _is_plain(last, nn.Linear)
+            and first.in_features == size + context
+            and self.heads == [size] * len(self.heads)
+            and last.out_features == sum(self.heads)
+            and not (first.bias is None or last.bias is None)
+        )
+
+    def part(
+        self, inputs: Places, outputs: Places, size: int, x: Tensor, context: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        r"""Some places of y, computed from the places of x that are not zero.
+
+        .. math:: \mathrm{part}(x_I)_k = y_k(x)_O, \qquad x_i = 0 \text{ for } i \notin I
+
+        The weights that this leaves out get gradients of exactly zero.
+
+        Shapes: x is (\*, number of inputs), each y is (\*, number of outputs).
+
+        Args:
+            inputs: I, places in x.
+            outputs: O, places in each head.
+            size: size of the whole x and of each whole head.
+            x: the inputs.
+            context: as in a call.
+        """
+        weight, bias = self.out.weight.reshape(-1, size, self.out.in_features), self.out.bias.reshape(-1, size)
+        weight, bias = outputs.take(weight, -2).flatten(0, 1), outputs.take(bias).flatten()
+        if len(self.trunk) == 0:
+            y = _of_part(x, inputs, size, context, weight, bias)
+        else:
+            first, *rest = self.trunk
+            y = _of_part(x, inputs, size, context, first.weight, first.bias)  # type: ignore[arg-type]
+            for layer in rest:
+                y = layer(y)
+            y = linear(y, weight, bias)
+        y = y.to(x.dtype)
+        return y if self.one_output else y.chunk(len(self.heads), dim=-1)
+
 
 class Parallel(nn.Module):
     """Several networks applied to the same input (and context, if any); returns a tuple of their outputs."""
@@ -111,3 +157,17 @@ class Parallel(nn.Module):
 
     def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, ...]:
         return tuple(network(x, *context) for network in self.networks)
+
+
+def _of_part(x: Tensor, inputs: Places, size: int, context: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer of some places of its input, beside a context."""
+    if context is None:
+        return linear(x, inputs.take(weight), bias)
+    return linear(x, inputs.take(weight[:, :size])) + linear(context, weight[:, size:], bias)
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a call runs ``kind.forward`` alone: no subclass, and no hook such as the one that prunes weights."""
+    return type(module) is kind and not (
+        module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
+    )

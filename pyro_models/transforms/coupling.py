@@ -1,12 +1,13 @@
 """The affine coupling layer of RealNVP, on halves or under a mask."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
+from pyro_models.places import Places
 from pyro_models.sizes import checked_shape
 from pyro_models.transforms.bijector import Bijector, ConditionedBijector
 
@@ -110,10 +111,14 @@ class MaskedCoupling(Bijector):
     .. math::
         \log |\det J_f(x)| = \sum_j (1 - m_j)\, s(m \odot x)_j = -\log |\det J_{f^{-1}}(y)|
 
+    For vectors of at least ``shortest_divided`` coordinates an :class:`~pyro_models.networks.MLP` multiplies
+    only those under the mask, and computes only the outputs that are used.  In shorter vectors this
+    would save no time; other networks are called with the masked event.
+
     Shapes: an event has the mask's shape; log-determinants have the batch shape, in nats.
 
     Args:
-        mask: ones where x passes unchanged, zeros where it is transformed.
+        mask: ones where x passes unchanged, zeros where it is transformed; do not change it afterwards.
         conditioner: a module that maps masked events to the pair (raw log scale, shift), each of the
             event's shape.
         bound: as for :class:`AffineCoupling`.
@@ -126,6 +131,7 @@ class MaskedCoupling(Bijector):
     """
 
     mask: Tensor
+    shortest_divided = 64  # below, taking the parts costs the time that it saves
 
     def __init__(self, mask: Tensor, conditioner: nn.Module, bound: float | None = 2.0) -> None:
         super().__init__()
@@ -134,6 +140,8 @@ class MaskedCoupling(Bijector):
         if set(mask.unique().tolist()) != {0, 1}:
             raise ValueError(f"a mask must hold zeros and ones, some of each; got {mask.unique().tolist()}")
         self.register_buffer("mask", mask.bool(), persistent=False)
+        divided = mask.dim() == 1 and len(mask) >= self.shortest_divided
+        self.parts = nn.ModuleList(Places(part) for part in (self.mask, ~self.mask) if divided)
         self.conditioner = conditioner
         self.bound = bound
         self.domain = self.codomain = constraints.independent(constraints.real, mask.dim())
@@ -148,6 +156,9 @@ class MaskedCoupling(Bijector):
             raise ValueError(
                 f"the mask is {tuple(self.mask.shape)}, but x has events of shape {tuple(x.shape[-self.mask.dim() :])}"
             )
+        parts = self._from_parts(x, context)
+        if parts is not None:
+            return parts
         kept = torch.where(self.mask, x, 0.0)
         raw, shift = _pair(self.conditioner(kept) if context is None else self.conditioner(kept, context))
         _check_shapes(raw, shift, x, -self.mask.dim())
@@ -161,6 +172,17 @@ class MaskedCoupling(Bijector):
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_scale, shift = self.log_scale_and_shift(y, context)
         return (y - shift) * (-log_scale).exp(), -log_scale.flatten(-self.mask.dim()).sum(-1)
+
+    def _from_parts(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """As :meth:`log_scale_and_shift`, by the used part of the network; None if all of it must be called."""
+        network, size = cast(Any, self.conditioner), x.shape[-1]
+        if not self.parts or not hasattr(network, "has_parts"):
+            return None
+        if not network.has_parts(size, 0 if context is None else context.shape[-1]):
+            return None
+        kept, changed = cast(Iterable[Places], self.parts)
+        raw, shift = _pair(network.part(kept, changed, size, kept.take(x), context))
+        return changed.put(_bounded(raw, self.bound), size), changed.put(shift, size)
 
 
 def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:

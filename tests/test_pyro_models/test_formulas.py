@@ -112,13 +112,14 @@ def test_a_vamp_prior_is_the_mixture_of_the_posteriors_of_its_pseudo_inputs(guid
 
 @pytest.mark.parametrize("bound", [2.0, 0.5, None])
 @pytest.mark.parametrize("context", [0, 3])
-def test_a_flow_prior_is_couplings_of_alternating_masks_after_a_standard_normal(bound, context):
-    prior = randomise(FlowPrior(DIM, 3, [8], context, bound), 0.4)
+@pytest.mark.parametrize("size", [DIM, 64])
+def test_a_flow_prior_is_couplings_of_alternating_masks_after_a_standard_normal(size, bound, context):
+    prior = randomise(FlowPrior(size, 3, [8], context, bound), 2 / size)
     given = [torch.randn(6, context)] if context else []
-    epsilon = z = torch.randn(6, DIM)
+    epsilon = z = torch.randn(6, size)
     log_prob = normal(epsilon, 0.0, 1.0)
     for i, coupling in enumerate(prior.transforms):
-        z, log_det = masked(coupling, in_turn(DIM, i), z, bound, *given)
+        z, log_det = masked(coupling, in_turn(size, i), z, bound, *given)
         log_prob = log_prob - log_det
     torch.testing.assert_close(prior(*given).from_base(epsilon), z)
     torch.testing.assert_close(prior(*given).log_prob(z), log_prob)
@@ -160,15 +161,16 @@ def test_guides_of_normals():
     torch.testing.assert_close(guide.posterior(x).covariance_matrix, lower @ lower.mT)
 
 
-def test_a_flow_guide_is_couplings_that_see_the_features():
-    guide, x = randomise(FlowGuide(encoder(), DIM, 3, [8]), 0.5), x_of()
+@pytest.mark.parametrize("size", [DIM, 64])
+def test_a_flow_guide_is_couplings_that_see_the_features(size):
+    guide, x = randomise(FlowGuide(encoder(), size, 3, [8]), 2.5 / size), x_of()
     features = guide.encoder(x)
     loc, raw = guide.head(features).chunk(2, -1)
     q = guide.posterior(x)
     z = start = q.base_dist.rsample()
     log_prob = normal(start, loc, scale_of(raw))
     for i, coupling in enumerate(guide.couplings):
-        z, log_det = masked(coupling, in_turn(DIM, i), z, 2.0, features)
+        z, log_det = masked(coupling, in_turn(size, i), z, 2.0, features)
         log_prob = log_prob - log_det
     torch.testing.assert_close(q.from_base(start), z)
     torch.testing.assert_close(q.log_prob(z), log_prob)

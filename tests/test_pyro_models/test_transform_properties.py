@@ -31,11 +31,18 @@ def test_couplings_of_any_size_and_depth(half, layers, swap, seed):
 
 
 @quick
-@given(mask=st.lists(st.integers(0, 1), min_size=2, max_size=9).filter(lambda m: 0 < sum(m) < len(m)), seed=seeds)
-def test_couplings_under_any_mask(mask, seed):
+@given(
+    mask=st.lists(st.integers(0, 1), min_size=2, max_size=9).filter(lambda m: 0 < sum(m) < len(m)),
+    divided=st.booleans(),
+    seed=seeds,
+)
+def test_couplings_under_any_mask(mask, divided, seed):
     torch.manual_seed(seed)
     size = len(mask)
-    coupling = randomise(MaskedCoupling(torch.tensor(mask), MLP(size, (size, size), [5])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MaskedCoupling, "shortest_divided", 2 if divided else 10)
+        coupling = randomise(MaskedCoupling(torch.tensor(mask), MLP(size, (size, size), [5])))
+    assert bool(coupling.parts) == divided
     x = torch.randn(size)
     y, log_det = coupling.forward_and_log_det(x)
     assert torch.equal(y[torch.tensor(mask).bool()], x[torch.tensor(mask).bool()])

@@ -21,6 +21,7 @@ from pyro_models import (
     ScaleAndShift,
     Squash,
     Squeeze,
+    alternating,
     checkerboard,
 )
 from pyro_models.transforms.bijector import condition, inverse_and_log_det
@@ -39,6 +40,12 @@ def resnet(channels: int) -> ScaleAndShift:
     return ScaleAndShift(ResNet(channels, 2 * channels, channels=3, blocks=1))
 
 
+class Divided(MaskedCoupling):
+    """Computes a part of its network even for short vectors."""
+
+    shortest_divided = 2
+
+
 # named constructors and the shape of an event; every law below runs over all of them
 TRANSFORMS = {
     "coupling": (lambda: coupling(), (SIZE,)),
@@ -50,6 +57,11 @@ TRANSFORMS = {
     "coupling, odd checkerboard": (lambda: MaskedCoupling(checkerboard(IMAGE, odd=True), resnet(2)), IMAGE),
     "coupling, any mask": (
         lambda: MaskedCoupling(torch.tensor([1, 0, 0, 1, 0, 0]), MLP(SIZE, (SIZE, SIZE), [8])),
+        (SIZE,),
+    ),
+    "coupling, even places, divided": (lambda: Divided(alternating(SIZE), MLP(SIZE, (SIZE, SIZE), [8])), (SIZE,)),
+    "coupling, any mask, divided": (
+        lambda: Divided(torch.tensor([1, 0, 0, 1, 0, 0]), MLP(SIZE, (SIZE, SIZE), [8]), None),
         (SIZE,),
     ),
     "part of the channels": (lambda: ChannelPart([Squeeze(), ActNorm(4), Squeeze().inv], channels=1), IMAGE),
