@@ -59,7 +59,7 @@ Images: binarisation=none, conditional=False
 binarise: seed=0
 collapse_threshold: steps=500
 diagnose: num_images=1000, num_weighted=100, num_samples=5000, seed=0
-negative_bounds: ms=(5,50,150), repeats=50, batch_size=200, seed=0
+negative_bounds: ms=(5,50,150), repeats=5, batch_size=200, seed=0
 """
 TABLES = ((pyro_models, PYRO_MODELS), (inference, INFERENCE))
 CASES = [(package, line) for package, text in TABLES for line in text.strip().splitlines()]

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from inference.compilation.fallback import Compiler
 from inference.programs.importance import checked_log_weights, log_weights_and_support
+from inference.system.progress import Bar
 
-_WORTH_COMPILING = 3_000_000  # pairs: at some 5 microseconds gained, the 15 s that compilation takes
+_WORTH_COMPILING = 3_000_000  # pairs: at some 3 microseconds gained, the 10 s that compilation takes
 
 
 class Weigher:
@@ -29,10 +31,17 @@ class Weigher:
         self._count = 0  # of the graph
         self._compiler: Compiler | None = None
 
-    def __call__(self, count: int, *data: Tensor) -> Tensor:
+    @torch.no_grad()
+    def prepare(self, count: int, *data: Tensor) -> None:
+        """Compile for this number of samples and data of this form; without it the first call does."""
         if self._compiles and self._compiler is None:
             weigh, self._count = partial(_weigh, count), count
             self._compiler = Compiler("importance weights run", nn.ModuleList(self.pair), weigh, self.backend)
+            with Bar("compiling the importance weights"):
+                self._compiler.graph_for(*data)
+
+    def __call__(self, count: int, *data: Tensor) -> Tensor:
+        self.prepare(count, *data)
         graph = self._compiler.graph_for(*data) if self._compiler is not None and count == self._count else None
         if graph is not None:
             log_w, in_support = graph(*data)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inference.compilation.weigher import Weigher
 from inference.data.protocol import DataSet
 from inference.programs.checks import check_levels
-from inference.programs.importance import iwae_bound, log_weights
+from inference.programs.importance import block_size, iwae_bound, log_weights
 from inference.programs.units import check_measures
 from inference.system.processes import rank_and_size, share_of, shares_joined
 from inference.system.progress import Bar
@@ -25,8 +25,8 @@ class Estimate:
 
     Args:
         value: the mean.
-        standard_error: of the mean over repeats, which differ in their binarisation and latents: how much
-            another run on the same data would vary.  None for one repeat.
+        standard_error: how much another run on the same data, with other binarisations and latents, would vary; from
+            the variance over repeats of each observation, so that two repeats are enough.  None for one repeat.
         standard_error_over_images: how much another test set of this size would vary.  None for one observation.
     """
 
@@ -50,7 +50,7 @@ def negative_bounds(
     guide: Callable,
     data: DataSet,
     ms: Sequence[int] = (5, 50, 150),
-    repeats: int = 50,
+    repeats: int = 5,
     batch_size: int = 200,
     chunk_size: int | None = None,
     seed: int = 0,
@@ -90,33 +90,51 @@ def negative_bounds(
     check_measures(model, guide, data)
     ms = sorted(set(ms))
     share, (rank, _) = share_of(len(data)), rank_and_size()
-    totals = {m: torch.zeros(len(data), dtype=torch.float64) for m in ms}
-    means: dict[int, list[float]] = {m: [] for m in ms}
+    repeated = {m: _Repeated(m, len(data)) for m in ms}
     draws = repeats * len(share) * max(ms)
     weigh = Weigher(model, guide, pairs=draws)
-    with Bar(f"bounds, m = {', '.join(map(str, ms))}", draws, "draws") as bar:
+    first = next(iter(data.batches(batch_size, share)))
+    count, size = block_size(first[0], max(ms), chunk_size)
+    weigh.prepare(count, *(part[:size] for part in first))
+    with Bar(f"bounds, m = {', '.join(map(str, ms))}", draws, "draws") as bar, validating(False):
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
             for x, *rest in data.batches(batch_size, share):
                 labels = rest[0] if rest else None
-                with validating(False):
-                    log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
+                log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:
                     bounds[m].append(-iwae_bound(log_w, m).cpu().double())
             for m in ms:
-                negative = shares_joined(torch.cat(bounds[m])) - data.log_det
-                totals[m] += negative / repeats
-                means[m].append(float(negative.mean()))
-    return {m: _estimate(totals[m], means[m], m) for m in ms}
+                repeated[m].add(shares_joined(torch.cat(bounds[m])) - data.log_det)
+    return {m: repeated[m].estimate() for m in ms}
 
 
-def _estimate(negative: Tensor, per_repeat: list[float], m: int) -> Estimate:
-    value = float(negative.mean())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"the bound for m = {m} is {value}: some observation has no density, or NaN")
+class _Repeated:
+    """Negative bounds of the same observations, repeat by repeat.
 
-    def standard_error(values: Tensor) -> float | None:
-        return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+    Source: Welford, "Note on a method for calculating corrected sums of squares and products" (1962).
+    """
 
-    return Estimate(value, standard_error(torch.tensor(per_repeat).double()), standard_error(negative))
+    def __init__(self, m: int, size: int) -> None:
+        self.m = m
+        self.repeats = 0
+        self.mean = torch.zeros(size, dtype=torch.float64)
+        self.squares = torch.zeros(size, dtype=torch.float64)  # of deviations from the mean
+
+    def add(self, negative: Tensor) -> None:
+        """Take in one repeat, (N,)."""
+        value = float(negative.mean())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the bound for m = {self.m} is {value}: some observation has no density, or NaN")
+        self.repeats += 1
+        before = negative - self.mean
+        self.mean += before / self.repeats
+        self.squares += before * (negative - self.mean)
+
+    def estimate(self) -> Estimate:
+        """The mean over repeats and observations; an observation's draws are independent of all others'."""
+        size, repeats = len(self.mean), self.repeats
+        over_repeats = float(self.squares.sum() / (repeats - 1) / repeats) ** 0.5 / size if repeats > 1 else None
+        over_images = float(self.mean.std()) / math.sqrt(size) if size > 1 else None
+        return Estimate(float(self.mean.mean()), over_repeats, over_images)

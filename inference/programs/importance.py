@@ -82,13 +82,7 @@ def log_weights(
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
     check_data(x, labels, getattr(model, "num_classes", None))
-    if chunk_size is None:
-        chunk_size = max(1, _NUMBERS_AT_ONCE // max(x[0].numel(), _NUMBERS_A_PAIR))
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
-
-    samples_at_once = min(num_samples, chunk_size)
-    observations_at_once = max(1, chunk_size // samples_at_once)
+    samples_at_once, observations_at_once = block_size(x, num_samples, chunk_size)
     data = (x,) if labels is None else (x, labels)
     if weigh is None:
         check_particles_once(model, guide, *data)
@@ -100,6 +94,20 @@ def log_weights(
             with _failures_explained(model, guide, *block):
                 blocks.append(torch.cat([weigh(count, *block) for count in counts]))
     return torch.cat(blocks, dim=1)
+
+
+def block_size(x: Tensor, num_samples: int, chunk_size: int | None = None) -> tuple[int, int]:
+    """The (samples, observations) that :func:`log_weights` holds at once; the last block may have fewer of each.
+
+    Raises:
+        ValueError: if ``chunk_size`` is below 1.
+    """
+    if chunk_size is None:
+        chunk_size = max(1, _NUMBERS_AT_ONCE // max(x[0].numel(), _NUMBERS_A_PAIR))
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
+    samples = min(num_samples, chunk_size)
+    return samples, max(1, min(len(x), chunk_size // samples))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from torch import Tensor
 from tqdm import tqdm
@@ -14,49 +14,77 @@ from tqdm import tqdm
 from inference.system.processes import rank_and_size
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_JOBS = 5.0  # below this, the second goes on with the half minute of the first
 
 
 class Bar(tqdm):
     """A progress bar on stderr; if that is no terminal, a line every 30 seconds, hence none for quick jobs.
 
-    Only the first of several processes shows it.  Use it in a ``with`` statement; ``update(n)`` counts.
+    Only the first of several processes shows it.  Use it in a ``with`` statement; ``update(n)`` counts.  The time left
+    is estimated without what came before the first update, such as compilation.
 
     Args:
         what: the job, in one phrase.
-        total: the number of units to do.
+        total: the number of units to do; ``None`` if that is unknown: then the time so far is all that is shown.
         unit: what is counted, in the plural.
         initial: the number of units already done.
         quiet: show nothing at all.
     """
 
-    def __init__(self, what: str, total: int, unit: str, initial: int = 0, quiet: bool = False) -> None:
+    _last: ClassVar[tuple[float, float]] = -math.inf, 0.0  # when the last bar was closed, and when it last wrote a line
+
+    def __init__(
+        self, what: str, total: int | None = None, unit: str = "", initial: int = 0, quiet: bool = False
+    ) -> None:
         self._closed = threading.Event()
+        self._first_update: tuple[float, int] | None = None
         file: Any = sys.stderr
-        columns, rows = (
-            shutil.get_terminal_size()
-        )  # has a default for terminals of unknown size, where tqdm would show nothing
+        # has a default for terminals of unknown size, where tqdm would show nothing
+        columns, rows = shutil.get_terminal_size()
         options: dict[str, Any] = {"mininterval": 0.3, "ncols": columns, "nrows": rows}
-        lines = file is not None and not file.isatty()
-        if lines:
+        self._plain = file is not None and not file.isatty()
+        if self._plain:
+            file = _Lines(file)
             # tqdm itself prints nothing then: one update may take longer than the time between lines
             options = {"mininterval": math.inf, "delay": math.inf, "smoothing": 0}
             options["bar_format"] = (
                 f"{{desc}}: {{percentage:.0f}} %, {{n_fmt}} of {{total_fmt}} {unit}, {{elapsed}} so far, "
                 "{remaining} left{postfix}"
             )
-            file = _Lines(file)
+        if total is None:
+            options |= {"bar_format": "{desc}: {elapsed} so far", "leave": False}
         super().__init__(
             total=total,
             desc=what,
             unit=f" {unit}",
-            unit_scale=total >= 10_000,
+            unit_scale=total is not None and total >= 10_000,
             initial=initial,
             file=file,
             disable=quiet or file is None or rank_and_size()[0] > 0,
             **options,
         )
-        if lines and not self.disable:
+        if self.disable:
+            return
+        closed, said = Bar._last
+        if self.start_t - closed < _SECONDS_BETWEEN_JOBS:
+            self.last_print_t = said
+        if self._plain or total is None:
             threading.Thread(target=self._write_lines, daemon=True).start()
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        shown = super().format_dict
+        if self._plain and self._first_update is not None:
+            since, done = self._first_update
+            if self.n > done:
+                shown["rate"] = (self.n - done) / (self._time() - since)
+        return shown
+
+    def update(self, n: float | None = 1) -> bool | None:
+        shown = super().update(n)
+        if self._first_update is None and not self.disable:
+            self._first_update = self._time(), self.n
+        return shown
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar, and put off the next line of progress by 30 seconds."""
@@ -81,11 +109,14 @@ class Bar(tqdm):
 
     def close(self) -> None:
         self._closed.set()
+        if self._plain and not self.disable:
+            Bar._last = self._time(), self.last_print_t
         super().close()
 
     def _write_lines(self) -> None:
-        while not self._closed.wait(max(0.0, self.last_print_t + _SECONDS_BETWEEN_LINES - self._time())):
-            if self._time() >= self.last_print_t + _SECONDS_BETWEEN_LINES:  # nothing was printed meanwhile
+        between = _SECONDS_BETWEEN_LINES if self._plain else 1.0
+        while not self._closed.wait(max(0.0, self.last_print_t + between - self._time())):
+            if self._time() >= self.last_print_t + between:  # nothing was printed meanwhile
                 self.last_print_t = self._time()
                 self.refresh()
 

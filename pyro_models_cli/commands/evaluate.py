@@ -18,6 +18,7 @@ from inference import DataSet, Images, Pair, Run, bits_per_dim, negative_bounds
 from inference.programs.terms import sample_sites
 from inference.system.files import write_whole
 from inference.system.processes import join_processes
+from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
 from pyro_models_cli.recorded import command_of, own_command
@@ -25,7 +26,7 @@ from pyro_models_cli.trained import checked_result, is_writable, load_pair, pars
 from pyro_models_cli.words import one_line
 
 # default numbers of samples and repeats: for codes, for dequantised pixels, and where the bound is the density itself
-CODES: tuple[Sequence[int], int] = ((5, 50, 150), 50)
+CODES: tuple[Sequence[int], int] = ((5, 50, 150), 5)
 INTEGER: tuple[Sequence[int], int] = ((1, 8), 5)
 EXACT: tuple[Sequence[int], int] = ((1,), 1)
 
@@ -37,7 +38,8 @@ class EvaluateOptions(RunOptions):
     Args:
         m: numbers of importance samples; by default 5 50 150 for binary images and vectors, 1 8 for integer pixels, 1
             for models without latents, whose bound is the density itself.
-        repeats: independent estimates to average; by default 50, 5 or 1 in these cases.
+        repeats: independent estimates to average, of new draws on the same data; by default 5, or 1 for models without
+            latents.  Their standard error is shown, and falls with the square root of this number.
         num_samples: also estimate the log-likelihood with this many importance samples; not by default.
         num_images: use only the first N test images or vectors; by default all.
         batch_size: test images or vectors at a time.
@@ -81,8 +83,9 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     }
     description = opened.pair
     rank, _ = join_processes(options.device)
-    pair, device = load_pair(run, options)
-    test = data_again(opened, options).tested().to(device)
+    with Bar("opening the run and its data"):
+        pair, device = load_pair(run, options)
+        test = data_again(opened, options).tested().to(device)
     if options.num_images is not None:
         if options.num_images < 1:
             raise ValueError(f"num_images must be at least 1; got {options.num_images}")

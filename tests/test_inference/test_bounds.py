@@ -306,12 +306,44 @@ def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():
     expected = []
     for repeat in range(2):
         set_seed(7, repeat, 0)
-        expected.append(-float(iwae_bound(log_weights(*pair, images.observe(), 3), 3).mean()))
+        expected.append(-iwae_bound(log_weights(*pair, images.observe(), 3), 3))
     set_seed(1)  # the generator's state before makes no difference
     found = negative_bounds(*(program.train() for program in pair), images, (3,), repeats=2, seed=7)[3]
     assert not any(program.training for program in pair)
-    assert found.value == pytest.approx(sum(expected) / 2)
-    assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-3)
+    assert found.value == pytest.approx(float(sum(expected).mean()) / 2)
+    assert found.standard_error == pytest.approx(
+        float((expected[0] - expected[1]).square().sum()) ** 0.5 / 10, rel=1e-3
+    )
+    assert found.standard_error_over_images == pytest.approx(float((sum(expected) / 2).std()) / 5**0.5, rel=1e-3)
+
+
+def test_two_repeats_tell_the_standard_error_of_many():
+    """The means of two repeats alone would miss it by a factor of two, half of the time."""
+    torch.set_default_dtype(torch.float32)
+    pair = small_vae()
+    images = Images("test", torch.randint(0, 256, (200, 1, 3, 3)).byte(), torch.zeros(200), 256, "dynamic")
+    means = [negative_bounds(*pair, images, (3,), repeats=1, seed=seed)[3].value for seed in range(1, 61)]
+    spread = float(torch.tensor(means).std()) / 2**0.5
+    for seed in range(4):
+        two = negative_bounds(*pair, images, (3,), repeats=2, seed=seed)[3]
+        assert two.standard_error == pytest.approx(spread, rel=0.35)
+
+
+def test_a_bound_that_is_not_finite_ends_the_first_repeat():
+    torch.set_default_dtype(torch.float32)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            return pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+
+    def never(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Uniform(torch.full([1], 1e3), 2e3).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=z[..., None, None].expand(*z.shape, 3, 3)).to_event(3), obs=x)
+
+    images = Images("test", torch.zeros(4, 1, 3, 3).byte(), torch.zeros(4), 2)
+    with pytest.raises(FloatingPointError, match="m = 2 is inf: some observation has no density"):
+        negative_bounds(never, guide, images, (2,), repeats=10**9)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30])

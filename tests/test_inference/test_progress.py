@@ -1,6 +1,7 @@
 """What a long job says while it runs: a bar on a terminal, a line now and then elsewhere, nothing where it is quick."""
 
 import io
+import math
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ import torch
 from conftest import described_vae
 
 from inference import Images, Settings, build, collapse_threshold, diagnose, fit, negative_bounds
+from inference.compilation import weigher
 from inference.system import progress
 from pyro_models import BernoulliPixels
 
@@ -20,6 +22,11 @@ LINE = re.compile(r"(.+): (\d+) %, ([\d.kM]+) of ([\d.kM]+) (\w+)[^,]*, \d\d:\d\
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@pytest.fixture(autouse=True)
+def no_job_before(monkeypatch):
+    monkeypatch.setattr(progress.Bar, "_last", (-math.inf, 0.0))
 
 
 @pytest.fixture
@@ -54,6 +61,53 @@ def test_one_step_that_takes_long_does_not_silence_it(impatient, capsys):
     with progress.Bar("compiling", total=1, unit="graphs"):
         time.sleep(0.2)
     assert "compiling: 0 %, 0 of 1 graphs" in capsys.readouterr().err
+
+
+def test_a_job_of_unknown_length_says_how_long_it_has_taken(impatient, capsys, monkeypatch):
+    with progress.Bar("opening the data"):
+        time.sleep(0.12)
+    assert set(capsys.readouterr().err.splitlines()) == {"opening the data: 00:00 so far"}
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.Bar("opening the data"):
+        pass
+    assert "opening the data: 00:00 so far" in terminal.getvalue()
+    assert not terminal.getvalue().rpartition("\r")[0].rpartition("\r")[2].strip()  # wiped off in the end
+
+
+def test_the_time_left_is_that_of_the_units_alone(capsys):
+    with progress.Bar("counting", total=100, unit="sheep") as bar:
+        now = bar.start_t
+        bar._time = lambda: now
+        assert str(bar).endswith("00:00 so far, ? left")
+        now += 60  # to compile
+        bar.update(10)
+        now += 1
+        bar.update(10)
+        assert str(bar) == "counting: 20 %, 20 of 100 sheep, 01:01 so far, 00:08 left"
+
+
+def test_quick_jobs_one_after_the_other_are_a_long_one(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.4)
+    for what in ("one", "two"):
+        with progress.Bar(what):
+            time.sleep(0.3)
+    assert capsys.readouterr().err.splitlines() == ["two: 00:00 so far"]
+
+
+def test_compiling_weights_is_a_phase_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(weigher, "_WORTH_COMPILING", 1)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.01)
+    recorded = []
+
+    def record(compiler, tensors):
+        recorded.append(tensors[0].shape)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(weigher.Compiler, "_record", record)
+    negative_bounds(*pair(), images(), ms=(3,), repeats=1, batch_size=30, chunk_size=40)
+    assert recorded == [(13, 1, 4, 4)]  # of the first block, as log_weights cuts it
+    assert "compiling the importance weights: 00:00 so far" in capsys.readouterr().err.splitlines()
 
 
 def test_quick_jobs_say_nothing(capsys):

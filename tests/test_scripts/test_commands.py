@@ -11,6 +11,7 @@ import pytest
 
 import pyro_models_cli
 from inference import Run
+from inference.system import progress
 from pyro_models_cli.commands import train_realnvp, train_vae
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_realnvp import TrainRealNVPOptions
@@ -62,6 +63,16 @@ def test_a_run_from_python_is_the_run_of_the_command_that_it_records(tmp_path, m
     assert again.config == run.config | {"out": "again"}
     assert again.metrics() == run.metrics()
     assert again.environment["command"] == f"{command.rpartition(' ')[0]} --out again"
+
+
+def test_evaluation_reports_from_opening_the_data_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train_vae.train_vae(TINY)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.01)
+    assert evaluate("run", EvaluateOptions(m=[2]))["repeats"] == 5
+    phases = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
+    assert phases[0] == "opening the run and its data"
+    assert "bounds, m = 1, 2" in phases
 
 
 def test_a_run_is_continued_with_its_own_configuration(tmp_path, monkeypatch):
