@@ -66,7 +66,7 @@ class Bar(tqdm):
         if self.disable:
             return
         closed, said = Bar._last
-        if self.start_t - closed < _SECONDS_BETWEEN_JOBS:
+        if self._plain and self.start_t - closed < _SECONDS_BETWEEN_JOBS:
             self.last_print_t = said
         if self._plain or total is None:
             threading.Thread(target=self._write_lines, daemon=True).start()
