@@ -36,7 +36,7 @@ class Compiler:
         if self.graph is None or self.graph.form != form_of(tensors):
             return None
         if self.graph.module_changed():
-            self.graph = None
+            self.graph, self.attempts = None, 0
             self._warn("model or guide were changed")
         return self.graph
 

@@ -123,7 +123,7 @@ def form_of(tensors: tuple[Tensor, ...]) -> Any:
 
 
 class MakeUp:
-    """The modules, parameters and buffers within a module, and their modes, as they are now.
+    """The modules and parameters within a module, their modes, and the layout of buffers, as they are now.
 
     Args:
         module: the module.
@@ -134,7 +134,7 @@ class MakeUp:
         self._now = self._state()
 
     def changed(self) -> bool:
-        """Whether modules or parameters were replaced, moved or put in another mode."""
+        """Whether modules or parameters were replaced, or anything has another mode or layout."""
         return self._state() != self._now
 
     def _state(self) -> list[Any]:
@@ -144,7 +144,11 @@ class MakeUp:
             state += map(id, part._modules.values())
             for parameter in part._parameters.values():
                 if parameter is not None:
-                    state += (id(parameter), parameter.requires_grad, parameter.dtype, parameter.shape)
+                    state += (id(parameter), parameter.requires_grad, bool(parameter._backward_hooks))
+                    state += (parameter.dtype, parameter.shape, parameter.stride())
+            for buffer in part._buffers.values():
+                if buffer is not None:
+                    state += (buffer.dtype, buffer.shape, buffer.stride())
         return state
 
 

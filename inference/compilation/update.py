@@ -69,6 +69,13 @@ class CompiledUpdate:
         return Taken(Terms(kl, reconstruction), loss, broken)
 
 
+def can_update(module: nn.Module, optimizer: torch.optim.AdamW) -> bool:
+    """Whether a graph can take the optimiser's steps: all parameters have taken as many, and none has a hook."""
+    counts = {float(state["step"]) for state in optimizer.state.values()}
+    hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters())
+    return len(counts) == 1 and not hooked
+
+
 class _Held(nn.Module):
     """The objective and, as buffers, the moments that the optimiser holds, to which the graph writes."""
 
@@ -109,8 +116,8 @@ def _update(held: _Held, scalars: Tensor, annealed: Tensor, *data: Tensor) -> tu
     gradients = {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
     if list(gradients) != held.stepped:
         raise RuntimeError("the loss depends on other parameters than in the steps before")
-    norm = torch.stack([gradient.square().sum().to(loss) for gradient in gradients.values()]).sum().sqrt()
-    finite = torch.isfinite(loss + norm)
+    norm = torch.stack([gradient.square().sum().to(scalars) for gradient in gradients.values()]).sum().sqrt()
+    finite = torch.isfinite(loss) & torch.isfinite(norm)
     factor = 1.0 if held.clip_norm is None else (held.clip_norm / (norm + 1e-6)).clamp(max=1.0)
     for i, (name, gradient) in enumerate(gradients.items()):
         state = (parameters[name].detach(), buffers[f"mean_{i}"], buffers[f"square_{i}"])

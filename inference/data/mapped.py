@@ -189,7 +189,9 @@ def taken(values: Tensor | Mapped, index: Tensor | slice) -> Tensor | Mapped:
 
 def rows_of(values: Tensor | Mapped, index: Tensor | slice) -> Tensor:
     """The rows at these indices."""
-    if isinstance(values, Mapped) or isinstance(index, slice) or values.device.type != "cpu":
+    if isinstance(values, Mapped) or isinstance(index, slice):
+        return values[index]
+    if values.device.type != "cpu" or not values.is_contiguous():  # the batch has their layout
         return values[index]
     if index.dtype == torch.int64 and index.dim() == 1 and index.numel() and index.min() >= 0:
         return values.index_select(0, index)  # ten times as fast, but knows no negative ones

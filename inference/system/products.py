@@ -12,7 +12,6 @@ import torch
 Products = Literal["default", "onednn"]
 _SHAPES = ((100, 784, 300), (300, 100, 784), (250, 512, 512))  # rows, terms of each sum, columns
 _LARGEST_ERROR = 5e-6  # times the root of the number of terms
-_WORTH_IT = 0.97  # of the time of the default
 _CALLS = 15
 
 
@@ -23,12 +22,12 @@ def better_products() -> Products:
     oneDNN compute them, and round their factors to bfloat16 where the processor is built for that; on others it
     computes in float32 all the same.  So a few products decide, in some 50 ms, once for each number of threads.
     """
-    return _probed(torch.get_num_threads())
+    return _probed(torch.get_num_threads()) if _precision() == "highest" else "default"
 
 
 @cache
 def _probed(threads: int) -> Products:
-    return "onednn" if onednn_is_accurate() and _relative_time() <= _WORTH_IT else "default"
+    return "onednn" if onednn_is_accurate() and _relative_time() < 1 else "default"
 
 
 def onednn_is_accurate() -> bool:

@@ -121,6 +121,7 @@ class History:
         if self.run is None:
             raise ValueError("there is nothing to resume without a run folder")
         if not self.run.has_checkpoint and len(self.run.metrics()) <= 1:
+            self.products = _products_again(self.run.environment.get("products", self.products))
             return
         progress = self._load(self.run, model, guide, optimizer)
         values = progress.values

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from inference.system.devices import check_device, find_device
-from inference.system.products import Products, better_products
+from inference.system.products import Products, better_products, onednn_is_accurate
 from inference.training.schedules import SCHEDULES
 
 _STEPS_WORTH_COMPILING = 3000  # compilation takes some 10 s and saves some 4 ms a step
@@ -38,7 +38,7 @@ class Settings:
         compile: run the steps as one compiled graph; "auto" does so from 3000 steps on, when it saves more
             time than compilation takes, but never with fp16.
         products: what multiplies float32 matrices on a CPU: "auto" takes oneDNN from 3000 steps on where a try finds it
-            as accurate as PyTorch's default, and faster; "default" never does.
+            as accurate as PyTorch's default, and faster; "default" never does; "onednn" repeats a run that did.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
         tensorboard: also log the metrics for TensorBoard (needs the extra of that name).
 
@@ -60,7 +60,7 @@ class Settings:
     device: str = "auto"
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     compile: Literal["auto", "on", "off"] = "auto"
-    products: Literal["auto", "default"] = "auto"
+    products: Literal["auto", "default", "onednn"] = "auto"
     tf32: bool = False
     tensorboard: bool = False
 
@@ -120,8 +120,11 @@ class Settings:
 
     def best_products(self, steps: int) -> Products:
         """What multiplies matrices in a run of so many steps on this machine."""
-        long = self.products == "auto" and steps >= _STEPS_WORTH_COMPILING
-        return better_products() if long and self.find_device().type == "cpu" else "default"
+        if self.products == "default" or self.tf32 or self.find_device().type != "cpu":
+            return "default"
+        if self.products == "onednn":
+            return "onednn" if onednn_is_accurate() else "default"
+        return better_products() if steps >= _STEPS_WORTH_COMPILING else "default"
 
     def compiles(self, steps: int) -> bool:
         """Whether to compile a run of so many steps; the scaled gradients of fp16 cannot be compiled."""

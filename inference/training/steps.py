@@ -1,12 +1,14 @@
 """Optimiser steps that skip non-finite updates."""
 
+from functools import cached_property
+
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inference.compilation.compiled import CompiledELBO
-from inference.compilation.update import CompiledUpdate, Taken
+from inference.compilation.update import CompiledUpdate, Taken, can_update
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms
 from inference.system.processes import others_awaited, rank_and_size
@@ -55,7 +57,6 @@ class Steps:
         self._buffers = [value for value in state.values() if not isinstance(value, nn.Parameter)]
         self._scaler = torch.amp.GradScaler(device.type, enabled=settings.mixed_precision == "fp16")
         self._unused = unused
-        self._alone_on_cpu = device.type == "cpu" and rank_and_size()[1] == 1
         # both are made after a checkpoint was loaded
         self._update: CompiledUpdate | None = None
         self._joined: nn.Module | None = None
@@ -82,18 +83,24 @@ class Steps:
             group["lr"] = self.settings.lr_at(progress)
         if hasattr(self.eager.elbo, "progress"):
             self.eager.elbo.progress = progress
-        # in the very first step, parts initialise themselves from the data
-        compiles = self.compiles and full and step > 0
-        taken = self._taken_at_once(data) if compiles and self._alone_on_cpu else None
-        return taken or self._taken(data, compiles and not self._alone_on_cpu)
+        # in the very first step, parts initialise themselves from the data, and the optimiser its moments
+        compiles = self.compiles and full and step > 0 and bool(self.optimizer.state)
+        at_once = compiles and self._at_once
+        taken = self._taken_at_once(data) if at_once else None
+        return taken or self._taken(data, compiles and not at_once)
+
+    @cached_property
+    def _at_once(self) -> bool:
+        """Whether a graph also updates the weights; asked once there are moments."""
+        return self.device.type == "cpu" and rank_and_size()[1] == 1 and can_update(self.eager, self.optimizer)
 
     def _taken_at_once(self, data: tuple[Tensor, ...]) -> Taken | None:
         """The step from one graph, if there is one."""
-        if self._update is None and self.optimizer.state:
+        if self._update is None:
             self.optimizer.zero_grad(set_to_none=True)  # their memory serves the graph
             self._update = CompiledUpdate(self.eager, self.optimizer, self.settings.clip_norm, self._buffers)
         with self.autocast():
-            taken = self._update(*data) if self._update is not None else None
+            taken = self._update(*data)
         return taken and Taken(Terms(*map(_to_float32, taken.terms)), _to_float32(taken.loss), taken.broken)
 
     def _taken(self, data: tuple[Tensor, ...], compiles: bool) -> Taken:

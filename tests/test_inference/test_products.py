@@ -120,6 +120,11 @@ def test_only_long_runs_on_a_cpu_ask(monkeypatch):
     monkeypatch.setattr(settings, "better_products", lambda: "onednn")
     assert Settings(device="cpu").best_products(100_000) == "onednn"
     assert Settings(device="cpu").best_products(100) == "default"
+    assert Settings(device="cpu", tf32=True).best_products(100_000) == "default"
+    monkeypatch.setattr(settings, "onednn_is_accurate", lambda: True)
+    assert Settings(device="cpu", products="onednn").best_products(1) == "onednn"
+    monkeypatch.setattr(settings, "onednn_is_accurate", lambda: False)
+    assert Settings(device="cpu", products="onednn").best_products(1) == "default"
     assert Settings(device="cpu", products="default").best_products(100_000) == "default"
-    with pytest.raises(TypeError, match="'auto', 'default'"):
+    with pytest.raises(TypeError, match="'auto', 'default', 'onednn'"):
         Settings(products="mkl")

@@ -164,6 +164,66 @@ def test_other_parameters_than_before_are_not_stepped(quick):
     assert {float(state["step"]) for state in steps.optimizer.state.values()} == {1.0, 2.0}
 
 
+def test_hooks_on_gradients_are_heard(quick):
+    """The graph that computes the gradient serves, and the optimiser takes the step."""
+    moved = {}
+    for how in ("on", "off"):
+        pair = vae()
+        weight = next(pair[1].parameters())
+        weight.register_hook(torch.zeros_like)
+        steps = Steps(Trace_ELBO(), *pair, Settings(epochs=5, device="cpu", compile=how), torch.device("cpu"), 5)
+        steps.module.train()
+        before = weight.clone()
+        for number in range(5):
+            steps((torch.randn(16, 4),), number, full=True)
+        moved[how] = float((weight - before).detach().abs().max())
+    assert moved == {"on": 0.0, "off": 0.0}
+
+
+@pytest.mark.filterwarnings("ignore:.*was not registered")
+def test_parameters_that_took_other_numbers_of_steps_are_stepped_by_the_optimiser(float64):
+    states = {}
+    pair = randomise(nn.ModuleList(vae()), 0.3)
+    for how in ("on", "off"):
+        steps = steps_of(pair, Trace_ELBO, how)
+        steps.module.train()
+        for number in range(12):
+            steps.eager.guide.requires_grad_(number > 6)
+            set_seed(number)
+            # the graph starts at the eighth step, when the guide has taken none
+            steps((torch.ones(16, 4),), number, full=number > 8)
+        states[how] = [parameter.detach() for parameter in steps.eager.parameters()]
+        assert {float(state["step"]) for state in steps.optimizer.state.values()} == {12.0, 5.0}
+    torch.testing.assert_close(states["on"], states["off"])
+
+
+@pytest.mark.parametrize("buffer", [torch.tensor(2), torch.full((4,), 0.5), torch.tensor(0.5).double()], ids=str)
+def test_buffers_of_another_layout_are_noticed(buffer):
+    """Compiled code would read their bytes as they are."""
+
+    class Shifted(Statistics):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("shift", torch.tensor(0.5))
+
+        def forward(self, x):
+            super().forward(x + self.shift.to(x))
+
+    pair, losses = (vae()[0], Shifted()), {}
+    for how in ("on", "off"):
+        steps = steps_of(pair, Trace_ELBO, how)
+        steps.module.train()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for number in range(6):
+                if number == 4:
+                    steps.eager.guide.shift = buffer
+                set_seed(number)
+                losses[how] = float(steps((torch.ones(16, 4),), number, full=True).loss)
+        assert any("were changed" in str(warning.message) for warning in told) == (how == "on")
+    assert losses["on"] == pytest.approx(losses["off"], rel=1e-4)
+
+
 IMAGES = Images(
     "noise", torch.randint(0, 2, (60, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte(), levels=2
 )
