@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 Products = Literal["default", "onednn"]
+Wanted = Literal["auto", "default", "onednn"]
 _SHAPES = ((100, 784, 300), (300, 100, 784), (250, 512, 512))  # rows, terms of each sum, columns
 _LARGEST_ERROR = 5e-6  # times the root of the number of terms
 _CALLS = 15
@@ -23,6 +24,15 @@ def better_products() -> Products:
     computes in float32 all the same.  So a few products decide, in some 50 ms, once for each number of threads.
     """
     return _probed(torch.get_num_threads()) if _precision() == "highest" else "default"
+
+
+def chosen_products(wanted: Wanted, long: bool, device: torch.device) -> Products:
+    """What multiplies the matrices of a job, which is long enough for a try or not."""
+    if wanted == "default" or device.type != "cpu":
+        return "default"
+    if wanted == "onednn":
+        return "onednn" if onednn_is_accurate() else "default"
+    return better_products() if long else "default"
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from inference.system.devices import check_device, find_device
-from inference.system.products import Products, better_products, onednn_is_accurate
+from inference.system.products import Products, Wanted, chosen_products
 from inference.training.schedules import SCHEDULES
 
 _STEPS_WORTH_COMPILING = 3000  # compilation takes some 10 s and saves some 4 ms a step
@@ -60,7 +60,7 @@ class Settings:
     device: str = "auto"
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     compile: Literal["auto", "on", "off"] = "auto"
-    products: Literal["auto", "default", "onednn"] = "auto"
+    products: Wanted = "auto"
     tf32: bool = False
     tensorboard: bool = False
 
@@ -120,11 +120,8 @@ class Settings:
 
     def best_products(self, steps: int) -> Products:
         """What multiplies matrices in a run of so many steps on this machine."""
-        if self.products == "default" or self.tf32 or self.find_device().type != "cpu":
-            return "default"
-        if self.products == "onednn":
-            return "onednn" if onednn_is_accurate() else "default"
-        return better_products() if steps >= _STEPS_WORTH_COMPILING else "default"
+        wanted = "default" if self.tf32 else self.products
+        return chosen_products(wanted, steps >= _STEPS_WORTH_COMPILING, self.find_device())
 
     def compiles(self, steps: int) -> bool:
         """Whether to compile a run of so many steps; the scaled gradients of fp16 cannot be compiled."""

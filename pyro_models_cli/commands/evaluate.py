@@ -15,9 +15,11 @@ from typing import Any
 from pyro import poutine
 
 from inference import DataSet, Images, Pair, Run, bits_per_dim, negative_bounds
+from inference.evaluation.bounds import products_for
 from inference.programs.terms import sample_sites
 from inference.system.files import write_whole
 from inference.system.processes import join_processes
+from inference.system.products import Wanted
 from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
 from pyro_models_cli.options import RunOptions
@@ -42,6 +44,7 @@ class EvaluateOptions(RunOptions):
             latents.  Their standard error is shown, and falls with the square root of this number.
         num_samples: also estimate the log-likelihood with this many importance samples; not by default.
         num_images: use only the first N test images or vectors; by default all.
+        products: what multiplies float32 matrices on a CPU, as in training.
         batch_size: test images or vectors at a time.
         chunk_size: pairs of an image and a sample in memory at a time; by default what 16 MB of pixels hold.
         seed: seed of the draws.
@@ -55,6 +58,7 @@ class EvaluateOptions(RunOptions):
     batch_size: int = 200
     chunk_size: int | None = None
     seed: int = 0
+    products: Wanted = "auto"
     result: str | None = None
 
 
@@ -124,13 +128,15 @@ def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, An
     repeats = usual_repeats if options.repeats is None else options.repeats
     memory = options.batch_size, options.chunk_size
     started = time.perf_counter()
-    bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, *memory, options.seed)
+    how = *memory, options.seed, options.products
+    bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, *how)
     record: dict[str, Any] = {
         "binarisation": getattr(test, "binarisation", None),
         "conditional": test.conditional,
         "exact": exact,
         "num_test_images": len(test),
         "repeats": repeats,
+        "products": products_for(options.products, repeats * len(test) * max(ms), test.arguments(slice(1))[0].device),
         "units": f"nats per {'image' if isinstance(test, Images) else 'vector'}, negative bounds (lower is better)",
         "negative_elbo": bounds[1].as_dict(),
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},
@@ -138,7 +144,7 @@ def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, An
     if (per_dim := _bits_per_nat(test)) is not None:
         record["bits_per_dim"] = {str(m): bounds[m].scaled(per_dim).as_dict() for m in sorted({1, *ms})}
     if (count := options.num_samples) is not None:
-        estimate = negative_bounds(pair.model, pair.guide, test, [count], 1, *memory, options.seed)[count]
+        estimate = negative_bounds(pair.model, pair.guide, test, [count], 1, *how)[count]
         record["negative_log_likelihood"] = {"num_samples": count, **estimate.as_dict()}
     record["evaluation_minutes"] = round((time.perf_counter() - started) / 60, 1)
     return record

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from inference import Images, Settings, fit
+from inference import Images, Settings, fit, negative_bounds
 from inference.system import products
 from inference.system.products import better_products, onednn_is_accurate, products_by
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
@@ -115,16 +115,31 @@ def test_products_by_onednn_are_those_of_float32(shape, threads):
 
 
 def test_only_long_runs_on_a_cpu_ask(monkeypatch):
-    from inference.training import settings
-
-    monkeypatch.setattr(settings, "better_products", lambda: "onednn")
+    monkeypatch.setattr(products, "better_products", lambda: "onednn")
     assert Settings(device="cpu").best_products(100_000) == "onednn"
     assert Settings(device="cpu").best_products(100) == "default"
     assert Settings(device="cpu", tf32=True).best_products(100_000) == "default"
-    monkeypatch.setattr(settings, "onednn_is_accurate", lambda: True)
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
     assert Settings(device="cpu", products="onednn").best_products(1) == "onednn"
-    monkeypatch.setattr(settings, "onednn_is_accurate", lambda: False)
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: False)
     assert Settings(device="cpu", products="onednn").best_products(1) == "default"
     assert Settings(device="cpu", products="default").best_products(100_000) == "default"
     with pytest.raises(TypeError, match="'auto', 'default', 'onednn'"):
         Settings(products="mkl")
+
+
+def test_bounds_agree_whatever_multiplies(monkeypatch):
+    """Within rounding, and the switch is on in the estimate alone."""
+    model = VAE(StandardNormal(2), MLPDecoder(2, (1, 4, 4), [20]))
+    guide = MeanFieldGuide(MLPEncoder((1, 4, 4), [20]), 2)
+    images = Images("noise", torch.randint(0, 2, (10, 1, 4, 4)).byte(), levels=2)
+    seen = []
+    hook = model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
+    found = {kind: negative_bounds(model, guide, images, (1, 5), 2, products=kind) for kind in ("default", "onednn")}
+    hook.remove()
+    assert {"highest", "medium"} == set(seen)
+    assert torch.get_float32_matmul_precision() == "highest"
+    if onednn_is_accurate():
+        for m in (1, 5):
+            assert found["default"][m].value == pytest.approx(found["onednn"][m].value, rel=1e-5)

@@ -26,6 +26,7 @@ from inference import (
     fit,
     set_seed,
 )
+from inference.system import products
 from inference.training import history
 from inference.training import settings as settings_module
 from inference.training import steps as stepping
@@ -259,19 +260,19 @@ def test_a_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch, quick, library, 
     """Also where a try of the products would come out differently by then."""
     options = {"compile": compiles, **options}
     monkeypatch.setattr(settings_module, "_STEPS_WORTH_COMPILING", 1)
-    monkeypatch.setattr(settings_module, "better_products", lambda: library)
+    monkeypatch.setattr(products, "better_products", lambda: library)
     monkeypatch.setattr(history, "onednn_is_accurate", lambda: True)
     whole = run_of(tmp_path / "whole", **options)
     with pytest.raises(Interrupted):
         run_of(tmp_path / "cut", stop_at=9, **options)
     other = {"default": "onednn", "onednn": "default"}[library]
-    monkeypatch.setattr(settings_module, "better_products", lambda: other)
+    monkeypatch.setattr(products, "better_products", lambda: other)
     assert run_of(tmp_path / "cut", resume=True, **options) == whole
 
 
 def test_products_that_would_be_rounded_by_now_are_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(settings_module, "_STEPS_WORTH_COMPILING", 1)
-    monkeypatch.setattr(settings_module, "better_products", lambda: "onednn")
+    monkeypatch.setattr(products, "better_products", lambda: "onednn")
     with pytest.raises(Interrupted):
         run_of(tmp_path / "cut", stop_at=9, compile="off")
     monkeypatch.setattr(history, "onednn_is_accurate", lambda: False)
