@@ -15,7 +15,7 @@ from pyro_models_cli.commands.train_vae import TrainVAEOptions
 
 ROOT = Path(__file__).parents[1]
 SHARE, TRAIN, TEST = 5, 12_000, 2_000  # of MNIST
-EPOCHS, REPEATS = (2, 10), (10, 30)  # of short runs; so many repeats are worth compiling
+EPOCHS, REPEATS = (2, 10), (10, 20)  # of short runs; so many repeats are worth compiling
 # runs a script with the products of a long run
 LONG = """
 import runpy, sys
@@ -62,7 +62,7 @@ def measure(seconds: float) -> list[Group]:
         np.savez(f"{folder}/images.npz", x=pixels[:TRAIN], x_test=pixels[TRAIN:])
         short = Group(
             f"commands on {TRAIN:,} and {TEST:,} images of 28 x 28, defaults otherwise",
-            side_by_side(dict(programs(folder)), seconds, warm_up=0, least=2),
+            side_by_side(dict(programs(folder)), seconds, warm_up=0, least=1),
         )
     times = list(short.times.values())
     trained = f"train_vae.py, {DEFAULT_EPOCHS} epochs"

@@ -24,7 +24,7 @@ MODULES = ("vae_step", "epoch", "mnist", "bounds", "flows", "image", "startup", 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=MODULES, default=MODULES, help="comparisons to run")
-    parser.add_argument("--seconds", type=float, default=15.0, help="time for the repeats of a comparison")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time for the repeats of a comparison")
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"), help="file for the record")
     options = parser.parse_args()
     if not options.seconds > 0:

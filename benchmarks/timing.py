@@ -26,6 +26,8 @@ class Times:
 
     @property
     def quartiles(self) -> tuple[float, float]:
+        if len(self.seconds) == 1:
+            return self.median, self.median
         low, _, high = statistics.quantiles(self.seconds, n=4)
         return low, high
 
