@@ -167,7 +167,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "pixels binarised once": (
         "inference/data/images.py",
-        "return (torch.rand_like(pixels) < pixels / (self.levels - 1)).float()",
+        "return torch.rand_like(pixels).lt_(pixels.div_(self.levels - 1))",
         "return (pixels / (self.levels - 1) > 0.5).float()",
         "test_inference/test_data.py",
     ),
@@ -254,6 +254,36 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "            container.clear()\n",
         "            continue\n",
         "test_inference/test_compiled_programs.py",
+    ),
+    "a broken step that moves the weights in its graph": (
+        "inference/compilation/update.py",
+        "tensor.copy_(torch.where(finite, value, tensor))",
+        "tensor.copy_(value)",
+        "test_inference/test_update.py",
+    ),
+    "a graph's steps that are not counted": (
+        "inference/compilation/update.py",
+        "self._held.counts.add_(1)",
+        "pass",
+        "test_inference/test_update.py",
+    ),
+    "a graph that follows parameters which took other numbers of steps": (
+        "inference/compilation/update.py",
+        "return len(counts) == 1 and not hooked",
+        "return not hooked",
+        "test_inference/test_update.py",
+    ),
+    "a lowered precision that stays": (
+        "inference/system/products.py",
+        "        if precision is not None and _precision() != precision:\n",
+        "        if precision is None:\n",
+        "test_inference/test_products.py",
+    ),
+    "a run that goes on with other products": (
+        "inference/training/history.py",
+        '_products_again(values.get("products", "default"))',
+        "self.products",
+        "test_inference/test_update.py",
     ),
 }
 
