@@ -31,8 +31,7 @@ from pyro_models import (
 SHAPE = (1, 2, 2)
 # attributes of Python, PyTorch and Pyro, or of what this package makes itself
 ELSEWHERE = {
-    "matmul",
-    "fp32_precision",
+    *("matmul", "fp32_precision"),
     *("fn", "tags", "unconstrained", "vectorize_particles", "device_count", "forward", "n_frames", "shape"),
     *("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "strerror", "__name__", "__self__", "__dict__"),
 }
