@@ -57,7 +57,8 @@ def extrapolated(short: Times, long: Times, sizes: tuple[int, int], to: int) -> 
 
 def measure(seconds: float) -> list[Group]:
     rng = np.random.default_rng(0)
-    pixels = rng.integers(256, size=(TRAIN + TEST, 28, 28)).astype("uint8") * (rng.random((TRAIN + TEST, 28, 28)) < 0.2)
+    size = TRAIN + TEST, 28, 28
+    pixels = rng.integers(256, size=size, dtype=np.uint8) * (rng.random(size) < 0.2)
     with TemporaryDirectory() as folder:
         np.savez(f"{folder}/images.npz", x=pixels[:TRAIN], x_test=pixels[TRAIN:])
         short = Group(

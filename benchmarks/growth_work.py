@@ -94,7 +94,7 @@ def start_up(count: int) -> list[float]:
 
 
 def write_file(count: int, folder: Path) -> None:
-    pixels = np.random.default_rng(0).integers(256, size=(count, *SHAPE[1:])).astype("uint8")
+    pixels = np.random.default_rng(0).integers(256, size=(count, *SHAPE[1:]), dtype=np.uint8)
     np.save(folder / f"{count}.npy", pixels)
 
 

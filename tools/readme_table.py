@@ -145,8 +145,9 @@ def flow_table(flows: list[dict[str, Any]]) -> str:
 
 def bench_table(bench: dict[str, Any]) -> str:
     caption = (
-        "Time of this project as a share of another program's on the same work, both timed side by side: medians, and "
-        f"the quartiles of the ratios over repeats ({bench['machine']}):"
+        "Time of this project, as a long run of `fit` takes it, as a share of another program's on the same work, "
+        "timed side by side: medians, and the quartiles of the ratios over repeats; at its best a program is compiled, "
+        f"with the fused Adam and the faster library of matrix products ({bench['machine']}):"
     )
     header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
     rows = [
