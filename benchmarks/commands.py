@@ -10,27 +10,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from timing import Group, Program, Times, side_by_side
 
+from inference.system.products import better_products
 from pyro_models_cli.commands.evaluate import CODES
 from pyro_models_cli.commands.train_vae import TrainVAEOptions
 
 ROOT = Path(__file__).parents[1]
 SHARE, TRAIN, TEST = 5, 12_000, 2_000  # of MNIST
 EPOCHS, REPEATS = (2, 10), (10, 20)  # of short runs; so many repeats are worth compiling
-# runs a script with the products of a long run
-LONG = """
-import runpy, sys
-from inference.system.products import better_products, products_by
-sys.argv = sys.argv[1:]
-with products_by(better_products()):
-    runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 DEFAULT_EPOCHS, DEFAULT_REPEATS = TrainVAEOptions.epochs, CODES[1]
 
 
 def command(name: str, *arguments: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = str(ROOT / "scripts" / name)
-    subprocess.run([sys.executable, "-c", LONG, script, *arguments], check=True, capture_output=True, env=environment)
+    """Run a script with the products that it would choose if it took long."""
+    script = [sys.executable, str(ROOT / "scripts" / name), *arguments, "--products", better_products()]
+    subprocess.run(script, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def train(folder: str, epochs: int) -> None:

@@ -1,5 +1,6 @@
 """Work of several sizes, small enough that the largest takes seconds."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from ours import epochs, steps
-from timing import clock
 from torch import Tensor, nn
 
 from inference import Images, Run, Settings, negative_bounds, open_data
@@ -43,9 +43,9 @@ def seconds_of(program: Callable[[], object]) -> list[float]:
     found: list[float] = []
     program(), program()
     while len(found) < LEAST or sum(found) < ENOUGH:
-        started = clock()
+        started = time.perf_counter()
         program()
-        found.append(clock() - started)
+        found.append(time.perf_counter() - started)
     return found
 
 

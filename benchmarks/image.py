@@ -1,4 +1,4 @@
-"""One training step of a convolutional flow of images: here, in plain PyTorch, and before the work on convolutions.
+"""One training step of a convolutional flow of images: here, in plain PyTorch, and at an earlier commit.
 
 Each program runs in a process of its own, as that of the earlier commit must.
 """
@@ -18,8 +18,8 @@ from pyro_models import FlowModel, UniformDequantizer, image_realnvp
 SIZES = (1, 28, 28), 16, 2  # shape, channels, blocks
 BATCH, LR = 64, 1e-4
 PLAIN, PLAIN_AT_BEST = "PyTorch by hand", "PyTorch by hand, at its best"
-BF16, BEFORE = "this project, bf16", "this project, before"
-COMMIT = "3f6f3b74a4"  # before products by oneDNN, the update as one graph, and faster convolutions
+BF16, BEFORE = "this project, bf16", "this project, at an earlier commit"
+COMMIT = "3f6f3b74a4"  # before products by oneDNN, and the update as one graph
 SETUPS = {
     OURS: "program = image.step_of_fit(compile='on')",
     UNCOMPILED: "program = image.step_of_fit(compile='off')",

@@ -1,7 +1,6 @@
 """Time several programs side by side, interleaved, so that whatever slows the machine slows them all."""
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -38,11 +37,6 @@ class Times:
         return (high - low) / (self.median * math.sqrt(len(self.seconds)))
 
 
-def clock() -> float:
-    """Seconds: of the wall, or with ``CLOCK=cpu`` those that this process has computed, for a busy machine."""
-    return time.process_time() if os.environ.get("CLOCK") == "cpu" else time.perf_counter()
-
-
 def side_by_side(programs: Mapping[str, Program], seconds: float, warm_up: int = 2, least: int = 3) -> dict[str, Times]:
     """Time each program once per repeat, in an order that rotates.
 
@@ -58,10 +52,10 @@ def side_by_side(programs: Mapping[str, Program], seconds: float, warm_up: int =
                 ends = time.perf_counter() + seconds
             shift = repeat % len(names)
             for name in names[shift:] + names[:shift]:
-                started = clock()
+                started = time.perf_counter()
                 own = programs[name]()
                 if repeat >= 0:
-                    found[name].seconds.append(own if own is not None else clock() - started)
+                    found[name].seconds.append(own if own is not None else time.perf_counter() - started)
             repeat += 1
             bar.update()
     return found

@@ -269,8 +269,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "a graph that follows parameters which took other numbers of steps": (
         "inference/compilation/update.py",
-        "return len(counts) == 1 and not hooked",
-        "return not hooked",
+        "return len(counts) == 1 and not any",
+        "return not any",
         "test_inference/test_update.py",
     ),
     "a lowered precision that stays": (
@@ -281,7 +281,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "a run that goes on with other products": (
         "inference/training/history.py",
-        '_products_again(values.get("products", "default"))',
+        'self.products = values.get("products", "default")',
         "self.products",
         "test_inference/test_update.py",
     ),

@@ -53,11 +53,19 @@ def table(results: Path) -> str:
     """The results as Markdown."""
     source, vae, zoo = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist", "vae_zoo_mnist"))
     flows, bench = _flows(results), _read(results / "bench.json")
-    commands = [command for record in (vae, *flows) for command in record["command"].split(" && ")]
+    commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
     return "\n\n".join(
         [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, bench["command"], "```"])]
     )
+
+
+def _commands(record: dict[str, Any]) -> list[str]:
+    """What was typed, with the number of repeats, whose default may be another by now."""
+    train, evaluate = record["command"].split(" && ")
+    if "--repeats" not in evaluate:
+        evaluate = evaluate.replace(" --result", f" --repeats {record['repeats']} --result")
+    return [train, evaluate]
 
 
 def _flows(results: Path) -> list[dict[str, Any]]:

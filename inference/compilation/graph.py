@@ -43,7 +43,7 @@ class CompiledGraph:
         function: of the module and the tensors.
         tensors: the graph is for tensors of this form.
         varying: names of other buffers that every call reads.
-        backend: of ``torch.compile``; "eager" runs the graph as it was recorded.
+        backend: of ``torch.compile``; "eager" does not compile, and runs the recorded graph itself.
 
     Raises:
         BufferChangedError: if a constant buffer changes, or any buffer is replaced rather than written to.
@@ -144,12 +144,17 @@ class MakeUp:
             state += map(id, part._modules.values())
             for parameter in part._parameters.values():
                 if parameter is not None:
-                    state += (id(parameter), parameter.requires_grad, bool(parameter._backward_hooks))
+                    state += (id(parameter), parameter.requires_grad, is_hooked(parameter))
                     state += (parameter.dtype, parameter.shape, parameter.stride())
             for buffer in part._buffers.values():
                 if buffer is not None:
                     state += (buffer.dtype, buffer.shape, buffer.stride())
         return state
+
+
+def is_hooked(parameter: Tensor) -> bool:
+    """Whether a user's hook sees or changes the gradient of a parameter."""
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
 class _Recorded:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from inference.compilation.compiled import annealed_number, guesses_plates, loss_and_gradients
 from inference.compilation.fallback import Compiler
+from inference.compilation.graph import is_hooked
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms
 
@@ -21,7 +22,7 @@ class Taken(NamedTuple):
 
 
 class CompiledUpdate:
-    r"""Steps of AdamW, each of which is one call of one graph; a step that is not finite changes nothing.
+    r"""AdamW whose every step is a single call of one graph; a loss or gradient that is not finite changes nothing.
 
     .. math::
         m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \qquad
@@ -37,7 +38,7 @@ class CompiledUpdate:
         optimizer: AdamW over the parameters of ``eager``, in one group.  It has taken steps, with all of the
             parameters that the loss depends on.
         clip_norm: largest norm of the gradient, if any.
-        buffers: those that a step that is not finite leaves as they were.
+        buffers: also left as they were if the loss or the gradient is not finite.
         backend: of ``torch.compile``.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
@@ -72,8 +73,7 @@ class CompiledUpdate:
 def can_update(module: nn.Module, optimizer: torch.optim.AdamW) -> bool:
     """Whether a graph can take the optimiser's steps: all parameters have taken as many, and none has a hook."""
     counts = {float(state["step"]) for state in optimizer.state.values()}
-    hooked = any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters())
-    return len(counts) == 1 and not hooked
+    return len(counts) == 1 and not any(map(is_hooked, module.parameters()))
 
 
 class _Held(nn.Module):
@@ -110,8 +110,8 @@ class _Held(nn.Module):
 def _update(held: _Held, scalars: Tensor, annealed: Tensor, *data: Tensor) -> tuple[Tensor, ...]:
     """Loss, terms, and 1 if the step is not finite, else 0; writes to parameters, moments and buffers."""
     parameters, buffers = dict(held.eager.named_parameters()), dict(held.named_buffers())
-    # a buffer that is no input of the graph does not change
-    before = {name: buffers[name].clone() for name, held_one in held.kept.items() if buffers[name] is not held_one}
+    # a buffer that is still itself, and no stand-in, is a constant of the graph
+    before = {name: buffers[name].clone() for name, real in held.kept.items() if buffers[name] is not real}
     loss, kl, reconstruction, found = loss_and_gradients(held.eager, annealed, *data)
     gradients = {name: grad for name, grad in zip(parameters, found, strict=True) if grad is not None}
     if list(gradients) != held.stepped:

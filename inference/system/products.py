@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -27,12 +28,24 @@ def better_products() -> Products:
 
 
 def chosen_products(wanted: Wanted, long: bool, device: torch.device) -> Products:
-    """What multiplies the matrices of a job, which is long enough for a try or not."""
-    if wanted == "default" or device.type != "cpu":
+    """What multiplies the matrices of a job on this device, which is long enough for a try or not.
+
+    On other devices the switch has another meaning, such as TF32 on NVIDIA's GPUs, so it stays as it is.
+    """
+    if device.type != "cpu":
         return "default"
-    if wanted == "onednn":
-        return "onednn" if onednn_is_accurate() else "default"
-    return better_products() if long else "default"
+    if wanted == "auto" and long:
+        return better_products()
+    if wanted != "onednn":
+        return "default"
+    if onednn_is_accurate():
+        return "onednn"
+    warnings.warn(
+        "oneDNN would round the factors of products on this machine: the default library multiplies, and the numbers "
+        "differ by rounding from those of a run with oneDNN",
+        stacklevel=3,
+    )
+    return "default"
 
 
 @cache

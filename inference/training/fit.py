@@ -18,7 +18,7 @@ from inference.runs.run import Run
 from inference.runs.tensorboard import TensorBoard
 from inference.system.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.system.processes import join_processes, of_every_process, rank_and_size, share_of
-from inference.system.products import products_by
+from inference.system.products import Products, chosen_products, products_by
 from inference.system.randomness import (
     epoch_order,
     generator_states,
@@ -116,7 +116,7 @@ def fit(
             loop.resume()
         with (
             noted_interrupts(enabled=processes == 1) as loop.interrupts,
-            products_by(loop.history.products),
+            products_by(loop.products),
             loop.shown(metric) as loop.display,
         ):
             while not loop.done:
@@ -187,6 +187,11 @@ class Loop:
         self.history.resume(self.model, self.guide, self.steps.optimizer)
         if self.history.partial and self.settings.epochs <= self.history.epoch:
             raise ValueError(f"epoch {self.history.epoch + 1} is under way: give as many epochs, or more")
+
+    @property
+    def products(self) -> Products:
+        """What multiplies matrices: what the run began with, where this machine can."""
+        return chosen_products(self.history.products, long=False, device=self.device)
 
     @property
     def done(self) -> bool:

@@ -15,7 +15,7 @@ from inference.runs.checkpoint import CheckpointError, Progress, load_checkpoint
 from inference.runs.folder import RunError
 from inference.runs.run import Run
 from inference.system.processes import rank_and_size
-from inference.system.products import Products, onednn_is_accurate
+from inference.system.products import Products
 
 
 class PartialEpoch(NamedTuple):
@@ -51,7 +51,7 @@ class History:
 
     Args:
         run: folder to write to; without it nothing is written.
-        products: what multiplies matrices; a run that is resumed goes on with what it began with.
+        products: what multiplies matrices; that of a run that is resumed is what it began with.
     """
 
     def __init__(self, run: Run | None = None, products: Products = "default") -> None:
@@ -121,12 +121,12 @@ class History:
         if self.run is None:
             raise ValueError("there is nothing to resume without a run folder")
         if not self.run.has_checkpoint and len(self.run.metrics()) <= 1:
-            self.products = _products_again(self.run.environment.get("products", self.products))
+            self.products = self.run.environment.get("products", self.products)
             return
         progress = self._load(self.run, model, guide, optimizer)
         values = progress.values
         self.best, self.best_epoch = values["best"], values["best_epoch"]
-        self.products = _products_again(values.get("products", "default"))
+        self.products = values.get("products", "default")
         rows = zip(self.run.metrics(), self.run.seconds(), strict=False)
         self.rows = [row | {"seconds": seconds} for row, seconds in rows][: values["epoch"]]
         self.partial = PartialEpoch.from_progress(progress) if "step" in values else None
@@ -149,20 +149,6 @@ class History:
         progress = load_checkpoint(run.previous, model, guide, optimizer)
         warnings.warn(f"{cause}: continuing from the one before it, of epoch {progress.values['epoch']}", stacklevel=4)
         return progress
-
-
-def _products_again(began_with: str) -> Products:
-    """What the run began with, if this machine can do it."""
-    if began_with == "default":
-        return "default"
-    if onednn_is_accurate():
-        return "onednn"
-    warnings.warn(
-        "the run began with products by oneDNN, which would round their factors on this machine: it goes on with the "
-        "default ones, and its numbers differ by rounding",
-        stacklevel=4,
-    )
-    return "default"
 
 
 def columns(split: str, terms: Sequence[Terms], data: DataSet) -> dict[str, float]:

@@ -115,7 +115,7 @@ class Settings:
             )
 
     def steps_an_epoch(self, count: int, processes: int = 1) -> int:
-        """The steps of an epoch on so many observations, some of which may be held out."""
+        """The number of steps in an epoch, given the number of observations before any are held out."""
         return math.ceil((count - self.num_validation) // processes / self.batch_size)
 
     def best_products(self, steps: int) -> Products:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from pyro import poutine
 
 from inference import DataSet, Images, Pair, Run, bits_per_dim, negative_bounds
@@ -97,7 +98,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     result = _place_of_result(options.result, opened)
     kept = rank > 0 or is_writable(opened)
     record |= {"seed": pair.config["seed"], "epochs": pair.epoch, "pair": description}
-    record |= {"dataset": pair.config["dataset"], **measure(pair, test, options)}
+    record |= {"dataset": pair.config["dataset"], **measure(pair, test, options, device)}
     if rank == 0:  # of several processes, only the first reports
         print_table(record, _bits_per_nat(test))
         text = json.dumps(record, indent=2) + "\n"
@@ -120,7 +121,7 @@ def _place_of_result(file: str | None, run: Run) -> Path | None:
     return result
 
 
-def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, Any]:
+def measure(pair: Pair, test: DataSet, options: EvaluateOptions, device: torch.device) -> dict[str, Any]:
     """The estimates for a pair on test data, as the record holds them."""
     exact = not draws_latents(pair.guide, test)
     usual_ms, usual_repeats = EXACT if exact else INTEGER if _are_integers(test) else CODES
@@ -128,7 +129,8 @@ def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, An
     repeats = usual_repeats if options.repeats is None else options.repeats
     memory = options.batch_size, options.chunk_size
     started = time.perf_counter()
-    how = *memory, options.seed, options.products
+    products = products_for(options.products, repeats * len(test) * max(ms), device)
+    how = *memory, options.seed, products
     bounds = negative_bounds(pair.model, pair.guide, test, [1, *ms], repeats, *how)
     record: dict[str, Any] = {
         "binarisation": getattr(test, "binarisation", None),
@@ -136,7 +138,7 @@ def measure(pair: Pair, test: DataSet, options: EvaluateOptions) -> dict[str, An
         "exact": exact,
         "num_test_images": len(test),
         "repeats": repeats,
-        "products": products_for(options.products, repeats * len(test) * max(ms), test.arguments(slice(1))[0].device),
+        "products": products,
         "units": f"nats per {'image' if isinstance(test, Images) else 'vector'}, negative bounds (lower is better)",
         "negative_elbo": bounds[1].as_dict(),
         "negative_iwae": {str(m): bounds[m].as_dict() for m in ms},

@@ -1,6 +1,7 @@
 """OneDNN multiplies only where it is as accurate and faster, and the process's switches come back."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from inference import Images, Settings, fit, negative_bounds
 from inference.system import products
 from inference.system.products import better_products, onednn_is_accurate, products_by
+from inference.training.fit import Loop
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 NEWER = hasattr(getattr(torch.backends.mkldnn, "matmul", None), "fp32_precision")
@@ -122,10 +124,20 @@ def test_only_long_runs_on_a_cpu_ask(monkeypatch):
     monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
     assert Settings(device="cpu", products="onednn").best_products(1) == "onednn"
     monkeypatch.setattr(products, "onednn_is_accurate", lambda: False)
-    assert Settings(device="cpu", products="onednn").best_products(1) == "default"
+    with pytest.warns(UserWarning, match="oneDNN would round"):
+        assert Settings(device="cpu", products="onednn").best_products(1) == "default"
     assert Settings(device="cpu", products="default").best_products(100_000) == "default"
     with pytest.raises(TypeError, match="'auto', 'default', 'onednn'"):
         Settings(products="mkl")
+
+
+def test_a_run_begun_on_a_cpu_goes_on_exactly_on_a_gpu(monkeypatch):
+    """There the switch would mean TF32; back on a CPU the run has oneDNN again."""
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
+    loop = SimpleNamespace(history=SimpleNamespace(products="onednn"), device=torch.device("cuda"))
+    assert Loop.products.fget(loop) == "default"
+    loop.device = torch.device("cpu")
+    assert Loop.products.fget(loop) == "onednn"
 
 
 def test_bounds_agree_whatever_multiplies(monkeypatch):

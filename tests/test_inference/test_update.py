@@ -27,7 +27,6 @@ from inference import (
     set_seed,
 )
 from inference.system import products
-from inference.training import history
 from inference.training import settings as settings_module
 from inference.training import steps as stepping
 from inference.training.steps import Steps
@@ -165,20 +164,31 @@ def test_other_parameters_than_before_are_not_stepped(quick):
     assert {float(state["step"]) for state in steps.optimizer.state.values()} == {1.0, 2.0}
 
 
-def test_hooks_on_gradients_are_heard(quick):
-    """The graph that computes the gradient serves, and the optimiser takes the step."""
-    moved = {}
-    for how in ("on", "off"):
-        pair = vae()
-        weight = next(pair[1].parameters())
-        weight.register_hook(torch.zeros_like)
-        steps = Steps(Trace_ELBO(), *pair, Settings(epochs=5, device="cpu", compile=how), torch.device("cpu"), 5)
-        steps.module.train()
-        before = weight.clone()
-        for number in range(5):
-            steps((torch.randn(16, 4),), number, full=True)
-        moved[how] = float((weight - before).detach().abs().max())
-    assert moved == {"on": 0.0, "off": 0.0}
+def zeroed(parameter):
+    parameter.grad = torch.zeros_like(parameter)
+
+
+HOOKS = {
+    "on the gradient": lambda parameter: parameter.register_hook(torch.zeros_like),
+    "after it is accumulated": lambda parameter: parameter.register_post_accumulate_grad_hook(zeroed),
+}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["from the start", "later"])
+@pytest.mark.parametrize("hook", HOOKS.values(), ids=HOOKS)
+@pytest.mark.filterwarnings("ignore:.*were changed")
+def test_hooks_are_heard(quick, hook, late):
+    pair = vae()
+    weight = next(pair[1].parameters())
+    steps = Steps(Trace_ELBO(), *pair, Settings(epochs=6, device="cpu", compile="on"), torch.device("cpu"), 6)
+    steps.module.train()
+    for number in range(6):
+        if number == 3 * late:
+            hook(weight)
+            steps.optimizer.state.pop(weight, None)  # its momentum would move it too
+            before = weight.detach().clone()
+        steps((torch.randn(16, 4),), number, full=True)
+    assert torch.equal(weight, before)
 
 
 @pytest.mark.filterwarnings("ignore:.*was not registered")
@@ -261,7 +271,7 @@ def test_a_run_goes_on_to_the_same_bytes(tmp_path, monkeypatch, quick, library, 
     options = {"compile": compiles, **options}
     monkeypatch.setattr(settings_module, "_STEPS_WORTH_COMPILING", 1)
     monkeypatch.setattr(products, "better_products", lambda: library)
-    monkeypatch.setattr(history, "onednn_is_accurate", lambda: True)
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: True)
     whole = run_of(tmp_path / "whole", **options)
     with pytest.raises(Interrupted):
         run_of(tmp_path / "cut", stop_at=9, **options)
@@ -275,6 +285,6 @@ def test_products_that_would_be_rounded_by_now_are_not_used(tmp_path, monkeypatc
     monkeypatch.setattr(products, "better_products", lambda: "onednn")
     with pytest.raises(Interrupted):
         run_of(tmp_path / "cut", stop_at=9, compile="off")
-    monkeypatch.setattr(history, "onednn_is_accurate", lambda: False)
-    with pytest.warns(UserWarning, match="began with products by oneDNN"):
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: False)
+    with pytest.warns(UserWarning, match="oneDNN would round"):
         run_of(tmp_path / "cut", resume=True, compile="off")

@@ -11,7 +11,7 @@ from pyro_models.transforms import ActNorm, AffineCoupling, MaskedCoupling
 
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tools")]
 
-from apart import apart
+from apart import apart, checked_out
 from commands import extrapolated
 from growth import slopes
 from growth_figure import growth_figure
@@ -92,6 +92,14 @@ def test_a_program_has_its_products_by_the_library_of_choice():
 def test_a_program_apart_answers_every_call():
     with apart("import time\nprogram = lambda: time.sleep(0.01)") as program:
         assert all(program() >= 0.01 for _ in range(3))
+
+
+def test_an_earlier_commit_is_laid_out_in_a_folder_or_skipped(capsys):
+    with checked_out("HEAD") as folder:
+        assert folder is None or (folder / "benchmarks" / "apart.py").exists()
+    with checked_out("no-such-commit") as folder:
+        assert folder is None
+    assert "no-such-commit" in capsys.readouterr().out
 
 
 def test_the_image_flow_in_plain_pytorch_is_the_same_density(float64):
