@@ -37,8 +37,6 @@ def run(command: str) -> None:
     """Run one command with the options of this process's command line."""
     open_missing()
     signal.signal(signal.SIGINT, _end_at_once)
-    # Linux then maps tensors of 2 MiB or more in pages of that size: 4 KiB at a time takes a tenth of an evaluation
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it at its first allocation
     name = command.replace("-", "_")
     from pyro_models_cli.main import main
 
