@@ -11,7 +11,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor, nn
 
 from inference.compilation.fallback import Compiler
-from inference.compilation.graph import CompiledGraph
+from inference.compilation.graph import CompiledGraph, NumbersHeld
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.param_store import ParameterSites
 from inference.programs.terms import Terms
@@ -94,8 +94,10 @@ def _annealed_by(number: Tensor, elbo: Any) -> Iterator[None]:
         elbo.annealed = lambda: number
     elif hasattr(elbo, "progress"):
         elbo.progress = number
+    numbers = NumbersHeld(elbo)
     try:
         yield
+        numbers.check_unchanged()
     finally:
         vars(elbo).clear()
         vars(elbo).update(before)

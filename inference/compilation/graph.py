@@ -1,10 +1,12 @@
 """A function of a module as one flat graph, recorded once and compiled."""
 
 import gc
+import random
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from inference.system.randomness import generators_as_they_were
 from inference.system.switches import switches_as_they_were, validating
 
 Named = dict[str, Tensor]
@@ -75,7 +78,7 @@ class CompiledGraph:
         self._slots = [(buffers, own) for buffers, own, _ in owned]
         self._device = tensors[0].device
         # torch switches validation off when it first compiles anything, for the whole process
-        with switches_as_they_were(), torch.random.fork_rng([] if self._device.type == "cpu" else [self._device]):
+        with switches_as_they_were(), generators_as_they_were():
             names = [name for *_, name in owned]
             recorded = _Recorded(
                 module, function, self.parameters, dict(zip(names, self._buffers(), strict=True)), tensors
@@ -120,6 +123,41 @@ def form_of(tensors: tuple[Tensor, ...]) -> Any:
     """What a graph is recorded for: the layout of its inputs, their dtypes and devices, and whether autocast is on."""
     forms = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors]
     return forms, torch.is_autocast_enabled(tensors[0].device.type)
+
+
+class NumbersHeld:
+    """The numbers that objects hold as attributes, or in lists and dictionaries that are attributes, as they are now.
+
+    Args:
+        objects: the objects.
+    """
+
+    def __init__(self, *objects: Any) -> None:
+        self._objects = objects
+        self._now = [_numbers_of(each) for each in objects]
+
+    def check_unchanged(self) -> None:
+        """Make sure that none has become another number since: a graph would keep it.
+
+        Raises:
+            RuntimeError: if one has.
+        """
+        for each, before in zip(self._objects, self._now, strict=True):
+            for name, number in _numbers_of(each).items():
+                if name in before and number != before[name]:
+                    raise RuntimeError(
+                        f"{name} of {type(each).__name__} changes from call to call, and is no tensor: make it a buffer"
+                    )
+
+
+def _numbers_of(held: Any) -> dict[str, float]:
+    found = {}
+    for name, value in vars(held).items():
+        inside = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+        found |= {f"{name}[{key!r}]": number for key, number in inside if isinstance(number, int | float)}
+        if isinstance(value, int | float):
+            found[name] = value
+    return found
 
 
 class MakeUp:
@@ -171,9 +209,14 @@ class _Recorded:
             self._is_tensor = [isinstance(leaf, Tensor) for leaf in leaves]
             return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-        with _recording(), _left_unchanged(module, buffers):
-            record = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
-            self.graph = record(*parameters.values(), *buffers.values(), *tensors)  # computes nothing yet
+        def recorded() -> GraphModule:
+            with _recording(), _left_unchanged(module, buffers):
+                record = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
+                return record(*parameters.values(), *buffers.values(), *tensors)  # computes nothing yet
+
+        self.graph = recorded()
+        if not _alike(self.graph, recorded()):
+            raise RuntimeError("model, guide or objective compute something else at every call")
         names = {_storage(value): name for name, value in (parameters | buffers).items() if value.numel()}
         for constant in (*self.graph.parameters(), *self.graph.buffers()):
             if _storage(constant) in names:
@@ -185,6 +228,22 @@ class _Recorded:
         """What the function returns, from the tensors that its graph returns."""
         given = iter(tensors)
         return tree_unflatten([next(given) if tensor else None for tensor in self._is_tensor], self._structure)
+
+
+def _alike(graph: GraphModule, other: GraphModule) -> bool:
+    """Whether two graphs compute the same, from the same constants."""
+    constants = [
+        [getattr(each, str(node.target)) for node in each.graph.nodes if node.op == "get_attr"]
+        for each in (graph, other)
+    ]
+    return graph.code == other.code and all(map(_are_equal, *constants))
+
+
+def _are_equal(constant: Any, other: Any) -> bool:
+    if not (isinstance(constant, Tensor) and isinstance(other, Tensor)) or constant is other:
+        return constant is other or type(constant) is type(other)
+    parts = [(each.isnan(), each.nan_to_num()) for each in (constant, other)]
+    return constant.dtype == other.dtype and all(map(torch.equal, *parts))
 
 
 def _copy_of(tensor: Tensor) -> Tensor:
@@ -221,6 +280,7 @@ def _left_unchanged(module: nn.Module, inputs: Collection[str]) -> Iterator[None
 
     Raises:
         BufferChangedError: if a buffer changed that is none of the inputs.
+        RuntimeError: if a number changed that a part holds.
     """
     parts = list(module.modules())
     attributes = [dict(vars(part)) for part in parts]
@@ -228,8 +288,10 @@ def _left_unchanged(module: nn.Module, inputs: Collection[str]) -> Iterator[None
     contents = [dict(value) if isinstance(value, dict) else list(value) for value in containers]
     constants = {name: buffer for name, buffer in module.named_buffers() if name not in inputs}
     before = {name: (buffer.clone(), buffer._version) for name, buffer in constants.items()}
+    numbers = NumbersHeld(*parts)
     try:
         yield
+        numbers.check_unchanged()
     finally:
         for part, kept in zip(parts, attributes, strict=True):
             vars(part).clear()
@@ -246,7 +308,12 @@ def _left_unchanged(module: nn.Module, inputs: Collection[str]) -> Iterator[None
 
 @contextmanager
 def _recording() -> Iterator[None]:
-    """Within, nothing is taken off a tensor, and Pyro does not look for NaN, in any thread."""
+    """Within, nothing is taken off a tensor, and Pyro does not look for NaN, in any thread.
+
+    Raises:
+        RuntimeError: if random numbers were drawn that no graph draws.
+    """
+    drawn = _drawn()
     util: Any = pyro.util
     isnan, cache, collecting = util.torch_isnan, torch.is_autocast_cache_enabled(), gc.isenabled()
     util.torch_isnan = lambda _: False
@@ -255,11 +322,19 @@ def _recording() -> Iterator[None]:
     try:
         with validating(False), _ItemsStayTensors():
             yield
+        if drawn != _drawn():
+            raise RuntimeError("random numbers are drawn by Python or NumPy: draw them by torch or pyro.sample")
     finally:
         util.torch_isnan = isnan
         torch.set_autocast_cache_enabled(cache)
         if collecting:
             gc.enable()
+
+
+def _drawn() -> tuple[Any, ...]:
+    """The states of the generators of Python and NumPy."""
+    _, words, *rest = np.random.get_state()
+    return random.getstate(), words.tobytes(), *rest  # type: ignore[union-attr]
 
 
 class _ItemsStayTensors(TorchFunctionMode):

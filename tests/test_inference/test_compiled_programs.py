@@ -1,8 +1,11 @@
 """Programs of users' own, compiled, against their twins without: same losses, gradients and buffers, step by step."""
 
 import copy
+import itertools
+import random
 from functools import partial
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -189,6 +192,40 @@ class CountsByClosure(Guide):
         return self.net(x) / self.seen
 
 
+class CountsInANumber(Guide):
+    """Warms up by a number of its own, which a graph would keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def features(self, x):
+        self.calls += 1
+        return self.net(x) * min(1.0, self.calls / 3)
+
+
+class CountsInADictionary(Guide):
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = {"calls": 0.0}
+
+    def features(self, x):
+        self.state["calls"] += 1.0
+        return self.net(x) * (1.0 if self.state["calls"] > 3 else 0.5)
+
+
+class DrawsByPython(Guide):
+    """Word dropout, say."""
+
+    def features(self, x):
+        return self.net(x * (random.random() < 0.5))
+
+
+class DrawsByNumPy(Guide):
+    def features(self, x):
+        return self.net(x * np.random.rand())
+
+
 class HiddenParameter(Guide):
     def __init__(self) -> None:
         super().__init__()
@@ -292,12 +329,50 @@ def test_terms_that_run_a_network_again_do_not_move_its_buffers(compiles):
     assert (module._compiler.graph is not None) == compiles
 
 
-@pytest.mark.parametrize("guide", [AssignedMean, CumulativeBatchNorm])
+FOLLOWED_BY_NO_GRAPH = [AssignedMean, CumulativeBatchNorm]
+FOLLOWED_BY_NO_GRAPH += [CountsInANumber, CountsInADictionary, DrawsByPython, DrawsByNumPy]
+
+
+@pytest.mark.parametrize("guide", FOLLOWED_BY_NO_GRAPH)
 def test_programs_that_no_graph_can_follow_run_without(guide):
     compiled = make(guide)
     with pytest.warns(UserWarning, match="without compilation"):
         assert_twins(compiled, make(guide))
     assert compiled._compiler.graph is None
+
+
+def test_a_function_that_counts_its_calls_is_not_recorded():
+    """Its count is nowhere that a recording could look, so what is recorded is compared with a second recording."""
+    calls = itertools.count(1)
+    compiled = make(Guide)
+    compiled.eager.guide.features = lambda x: compiled.eager.guide.net(x) / next(calls)
+    with pytest.warns(UserWarning, match="something else at every call"):
+        step(compiled, torch.randn(7, 5), 0)
+
+
+def test_an_objective_that_counts_its_calls_is_not_recorded():
+    class Warmed(Trace_ELBO):
+        calls = 0
+
+        def differentiable_loss(self, model, guide, *data):
+            self.calls += 1
+            return super().differentiable_loss(model, guide, *data) * min(1.0, self.calls / 3)
+
+    def warmed() -> CompiledELBO:
+        compiled = make(Guide, Warmed)
+        compiled.eager.elbo.calls = 0
+        return compiled
+
+    with pytest.warns(UserWarning, match="calls of Warmed changes"):
+        assert_twins(warmed(), warmed())
+
+
+@pytest.mark.parametrize("constant", [torch.nan, 2.0, True, 2j], ids=str)
+def test_constants_that_stay_are_recorded(constant):
+    compiled = make(Guide)
+    compiled.eager.guide.features = lambda x: compiled.eager.guide.net(x) * torch.tensor([constant]).isfinite()
+    step(compiled, torch.randn(7, 5), 0)
+    assert compiled._compiler.graph is not None
 
 
 def test_what_a_recording_appends_is_no_value_of_the_program():
