@@ -55,6 +55,11 @@ class CompiledUpdate:
         self._held = _Held(eager, optimizer, clip_norm, buffers)
         self._compiler = Compiler("training runs", self._held, _update, backend, attempts=2)
 
+    @property
+    def counts_differ(self) -> bool:
+        """Whether some parameters have taken fewer steps than others, as where a short batch left some out."""
+        return len(set(self._held.counts.tolist())) > 1
+
     def __call__(self, *data: Tensor) -> Taken | None:
         """Take a step at the learning rate of the optimiser's group; None if no graph serves, and nothing was done."""
         elbo = self._held.eager.elbo
@@ -103,7 +108,7 @@ class _Held(nn.Module):
         (beta1, beta2), lr = self.group["betas"], self.group["lr"]
         root = math.sqrt(1 - beta2**count)
         numbers = 1 - lr * self.group["weight_decay"], lr * root / (1 - beta1**count), self.group["eps"] * root
-        return torch.tensor(numbers, dtype=self._dtype)
+        return torch.tensor(numbers, dtype=self._dtype, device=self.counts.device)
 
 
 @torch.no_grad()

@@ -85,6 +85,9 @@ class Steps:
             self.eager.elbo.progress = progress
         # in the very first step, parts initialise themselves from the data, and the optimiser its moments
         compiles = self.compiles and full and step > 0 and bool(self.optimizer.state)
+        if self._update is not None and self._update.counts_differ:
+            self._at_once = False  # from now on a graph only computes the gradient
+            self._update = None
         at_once = compiles and self._at_once
         taken = self._taken_at_once(data) if at_once else None
         return taken or self._taken(data, compiles and not at_once)

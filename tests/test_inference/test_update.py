@@ -208,6 +208,26 @@ def test_parameters_that_took_other_numbers_of_steps_are_stepped_by_the_optimise
     torch.testing.assert_close(states["on"], states["off"])
 
 
+class LeavesOut(GaussianVectors):
+    """A likelihood that has no use for one parameter in a short batch."""
+
+    def __init__(self) -> None:
+        super().__init__((4,))
+        self.shift = nn.Parameter(torch.ones(4))
+
+    def forward(self, raw):
+        return super().forward(raw + self.shift if len(raw) > 5 else raw)
+
+
+@pytest.mark.filterwarnings("ignore:.*was not registered")
+def test_a_short_batch_that_leaves_a_parameter_out_does_not_count_for_it(float64, quick):
+    pair = randomise(nn.ModuleList([VAE(StandardNormal(2), MLPDecoder(2, (4,), [8]), LeavesOut()), vae()[1]]), 0.3)
+    batches = [torch.randn(5 if number in (6, 12) else 16, 4) for number in range(20)]
+    ours, theirs = (states_after(steps_of(pair, Trace_ELBO, how), batches) for how in ("on", "off"))
+    assert {float(value) for name, value in theirs.items() if name.endswith(" step")} == {18.0, 20.0}
+    torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("buffer", [torch.tensor(2), torch.full((4,), 0.5), torch.tensor(0.5).double()], ids=str)
 def test_buffers_of_another_layout_are_noticed(buffer):
     """Compiled code would read their bytes as they are."""
