@@ -132,8 +132,9 @@ class Images:
         Raises:
             ValueError: if ``batch_size`` is below 1.
         """
-        order = torch.arange(len(self)) if order is None else order
-        for index in batches_of(order.to(self.pixels.device), batch_size):
+        device = self.pixels.device
+        order = torch.arange(len(self), device=device) if order is None else order.to(device)
+        for index in batches_of(order, batch_size):
             yield self.arguments(index)
 
 
@@ -143,8 +144,8 @@ def _dynamic(images: Images, seed: int) -> Images:
 
 def _static(images: Images, seed: int) -> Images:
     pixels = _in_memory(images, "static")
-    generator = torch.Generator().manual_seed(seed_from(seed))
-    uniform = torch.rand(pixels.shape, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(seed_from(seed))
+    uniform = torch.rand(pixels.shape, generator=generator, device="cpu").to(pixels.device)
     bits = uniform < pixels.float() / (images.levels - 1)
     return replace(images, pixels=bits.byte(), levels=2, binarisation="static")
 

@@ -21,7 +21,7 @@ def split(data: Data, test_fraction: float, seed: int) -> tuple[Data, Data]:
     if count < 2:
         raise DataError(f"{data.name} holds {count} observation, too few for a training and a test set")
     num_test = min(max(round(test_fraction * count), 1), count - 1)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_from(seed)))
-    is_test = torch.zeros(count, dtype=torch.bool)
+    order = torch.randperm(count, generator=torch.Generator("cpu").manual_seed(seed_from(seed)), device="cpu")
+    is_test = torch.zeros(count, dtype=torch.bool, device="cpu")
     is_test[order[:num_test]] = True
     return data.take((~is_test).nonzero().flatten()), data.take(is_test.nonzero().flatten())

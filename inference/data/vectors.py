@@ -131,8 +131,9 @@ class Vectors:
         Raises:
             ValueError: if ``batch_size`` is below 1.
         """
-        order = torch.arange(len(self)) if order is None else order
-        for index in batches_of(order.to(self.values.device), batch_size):
+        device = self.values.device
+        order = torch.arange(len(self), device=device) if order is None else order.to(device)
+        for index in batches_of(order, batch_size):
             yield self.arguments(index)
 
 

@@ -132,8 +132,8 @@ class _Repeated:
     def __init__(self, m: int, size: int) -> None:
         self.m = m
         self.repeats = 0
-        self.mean = torch.zeros(size, dtype=torch.float64)
-        self.squares = torch.zeros(size, dtype=torch.float64)  # of deviations from the mean
+        self.mean = torch.zeros(size, dtype=torch.float64, device="cpu")
+        self.squares = torch.zeros(size, dtype=torch.float64, device="cpu")  # of deviations from the mean
 
     def add(self, negative: Tensor) -> None:
         """Take in one repeat, (N,)."""

@@ -57,7 +57,7 @@ def pareto_k(log_w: Tensor) -> Tensor:
     size = len(log_w)
     tail = math.ceil(min(size / 5, 3 * math.sqrt(size)))
     largest = log_w.cpu().double().topk(tail + 1, dim=0).values
-    return torch.tensor([_tail_shape(column) for column in largest.T])
+    return torch.tensor([_tail_shape(column) for column in largest.T], device="cpu")
 
 
 def _tail_shape(largest: Tensor) -> float:

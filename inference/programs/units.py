@@ -53,5 +53,5 @@ def check_observes_all(model_trace: Trace, data: DataSet, batch: int) -> None:
 def _numbers(site: Any) -> int:
     """How many numbers a site observes, not counting masked ones."""
     fn, mask = site["fn"], site["mask"]
-    seen = torch.ones(fn.batch_shape) if mask is None else torch.as_tensor(mask).expand(fn.batch_shape)
+    seen = torch.ones(fn.batch_shape, device="cpu") if mask is None else torch.as_tensor(mask).expand(fn.batch_shape)
     return int(seen.sum()) * fn.event_shape.numel()

@@ -91,7 +91,7 @@ def share_of(count: int) -> Tensor:
     rank, size = rank_and_size()
     if count < size:
         raise ValueError(f"{count} observations cannot be split over {size} processes: start at most {count}")
-    return torch.arange(rank, count, size)
+    return torch.arange(rank, count, size, device="cpu")
 
 
 def of_every_process(value: Value) -> list[Value]:
@@ -125,7 +125,7 @@ def mean_of_processes(value: Tensor) -> Tensor:
 def shares_joined(share: Tensor) -> Tensor:
     """One value for each index, (count,), from each process's values for its :func:`share_of` the indices."""
     shares = of_every_process(share.cpu())
-    joined = torch.empty(sum(map(len, shares)), dtype=share.dtype)
+    joined = torch.empty(sum(map(len, shares)), dtype=share.dtype, device="cpu")
     for rank, values in enumerate(shares):
         joined[rank :: len(shares)] = values
     return joined

@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -97,16 +97,19 @@ def _precision() -> str | None:
 
 
 def _factors(rows: int, terms: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(rows, terms, generator=generator), torch.randn(columns, terms, generator=generator).T
+    """Of float32 on the CPU, whatever dtype and device are the process's defaults."""
+    draw = partial(torch.randn, generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float32, device="cpu")
+    return draw(rows, terms), draw(columns, terms).T
 
 
+@torch.autocast("cpu", enabled=False)
 def _error(rows: int, terms: int, columns: int) -> float:
     """The largest error of a product of standard normal numbers, divided by the root of the number of terms."""
     a, b = _factors(rows, terms, columns)
     return float((torch.mm(a, b) - torch.mm(a.double(), b.double())).abs().max()) / math.sqrt(terms)
 
 
+@torch.autocast("cpu", enabled=False)
 def _relative_time() -> float:
     """The time of the products by oneDNN, divided by that of the default: of the fastest calls, side by side."""
     totals = {"default": 0.0, "onednn": 0.0}

@@ -58,13 +58,13 @@ def _numpy_state() -> Tensor:
     """The 624 words, the position among them, and the spare normal draw; doubles hold them all exactly."""
     state = np.random.get_state(legacy=False)
     own = state["state"]
-    return torch.tensor([*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64)
+    return torch.tensor([*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64, device="cpu")
 
 
 def _python_state() -> Tensor:
     """Like :func:`_numpy_state`: the words and the position, and the spare normal draw, NaN for none."""
     _, words, gauss = random.getstate()
-    return torch.tensor([*words, math.nan if gauss is None else gauss], dtype=torch.float64)
+    return torch.tensor([*words, math.nan if gauss is None else gauss], dtype=torch.float64, device="cpu")
 
 
 @contextmanager
@@ -93,6 +93,6 @@ def epoch_order(num_images: int, seed: int, epoch: int, rank: int = 0, world_siz
     """
     if num_images < 0 or not 0 <= rank < world_size:
         raise ValueError(f"there is no process {rank} of {world_size}, or the number of images is {num_images}")
-    generator = torch.Generator().manual_seed(seed_from(seed, epoch))
-    order = torch.randperm(num_images, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(seed_from(seed, epoch))
+    order = torch.randperm(num_images, generator=generator, device="cpu")
     return order[: num_images - num_images % world_size][rank::world_size]

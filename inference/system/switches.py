@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pyro
 import torch
@@ -23,6 +23,20 @@ def validating(on: bool) -> Iterator[None]:
             yield
     finally:
         Distribution.set_default_validate_args(of_torch)
+
+
+@contextmanager
+def gradients_on() -> Iterator[None]:
+    """Within, gradients are taken, in the precision of the tensors, whatever mode the caller is in.
+
+    Autocast around a backward pass would round its products too, as it does those of a forward pass.
+    """
+    with ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))  # which also ends ``torch.no_grad``
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from inference.system.randomness import (
     restore_generators,
     set_seed,
 )
-from inference.system.switches import switches_as_they_were, validating
+from inference.system.switches import gradients_on, switches_as_they_were, validating
 from inference.training.alike import check_alike
 from inference.training.display import Display, Metric
 from inference.training.history import History, PartialEpoch, columns
@@ -43,6 +43,7 @@ _STREAMS = {"train": 0, "test": 1, "validation": 2, "train_pass": 3}  # of rando
 
 @switches_as_they_were()
 @generators_as_they_were()
+@gradients_on()
 def fit(
     model: Callable,
     guide: Callable,

@@ -22,11 +22,12 @@ from inference.programs.units import check_observes_all
 from inference.programs.unregistered import unregistered_modules
 from inference.system.randomness import generators_as_they_were
 from inference.system.renamed import renamed
-from inference.system.switches import validating
+from inference.system.switches import gradients_on, validating
 
 
 @renamed(images="data")
 @generators_as_they_were()
+@gradients_on()
 def check_pair(model: Callable, guide: Callable, data: DataSet, objective: ELBO) -> list[str]:
     """Run the loss once on a few observations, with Pyro's own checks on, and change nothing.
 

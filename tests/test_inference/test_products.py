@@ -1,6 +1,7 @@
 """OneDNN multiplies only where it is as accurate and faster, and the process's switches come back."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -78,6 +79,23 @@ def test_products_that_are_rounded_are_noticed(monkeypatch):
     monkeypatch.setattr(products, "_relative_time", lambda: 0.1)
     assert not onednn_is_accurate()
     assert better_products() == "default"
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [partial(torch.autocast, "cpu", torch.bfloat16), partial(torch.device, "meta"), torch.inference_mode],
+    ids=["autocast", "device", "inference"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_try_is_of_float32_on_the_cpu_whatever_mode_the_caller_is_in(monkeypatch, mode, dtype):
+    """It counts for the rest of the process."""
+    exact, seen = torch.mm, []
+    monkeypatch.setattr(torch, "mm", lambda a, b: seen.append((a.dtype, exact(a, b).dtype, a.device.type)) or exact(a, b))
+    torch.set_default_dtype(dtype)
+    with mode():
+        onednn_is_accurate()
+        assert products._relative_time() > 0
+    assert {found for found in seen if found[0] != torch.float64} == {(torch.float32, torch.float32, "cpu")}
 
 
 @pytest.mark.parametrize(("time", "best"), [(0.9, "onednn"), (1.0, "default"), (1.2, "default")])

@@ -5,6 +5,8 @@ import random
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pyro
@@ -15,15 +17,18 @@ from pyro.infer import Trace_ELBO
 from pyro.infer.util import is_validation_enabled
 from torch import nn
 from torch.distributions import Distribution
+from vector_pairs import Normals, NormalsGuide
 
 import inference
-from inference import STL, Images, Run, Settings, Weigher, build
+from inference import STL, Images, Run, Settings, Vectors, Weigher, build
+from inference.training import steps as stepping
 from inference.training.measure import measure
 from pyro_models import AutoregressivePixels, BernoulliPixels, MLPDecoder, ZukoPrior
 
 SHAPE = (1, 4, 4)
 PAIR = described_vae(SHAPE, [8], prior="ZukoPrior")
 IMAGES = Images("random", torch.randint(0, 2, (30, *SHAPE)).byte(), torch.zeros(30), 2, "threshold")
+VECTORS = Vectors("random", torch.randn(30, 3))
 SETTINGS = {"epochs": 1, "batch_size": 10, "device": "cpu", "tf32": True}
 
 STATE = """
@@ -172,3 +177,37 @@ def test_gradients_of_a_held_guide_and_its_flags_come_back():
     STL().loss(model, guide, IMAGES.observe())
     assert [parameter.requires_grad for parameter in guide.parameters()] == flags
     assert switches() == before
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "a default device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("compiles", ["on", "off"])
+def test_training_is_the_same_in_whatever_mode_the_caller_is(monkeypatch, mode, compiles):
+    monkeypatch.setattr(stepping, "CompiledUpdate", partial(stepping.CompiledUpdate, backend="eager"))
+    weights = []
+    for within in (nullcontext, mode):
+        torch.manual_seed(0)
+        model, guide = Normals(1), NormalsGuide(1)
+        before = torch.get_rng_state()
+        with within():
+            settings = Settings(epochs=3, batch_size=8, lr=0.1, num_validation=4, device="cpu", compile=compiles)
+            inference.fit(model, guide, VECTORS, VECTORS, settings, progress=False)
+        assert torch.equal(torch.get_rng_state(), before)
+        weights.append([parameter.detach() for part in (model, guide) for parameter in part.parameters()])
+    assert all(map(torch.equal, *weights))
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_bounds_need_no_mode_of_the_caller(mode):
+    model, guide = Normals(1), NormalsGuide(1)
+    expected = inference.negative_bounds(model, guide, VECTORS, (1, 5), 2)
+    with mode():
+        found = inference.negative_bounds(model, guide, VECTORS, (1, 5), 2)
+    assert found[5].value == pytest.approx(expected[5].value, rel=1e-2)  # autocast rounds, as it was asked to
