@@ -58,7 +58,9 @@ def _numpy_state() -> Tensor:
     """The 624 words, the position among them, and the spare normal draw; doubles hold them all exactly."""
     state = np.random.get_state(legacy=False)
     own = state["state"]
-    return torch.tensor([*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64, device="cpu")
+    return torch.tensor(
+        [*own["key"].tolist(), own["pos"], state["has_gauss"], state["gauss"]], dtype=torch.float64, device="cpu"
+    )
 
 
 def _python_state() -> Tensor:

@@ -90,7 +90,9 @@ def test_products_that_are_rounded_are_noticed(monkeypatch):
 def test_a_try_is_of_float32_on_the_cpu_whatever_mode_the_caller_is_in(monkeypatch, mode, dtype):
     """It counts for the rest of the process."""
     exact, seen = torch.mm, []
-    monkeypatch.setattr(torch, "mm", lambda a, b: seen.append((a.dtype, exact(a, b).dtype, a.device.type)) or exact(a, b))
+    monkeypatch.setattr(
+        torch, "mm", lambda a, b: seen.append((a.dtype, exact(a, b).dtype, a.device.type)) or exact(a, b)
+    )
     torch.set_default_dtype(dtype)
     with mode():
         onednn_is_accurate()
