@@ -151,7 +151,7 @@ class NumbersHeld:
 
 
 def _numbers_of(held: Any) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for name, value in vars(held).items():
         inside = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
         found |= {f"{name}[{key!r}]": number for key, number in inside if isinstance(number, int | float)}
@@ -333,8 +333,8 @@ def _recording() -> Iterator[None]:
 
 def _drawn() -> tuple[Any, ...]:
     """The states of the generators of Python and NumPy."""
-    _, words, *rest = np.random.get_state()
-    return random.getstate(), words.tobytes(), *rest  # type: ignore[union-attr]
+    of_numpy: Any = np.random.get_state()
+    return random.getstate(), of_numpy[1].tobytes(), of_numpy[2:]
 
 
 class _ItemsStayTensors(TorchFunctionMode):
