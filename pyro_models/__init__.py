@@ -42,6 +42,7 @@ from pyro_models.likelihoods import (
     CategoricalPixels,
     GaussianVectors,
     LogisticPixels,
+    PixelCNNPixels,
 )
 from pyro_models.models import VAE, DensityModel, FlowModel, Inpainting, TwoLevelVAE
 from pyro_models.networks import (
@@ -107,6 +108,7 @@ __all__ = [
     "NoLatents",
     "NormalMixture",
     "Parallel",
+    "PixelCNNPixels",
     "PixelCategorical",
     "Quantized",
     "ResNet",

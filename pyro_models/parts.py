@@ -30,6 +30,7 @@ from pyro_models.likelihoods import (
     CategoricalPixels,
     GaussianVectors,
     LogisticPixels,
+    PixelCNNPixels,
 )
 from pyro_models.models import VAE, DensityModel, FlowModel, TwoLevelVAE
 from pyro_models.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
@@ -39,7 +40,10 @@ PARTS = {
     "model": (VAE, TwoLevelVAE, FlowModel, DensityModel),
     "prior": (StandardNormal, GaussianMixture, VampPrior, FlowPrior, ZukoPrior, ClassNormal),
     "decoder": (MLPDecoder, ConvDecoder),
-    "likelihood": (BernoulliPixels, AutoregressivePixels, CategoricalPixels, LogisticPixels, GaussianVectors),
+    "likelihood": (
+        *(BernoulliPixels, AutoregressivePixels, PixelCNNPixels),
+        *(CategoricalPixels, LogisticPixels, GaussianVectors),
+    ),
     "encoder": (MLPEncoder, ConvEncoder),
     "guide": (
         *(MeanFieldGuide, FullRankGuide, FlowGuide, IAFGuide, SemiAmortizedGuide, TwoLevelGuide, TopDownGuide),

@@ -32,6 +32,7 @@ MLPDecoder: hidden=(400,400), activation=ELU, latent_dropout=0.0, per_pixel=1, c
 MLPEncoder: hidden=(400,400), activation=ELU, noise=0.0, context=0, levels=2
 MaskedCoupling: bound=2.0
 MeanFieldGuide: num_classes=0
+PixelCNNPixels: sight=3, channels=32, blocks=2, convolutions=0
 ResNet: channels=128, blocks=4, zero_init=False
 SemiAmortizedGuide: steps=3, lr=0.1, num_classes=0
 Squash: alpha=1e-06

@@ -4,6 +4,7 @@ from pyro_models.networks.context import WithContext
 from pyro_models.networks.decoders import ConvDecoder, MLPDecoder
 from pyro_models.networks.encoders import ConvEncoder, MLPEncoder
 from pyro_models.networks.mlp import MLP, Activation, Parallel
+from pyro_models.networks.pixel_cnn import PixelCNN
 from pyro_models.networks.resnet import ResNet, ScaleAndShift
 from pyro_models.networks.scale import scale_of
 
@@ -15,6 +16,7 @@ __all__ = [
     "MLPDecoder",
     "MLPEncoder",
     "Parallel",
+    "PixelCNN",
     "ResNet",
     "ScaleAndShift",
     "WithContext",

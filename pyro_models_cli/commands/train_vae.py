@@ -34,7 +34,10 @@ PRIOR = Choice(
 DECODER = Choice("decoder", ("MLPDecoder", "ConvDecoder"), "network of p(x|z)")
 LIKELIHOOD = Choice(
     "likelihood",
-    ("BernoulliPixels", "AutoregressivePixels", "CategoricalPixels", "LogisticPixels", "GaussianVectors"),
+    (
+        *("BernoulliPixels", "AutoregressivePixels", "PixelCNNPixels"),
+        *("CategoricalPixels", "LogisticPixels", "GaussianVectors"),
+    ),
     "form of p(x|z)",
     for_vectors="GaussianVectors",
 )

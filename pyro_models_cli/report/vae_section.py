@@ -6,7 +6,7 @@ from torch import nn
 from inference import Pair, Run, plot_curves
 from inference.figures.drawing import reconstructed
 from inference.figures.image_grid import image_grid
-from pyro_models import VAE, AutoregressivePixels
+from pyro_models import VAE, AutoregressivePixels, PixelCNNPixels
 from pyro_models_cli.report.blocks import blocks_of
 from pyro_models_cli.report.pictures import draw, each_class, to_unit
 from pyro_models_cli.report.run_data import RunData
@@ -54,7 +54,7 @@ def _of_vectors(model: VAE, pair: Pair, run: Run, data: RunData) -> tuple[list[F
 
 def _of_images(model: VAE, pair: Pair, run: Run, data: RunData) -> tuple[list[Figure | Table], list[str]]:
     shown, how_pixels = "pixel probabilities" if model.levels == 2 else "mean intensities", "independent given the code"
-    if isinstance(model.likelihood, AutoregressivePixels):
+    if isinstance(model.likelihood, AutoregressivePixels | PixelCNNPixels):
         shown, how_pixels = "draws", "each drawn given the code and the pixels before it"
     # drawn in this order, so that a seed always gives the same report
     reconstructions, walks = _reconstructions(model, pair.guide, data), _walks(model, pair.guide, data, shown)

@@ -26,6 +26,7 @@ from pyro_models import (
     MLPEncoder,
     NormalMixture,
     PixelCategorical,
+    PixelCNNPixels,
     Quantized,
     StandardNormal,
     UniformCell,
@@ -65,6 +66,7 @@ def guide(levels=2):
 PAIRS = {
     "Bernoulli": (lambda: vae(BernoulliPixels()), 1),
     "autoregressive": (lambda: vae(AutoregressivePixels(SHAPE)), 1),
+    "pixel CNN": (lambda: vae(PixelCNNPixels(SHAPE, channels=2)), 1),
     "categorical": (lambda: vae(CategoricalPixels(4)), 3),
     "logistic": (lambda: vae(LogisticPixels(4)), 3),
     "flow": (lambda: (FlowModel(flip_realnvp(SHAPE, hidden=[4]), 4), UniformDequantizer(4)), 3),

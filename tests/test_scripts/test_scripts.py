@@ -171,6 +171,7 @@ COMBINATIONS = {
     "two layers": ["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--top_dim", 2, "--objective", "RenyiELBO"],
     "top down": ["--model", "TwoLevelVAE", "--model.skip", "true", "--guide", "TopDownGuide", "--prior", "VampPrior"],
     "autoregressive": ["--likelihood", "AutoregressivePixels", "--likelihood.sight", 8],
+    "pixel CNN": ["--likelihood", "PixelCNNPixels", "--likelihood.channels", 4, "--decoder", "ConvDecoder"],
     "grey": ["--binarisation", "none", "--likelihood", "LogisticPixels", "--decoder", "ConvDecoder"],
     "conditional": ["--conditional", "--prior", "ClassNormal", "--encoder", "ConvEncoder", "--encoder.channels", 4],
     "annealed": ["--objective", "BetaELBO", "--objective.warm_up", 0.5, "--objective.free_bits", 0.1],
@@ -203,7 +204,14 @@ def test_a_part_that_is_named_has_its_own_defaults(script, tmp_path):
     assert Run.open(tmp_path / "d").config["objective"]["init_args"] == {"num_particles": 2}
 
 
-REPORTED = {"spline and flow", "top down", "autoregressive", "grey", "conditional"}  # one of each kind of picture
+REPORTED = {
+    "spline and flow",
+    "top down",
+    "autoregressive",
+    "pixel CNN",
+    "grey",
+    "conditional",
+}  # one of each kind of picture
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
@@ -235,6 +243,8 @@ def test_parts_train_evaluate_diagnose_and_resume(script, tmp_path, name):
         (["--prior", "VampPrior", "--conditional"], "takes labels"),
         (["--model", "TwoLevelVAE", "--guide", "SemiAmortizedGuide"], "two codes"),
         (["--likelihood", "AutoregressivePixels", "--likelihood.sight", 0], "sight must be at least 1"),
+        (["--likelihood", "PixelCNNPixels", "--likelihood.convolutions", 3], "fewer than the pixels in sight, 3"),
+        (["--likelihood", "PixelCNNPixels", "--binarisation", "none"], "binarise the images"),
         (["--model", "TwoLevelVAE", "--guide", "TwoLevelGuide", "--prior", "VampPrior"], "latent 'z2' has event shape"),
         (["--guide", "TwoLevelGuide"], "must draw the same latents"),
         (["--guide", "SemiAmortizedGuide", "--objective", "DReG"], "is random"),

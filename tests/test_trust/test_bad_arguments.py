@@ -237,6 +237,9 @@ CASES: dict[str, Case] = {
     "CategoricalPixels": Case(models.CategoricalPixels, lambda: {"levels": 4}, lambda m: m(torch.randn(3, 1, 4, 4, 4))),
     "LogisticPixels": Case(models.LogisticPixels, lambda: {"levels": 4}, lambda m: m(torch.randn(3, 1, 4, 4, 2))),
     "AutoregressivePixels": Case(models.AutoregressivePixels, lambda: {"image_shape": SHAPE}),
+    "PixelCNNPixels": Case(
+        models.PixelCNNPixels, lambda: {"image_shape": SHAPE, "channels": 4}, lambda m: m(torch.randn(3, *SHAPE))
+    ),
     # distributions
     "BernoulliImage": Case(models.BernoulliImage, lambda: {"logits": torch.randn(3, *SHAPE)}, fixed={"validate_args"}),
     "NormalMixture": Case(
