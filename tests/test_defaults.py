@@ -22,12 +22,13 @@ Flow: context=0
 FlowDequantizer: couplings=4, channels=32, blocks=2
 FlowGuide: couplings=4, hidden=(128,), num_classes=0
 FlowModel: num_classes=0
-FlowPrior: couplings=6, hidden=(128,), context=0, bound=2.0
+FlowPrior: couplings=6, hidden=(128,), context=0, bound=2.0, components=0
 FullRankGuide: num_classes=0
 GaussianMixture: num_components=10, spread=1.0
 GaussianVectors: scale_from_decoder=False, min_scale=0.01
 IAFGuide: layers=2, hidden=(128,), num_classes=0
 Inpainting: noise=0.3
+LogisticMixtureCoupling: components=8, bound=2.0, dim=-1, swap=False
 MLPDecoder: hidden=(400,400), activation=ELU, latent_dropout=0.0, per_pixel=1, context=0
 MLPEncoder: hidden=(400,400), activation=ELU, noise=0.0, context=0, levels=2
 MaskedCoupling: bound=2.0
@@ -46,10 +47,11 @@ ZukoPrior: kind=NSF, transforms=3, hidden=(64,64)
 alternating: odd=False
 checkerboard: odd=False
 flip_realnvp: pairs=4, hidden=(512,512), activation=ELU, dropout=0.0, separate=False, bound=2.0, alpha=1e-06, context=0
-image_realnvp: channels=128, blocks=4, outer=4, squeezed=3, inner=3, alpha=1e-06, context=0
-masked_realnvp: layers=6, hidden=(512,512), activation=ReLU, alpha=1e-06, context=0
-multiscale_realnvp: scales=2, channels=64, blocks=8, couplings=3, last=4, alpha=1e-06, context=0
-vector_realnvp: couplings=8, hidden=(128,128), activation=Tanh, bound=2.0, context=0
+flip_realnvp: components=0
+image_realnvp: channels=128, blocks=4, outer=4, squeezed=3, inner=3, alpha=1e-06, context=0, components=0
+masked_realnvp: layers=6, hidden=(512,512), activation=ReLU, alpha=1e-06, context=0, components=0
+multiscale_realnvp: scales=2, channels=64, blocks=8, couplings=3, last=4, alpha=1e-06, context=0, components=0
+vector_realnvp: couplings=8, hidden=(128,128), activation=Tanh, bound=2.0, context=0, components=0
 """
 INFERENCE = """
 BetaELBO: beta=1.0, warm_up=0.0, cycles=1, free_bits=0.0

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from torch.distributions import Transform
 
+from pyro_models.flows.couplings import coupling_of_halves, sizes_of_heads
 from pyro_models.flows.flat import flat_flow, half_size
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Activation, Parallel
 from pyro_models.sizes import check_at_least
-from pyro_models.transforms import AffineCoupling, Flip
+from pyro_models.transforms import Flip
 
 
 def flip_realnvp(
@@ -21,6 +22,7 @@ def flip_realnvp(
     bound: float | None = 2.0,
     alpha: float = 1e-6,
     context: int = 0,
+    components: int = 0,
 ) -> Flow:
     r"""RealNVP over [0, 1]^D: (coupling, flip) pairs, then the sigmoid.
 
@@ -38,10 +40,12 @@ def flip_realnvp(
         hidden: widths of the hidden layers of each coupling's network.
         activation: name of a class in ``torch.nn``.
         dropout: probability with which a hidden unit is set to zero in training.
-        separate: use two networks, one for s and one for t, instead of one with two heads.
+        separate: use separate networks for s, for t and so on, instead of one with several heads.
         bound: largest absolute log scale of one coupling; ``None`` for no bound.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Raises:
         ValueError: if D is odd, or ``pairs`` or a width is below 1.
@@ -58,12 +62,14 @@ def flip_realnvp(
     """
     half = half_size(image_shape)
     check_at_least(1, pairs=pairs)
+    check_at_least(0, components=components)
+    heads = sizes_of_heads(half, components)
 
-    def network(*heads: int) -> MLP:
-        return MLP(half + context, heads[0] if len(heads) == 1 else heads, hidden, activation, dropout, zero_init=True)
+    def network(out: int | Sequence[int]) -> MLP:
+        return MLP(half + context, out, hidden, activation, dropout, zero_init=True)
 
     transforms: list[Transform] = []
     for _ in range(pairs):
-        conditioner = Parallel(network(half), network(half)) if separate else network(half, half)
-        transforms += [AffineCoupling(conditioner, bound), Flip()]
+        conditioner = Parallel(*map(network, heads)) if separate else network(heads)
+        transforms += [coupling_of_halves(conditioner, components, bound), Flip()]
     return flat_flow(transforms, image_shape, alpha, context)

@@ -9,14 +9,13 @@ from torch import nn
 from torch.distributions import Transform
 from torch.distributions.transforms import ReshapeTransform
 
+from pyro_models.flows.couplings import coupling_of_halves, coupling_under_mask, sizes_of_heads
 from pyro_models.flows.flow import Flow
-from pyro_models.networks import ResNet, ScaleAndShift, WithContext
+from pyro_models.networks import ResNet, ScaleAndShift, ScaleShiftAndMixture, WithContext
+from pyro_models.sizes import check_at_least
 from pyro_models.transforms import (
     ActNorm,
-    AffineCoupling,
-    Bijector,
     ChannelPart,
-    MaskedCoupling,
     Squash,
     Squeeze,
     checkerboard,
@@ -34,6 +33,7 @@ def image_realnvp(
     inner: int = 3,
     alpha: float = 1e-6,
     context: int = 0,
+    components: int = 0,
 ) -> Flow:
     r"""RealNVP over [0, 1]^(C x H x W), with checkerboard and channel-wise couplings.
 
@@ -57,6 +57,8 @@ def image_realnvp(
         inner: number of checkerboard couplings nearest to the base.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Raises:
         ValueError: if a side is odd or a number below 1.
@@ -72,9 +74,10 @@ def image_realnvp(
         >>> flow(torch.eye(10)[labels]).sample().shape
         torch.Size([3, 1, 4, 4])
     """
+    check_at_least(0, components=components)
     _check(image_shape, outer, squeezed, inner, halvings=1)
     squeeze = Squeeze()
-    networks = _Networks(channels, blocks, context)
+    networks = _Networks(channels, blocks, context, components)
     to_base: list[Transform] = [
         *_checkerboards(image_shape, outer, networks),
         squeeze.inv,
@@ -94,6 +97,7 @@ def multiscale_realnvp(
     last: int = 4,
     alpha: float = 1e-6,
     context: int = 0,
+    components: int = 0,
 ) -> Flow:
     r"""Multi-scale RealNVP: at each scale but the last, half of the variables go to the base.
 
@@ -112,6 +116,8 @@ def multiscale_realnvp(
         last: number of couplings at the last scale.
         alpha: margin of :class:`~pyro_models.transforms.Squash`.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Raises:
         ValueError: if a side cannot be halved often enough or a number is below 1.
@@ -119,19 +125,23 @@ def multiscale_realnvp(
     Source: Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017),
     sections 3.6 and 4.1.
     """
+    check_at_least(0, components=components)
     _check(image_shape, scales, couplings, last, halvings=scales - 1)
+
+    def networks(width: int) -> _Networks:
+        return _Networks(width, blocks, context, components)
 
     def scale(shape: Shape, number: int, width: int) -> list[Transform]:
         if number == scales:
-            return _checkerboards(shape, last, _Networks(width, blocks, context))
+            return _checkerboards(shape, last, networks(width))
         small = _squeezed(shape)
         kept = (small[0] // 2, *small[1:])
         squeeze = Squeeze()
         deeper = ChannelPart(scale(kept, number + 1, 2 * width)[::-1], channels=kept[0])
         return [
-            *_checkerboards(shape, couplings, _Networks(width, blocks, context)),
+            *_checkerboards(shape, couplings, networks(width)),
             squeeze.inv,
-            *_channelwise(small, couplings, _Networks(2 * width, blocks, context)),
+            *_channelwise(small, couplings, networks(2 * width)),
             deeper,
             squeeze,
         ]
@@ -141,20 +151,30 @@ def multiscale_realnvp(
 
 @dataclass(frozen=True)
 class _Networks:
-    """Makes the networks of a group of couplings, all of the same width, depth and context."""
+    """Makes the networks of a group of couplings, all of the same width, depth, context and components."""
 
     channels: int
     blocks: int
     context: int
+    components: int
 
     def __call__(self, seen: int, transformed: int) -> nn.Module:
-        network = ScaleAndShift(ResNet(seen + self.context, 2 * transformed, self.channels, self.blocks))
+        network = self._affine(seen, transformed) if not self.components else self._mixture(seen, transformed)
         return WithContext(network, everywhere=True) if self.context else network
+
+    def _affine(self, seen: int, transformed: int) -> nn.Module:
+        return ScaleAndShift(ResNet(seen + self.context, 2 * transformed, self.channels, self.blocks))
+
+    def _mixture(self, seen: int, transformed: int) -> nn.Module:
+        numbers = sum(sizes_of_heads(transformed, self.components))
+        network = ResNet(seen + self.context, numbers, self.channels, self.blocks, zero_init=True)
+        return ScaleShiftAndMixture(network, self.components)
 
 
 def _checkerboards(shape: Shape, number: int, networks: _Networks) -> list[Transform]:
-    def coupling(i: int) -> Bijector:
-        return MaskedCoupling(checkerboard(shape, odd=bool(i % 2)), networks(shape[0], shape[0]), bound=None)
+    def coupling(i: int) -> Transform:
+        mask = checkerboard(shape, odd=bool(i % 2))
+        return coupling_under_mask(mask, networks(shape[0], shape[0]), networks.components, bound=None)
 
     return _with_norms([coupling(i) for i in range(number)], shape[0])
 
@@ -162,13 +182,13 @@ def _checkerboards(shape: Shape, number: int, networks: _Networks) -> list[Trans
 def _channelwise(shape: Shape, number: int, networks: _Networks) -> list[Transform]:
     half = shape[0] // 2
 
-    def coupling(i: int) -> Bijector:
-        return AffineCoupling(networks(half, half), bound=None, dim=-3, swap=bool(i % 2))
+    def coupling(i: int) -> Transform:
+        return coupling_of_halves(networks(half, half), networks.components, None, dim=-3, swap=bool(i % 2))
 
     return _with_norms([coupling(i) for i in range(number)], shape[0])
 
 
-def _with_norms(couplings: Sequence[Bijector], channels: int) -> list[Transform]:
+def _with_norms(couplings: Sequence[Transform], channels: int) -> list[Transform]:
     """The couplings with an ActNorm between neighbours."""
     mixed: list[Transform] = [part for coupling in couplings for part in (coupling, ActNorm(channels))]
     return mixed[:-1]

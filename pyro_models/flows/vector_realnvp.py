@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from torch.distributions import Transform
 
+from pyro_models.flows.couplings import coupling_under_mask, sizes_of_heads
 from pyro_models.flows.flow import Flow
 from pyro_models.networks import MLP, Activation
 from pyro_models.sizes import check_at_least
-from pyro_models.transforms import ActNorm, MaskedCoupling, alternating
+from pyro_models.transforms import ActNorm, alternating
 
 
 def vector_realnvp(
@@ -17,6 +18,7 @@ def vector_realnvp(
     activation: Activation = "Tanh",
     bound: float | None = 2.0,
     context: int = 0,
+    components: int = 0,
 ) -> Flow:
     r"""RealNVP over vectors of real numbers.
 
@@ -37,6 +39,8 @@ def vector_realnvp(
             is close by.
         bound: largest absolute log scale of one coupling; ``None`` for no bound.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Raises:
         ValueError: if ``size`` is below 2, or another number out of its range.
@@ -57,7 +61,7 @@ def vector_realnvp(
         )
     check_at_least(1, couplings=couplings)
     transforms: list[Transform] = []
-    for coupling in alternating_couplings(size, couplings, hidden, activation, bound, context):
+    for coupling in alternating_couplings(size, couplings, hidden, activation, bound, context, components):
         transforms += [coupling, ActNorm(size, event_dim=1)]
     return Flow(transforms, size, context)
 
@@ -69,10 +73,15 @@ def alternating_couplings(
     activation: Activation = "ELU",
     bound: float | None = 2.0,
     context: int = 0,
-) -> list[MaskedCoupling]:
-    """Couplings of vectors that transform odd and even coordinates in turn, starting as the identity."""
+    components: int = 0,
+) -> list[Transform]:
+    """Couplings of vectors that transform odd and even coordinates in turn, starting as the identity, or nearly."""
+    check_at_least(0, components=components)
 
     def network() -> MLP:
-        return MLP(size + context, (size, size), hidden, activation, zero_init=True)
+        return MLP(size + context, sizes_of_heads(size, components), hidden, activation, zero_init=True)
 
-    return [MaskedCoupling(alternating(size, odd=bool(i % 2)), network(), bound) for i in range(couplings)]
+    def coupling(i: int) -> Transform:
+        return coupling_under_mask(alternating(size, odd=bool(i % 2)), network(), components, bound)
+
+    return [coupling(i) for i in range(couplings)]

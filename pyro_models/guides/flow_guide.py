@@ -16,6 +16,7 @@ from pyro_models.guides.amortized import AmortizedGuide
 from pyro_models.networks import scale_of
 from pyro_models.sizes import check_at_least, features_of
 from pyro_models.transforms import Flip
+from pyro_models.transforms.bijector import modules_of
 
 
 class _TransformedNormal(AmortizedGuide):
@@ -75,7 +76,7 @@ class FlowGuide(_TransformedNormal):
         super().__init__(encoder, latent_dim, num_classes)
         check_at_least(1, couplings=couplings)
         chain = alternating_couplings(latent_dim, couplings, hidden, context=features_of(encoder))
-        self.couplings = nn.ModuleList(chain)
+        self.couplings = modules_of(chain)
 
     def transforms(self, features: Tensor) -> list[Transform]:
         return [coupling.condition(features) for coupling in self.couplings]  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from pyro_models.networks.context import WithContext
 from pyro_models.networks.decoders import ConvDecoder, MLPDecoder
 from pyro_models.networks.encoders import ConvEncoder, MLPEncoder
+from pyro_models.networks.mixture_heads import ScaleShiftAndMixture
 from pyro_models.networks.mlp import MLP, Activation, Parallel
 from pyro_models.networks.pixel_cnn import PixelCNN
 from pyro_models.networks.resnet import ResNet, ScaleAndShift
@@ -19,6 +20,7 @@ __all__ = [
     "PixelCNN",
     "ResNet",
     "ScaleAndShift",
+    "ScaleShiftAndMixture",
     "WithContext",
     "scale_of",
 ]

@@ -22,6 +22,8 @@ class FlowPrior(Flow):
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
         bound: bound on each coupling's log scale, see :class:`~pyro_models.transforms.AffineCoupling`;
             with a small bound the density falls off less steeply for codes far from the origin.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Raises:
         ValueError: if ``latent_dim`` is below 2, ``couplings`` below 1 or ``bound`` not positive.
@@ -43,9 +45,12 @@ class FlowPrior(Flow):
         hidden: Sequence[int] = (128,),
         context: int = 0,
         bound: float | None = 2.0,
+        components: int = 0,
     ) -> None:
         check_at_least(2, latent_dim=latent_dim)
-        chain = alternating_couplings(latent_dim, couplings, hidden, bound=bound, context=context)
+        chain = alternating_couplings(
+            latent_dim, couplings, hidden, bound=bound, context=context, components=components
+        )
         super().__init__(chain, latent_dim, context)
 
 

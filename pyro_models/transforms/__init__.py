@@ -5,6 +5,7 @@ from pyro_models.transforms.bijector import Bijector
 from pyro_models.transforms.channel_part import ChannelPart
 from pyro_models.transforms.coupling import AffineCoupling, MaskedCoupling, alternating, checkerboard
 from pyro_models.transforms.flip import Flip
+from pyro_models.transforms.mixture_coupling import LogisticMixtureCoupling
 from pyro_models.transforms.squash import Squash
 from pyro_models.transforms.squeeze import Squeeze
 
@@ -14,6 +15,7 @@ __all__ = [
     "Bijector",
     "ChannelPart",
     "Flip",
+    "LogisticMixtureCoupling",
     "MaskedCoupling",
     "Squash",
     "Squeeze",

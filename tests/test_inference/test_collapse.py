@@ -10,13 +10,12 @@ from torch import nn
 
 from inference import collapse_threshold
 from inference.evaluation.collapse import _largest_eigenvalue, _without_code
-from pyro_models import AutoregressivePixels, BernoulliPixels, LogisticPixels, PixelCNNPixels
+from pyro_models import AutoregressivePixels, BernoulliPixels, LogisticPixels
 
 SHAPE = (1, 2, 3)
 LIKELIHOODS = {
     "independent": BernoulliPixels,
     "autoregressive": lambda: AutoregressivePixels(SHAPE, sight=1),
-    "pixel CNN": lambda: PixelCNNPixels(SHAPE, sight=1, channels=2, blocks=0),
 }
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -15,6 +15,7 @@ from pyro_models import (
     AffineCoupling,
     ChannelPart,
     Flip,
+    LogisticMixtureCoupling,
     MaskedCoupling,
     Parallel,
     ResNet,
@@ -24,6 +25,7 @@ from pyro_models import (
     alternating,
     checkerboard,
 )
+from pyro_models.networks import ScaleShiftAndMixture
 from pyro_models.transforms.bijector import condition, inverse_and_log_det
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -62,6 +64,27 @@ TRANSFORMS = {
     "coupling, even places, divided": (lambda: Divided(alternating(SIZE), MLP(SIZE, (SIZE, SIZE), [8])), (SIZE,)),
     "coupling, any mask, divided": (
         lambda: Divided(torch.tensor([1, 0, 0, 1, 0, 0]), MLP(SIZE, (SIZE, SIZE), [8]), None),
+        (SIZE,),
+    ),
+    "mixture coupling": (lambda: LogisticMixtureCoupling(MLP(3, (3, 3, 6, 6, 6), [8]), 2), (SIZE,)),
+    "mixture coupling, swapped": (
+        lambda: LogisticMixtureCoupling(MLP(3, (3, 3, 6, 6, 6), [8]), 2, swap=True),
+        (SIZE,),
+    ),
+    "mixture coupling, channel-wise": (
+        lambda: LogisticMixtureCoupling(ScaleShiftAndMixture(ResNet(1, 11, 3, 1), 3), 3, None, dim=-3),
+        IMAGE,
+    ),
+    "mixture coupling, checkerboard": (
+        lambda: LogisticMixtureCoupling(
+            ScaleShiftAndMixture(ResNet(2, 22, 3, 1), 3), 3, None, mask=checkerboard(IMAGE)
+        ),
+        IMAGE,
+    ),
+    "mixture coupling, any mask": (
+        lambda: LogisticMixtureCoupling(
+            MLP(SIZE, (SIZE, SIZE, *[2 * SIZE] * 3), [8]), 2, mask=torch.tensor([1, 0, 0, 1, 0, 0])
+        ),
         (SIZE,),
     ),
     "part of the channels": (lambda: ChannelPart([Squeeze(), ActNorm(4), Squeeze().inv], channels=1), IMAGE),

@@ -279,6 +279,11 @@ CASES: dict[str, Case] = {
     "AffineCoupling": Case(
         models.AffineCoupling, lambda: {"conditioner": models.MLP(2, 4, [4])}, partial(use_transform, (4,))
     ),
+    "LogisticMixtureCoupling": Case(
+        models.LogisticMixtureCoupling,
+        lambda: {"conditioner": models.MLP(2, (2, 2, 4, 4, 4), [4]), "components": 2},
+        partial(use_transform, (4,)),
+    ),
     "MaskedCoupling": Case(
         models.MaskedCoupling,
         lambda: {"mask": models.alternating(4), "conditioner": models.MLP(4, 8, [4])},
