@@ -72,12 +72,12 @@ TRANSFORMS = {
         (SIZE,),
     ),
     "mixture coupling, channel-wise": (
-        lambda: LogisticMixtureCoupling(ScaleShiftAndMixture(ResNet(1, 11, 3, 1), 3), 3, None, dim=-3),
+        lambda: LogisticMixtureCoupling(ScaleShiftAndMixture(ResNet(1, 11, 8, 1), 3), 3, None, dim=-3),
         IMAGE,
     ),
     "mixture coupling, checkerboard": (
         lambda: LogisticMixtureCoupling(
-            ScaleShiftAndMixture(ResNet(2, 22, 3, 1), 3), 3, None, mask=checkerboard(IMAGE)
+            ScaleShiftAndMixture(ResNet(2, 22, 8, 1), 3), 3, None, mask=checkerboard(IMAGE)
         ),
         IMAGE,
     ),
