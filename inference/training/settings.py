@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from typing import Literal
 
 import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from inference.system.devices import check_device, find_device
 from inference.system.products import Products, Wanted, chosen_products
@@ -36,7 +38,7 @@ class Settings:
             distribution of your own makes by multiplying matrices, as Pyro's ``MultivariateNormal`` does:
             call it without autocast.
         compile: run the steps as one compiled graph; "auto" does so from 3000 steps on, when it saves more
-            time than compilation takes, but never with fp16.
+            time than compilation takes, but never with fp16, nor on a CPU with convolutions, which gain nothing.
         products: what multiplies float32 matrices on a CPU: "auto" takes oneDNN from 3000 steps on where a try finds it
             as accurate as PyTorch's default, and faster; "default" never does; "onednn" repeats a run that did.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
@@ -123,11 +125,16 @@ class Settings:
         wanted = "default" if self.tf32 else self.products
         return chosen_products(wanted, steps >= _STEPS_WORTH_COMPILING, self.find_device())
 
-    def compiles(self, steps: int) -> bool:
-        """Whether to compile a run of so many steps; the scaled gradients of fp16 cannot be compiled."""
-        if self.mixed_precision == "fp16":
+    def compiles(self, steps: int, *modules: nn.Module) -> bool:
+        """Whether to compile a run of so many steps of these modules.
+
+        The scaled gradients of fp16 cannot be compiled; convolutions on a CPU gain nothing, and take minutes.
+        """
+        if self.mixed_precision == "fp16" or self.compile != "auto":
+            return self.compile == "on" and self.mixed_precision != "fp16"
+        if self.find_device().type == "cpu" and any(isinstance(m, _ConvNd) for half in modules for m in half.modules()):
             return False
-        return self.compile == "on" or (self.compile == "auto" and steps >= _STEPS_WORTH_COMPILING)
+        return steps >= _STEPS_WORTH_COMPILING
 
     def lr_at(self, progress: float) -> float:
         """The learning rate after a fraction of the run's steps."""

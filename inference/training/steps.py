@@ -47,7 +47,7 @@ class Steps:
         self.settings = settings
         self.device = device
         self.num_steps = num_steps
-        self.compiles = settings.compiles(num_steps)  # full batches run as one graph
+        self.compiles = settings.compiles(num_steps, model, guide)  # full batches run as one graph
         self.eager = ELBOWithTerms(objective, model, guide)
         self.module = CompiledELBO(self.eager).to(device)
         self.optimizer = torch.optim.AdamW(

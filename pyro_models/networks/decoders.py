@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from pyro_models.networks.encoders import join
 from pyro_models.networks.mlp import MLP, Activation
-from pyro_models.networks.resnet import Residual
+from pyro_models.networks.resnet import Residual, channels_last
 from pyro_models.sizes import check_at_least, checked_data_shape, checked_shape
 
 
@@ -114,17 +115,53 @@ class ConvDecoder(nn.Module):
         layers: list[nn.Module] = [nn.Linear(latent_dim + context, math.prod(smallest)), nn.Unflatten(-1, smallest)]
         for stage, size in zip(reversed(range(stages)), sizes[1:], strict=True):
             width = channels * 2**stage
-            layers += [nn.ELU(), nn.Upsample(size), nn.Conv2d(2 * width, width, 3, padding=1)]
+            # the identity stands where a layer of its own once enlarged the maps: saved weights keep their names
+            layers += [nn.ELU(), nn.Identity(), EnlargingConv2d(2 * width, width, size)]
             layers += [Residual(width) for _ in range(blocks)]
-        self.net = nn.Sequential(*layers, nn.ELU(), nn.Conv2d(channels, image_shape[0] * per_pixel, 3, padding=1))
+        last = nn.Conv2d(channels, image_shape[0] * per_pixel, 3, padding=1)
+        self.net = nn.Sequential(*layers, nn.ELU(inplace=True), last)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         z = join(self.dropout(z), context)
-        y = self.net(z.reshape(-1, z.shape[-1])).to(z.dtype)
+        smallest = self.net[:2](z.reshape(-1, z.shape[-1]))
+        y = self.net[2:](channels_last(smallest)).to(z.dtype).contiguous()
         y = y.reshape(*z.shape[:-1], *y.shape[1:])
         if self.per_pixel == 1:
             return y
         return y.unflatten(-3, (-1, self.per_pixel)).movedim(-3, -1)
+
+
+class EnlargingConv2d(nn.Conv2d):
+    r"""A 3x3 convolution of maps whose pixels are first repeated up to a size.
+
+    Where both sides double, it is one transposed convolution with stride 2: repeated pixels share the
+    sum of their weights, 4 products for each output pixel and channel instead of 9.
+
+    Shapes: (N, ``in_channels``, h, w) to (N, ``out_channels``, \*size).
+
+    Args:
+        in_channels: number of input channels.
+        out_channels: number of output channels.
+        size: height and width of the result.
+
+    Source: Shi et al., "Is the deconvolution layer the same as a convolutional layer?" (2016).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size != (2 * x.shape[-2], 2 * x.shape[-1]):
+            return super().forward(nn.functional.interpolate(x, self.size))
+        rows = _summed(self.weight, -2)
+        return nn.functional.conv_transpose2d(x, _summed(rows, -1).transpose(0, 1), self.bias, stride=2, padding=1)
+
+
+def _summed(weight: Tensor, dim: int) -> Tensor:
+    """The weights (a, b, c) of repeated pixels as (c, b + c, a + b, a), those of a transposed convolution."""
+    a, b, c = weight.unbind(dim)
+    return torch.stack([c, b + c, a + b, a], dim)
 
 
 def checked_dropout(probability: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_models.networks.mlp import MLP, Activation, activation_class
-from pyro_models.networks.resnet import Residual
+from pyro_models.networks.resnet import Residual, channels_last
 from pyro_models.sizes import check_at_least, checked_data_shape, checked_shape
 
 
@@ -119,14 +119,14 @@ class ConvEncoder(nn.Module):
         for stage in range(stages):
             width_in = channels * 2**stage
             layers += [Residual(width_in) for _ in range(blocks)]
-            layers += [nn.ELU(), nn.Conv2d(width_in, 2 * width_in, 3, stride=2, padding=1)]
+            layers += [nn.ELU(inplace=True), nn.Conv2d(width_in, 2 * width_in, 3, stride=2, padding=1)]
             height, width = (height + 1) // 2, (width + 1) // 2
-        self.net = nn.Sequential(*layers, nn.ELU(), nn.Flatten())
+        self.net = nn.Sequential(*layers, nn.ELU(inplace=True), nn.Flatten())
         self.out = nn.Linear(channels * 2**stages * height * width + context, features)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         noisy = with_noise(centred(x, self.levels), self.noise * self.training)
-        maps = self.net(noisy.reshape(-1, *x.shape[-3:]))
+        maps = self.net(channels_last(noisy.reshape(-1, *x.shape[-3:])))
         return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context))).to(x.dtype)
 
 

@@ -258,6 +258,13 @@ def test_runs_that_are_long_enough_are_compiled():
         Settings(compile="yes")
 
 
+def test_auto_leaves_convolutions_on_a_cpu_as_they_are():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1)))
+    assert not Settings(device="cpu").compiles(100_000, nn.Linear(2, 2), network)
+    assert Settings(device="cpu").compiles(100_000, nn.Linear(2, 2))
+    assert Settings(device="cpu", compile="on").compiles(1, network)
+
+
 @pytest.mark.parametrize("labels", [(), (torch.arange(7) % 3,)], ids=["images", "labels"])
 def test_importance_weights_are_those_of_the_pair(float64, labels):
     model, guide = Prior(), randomise(Guide())
