@@ -1,0 +1,75 @@
+"""The site builds without a warning; its chapters are built alike. `make docs` also runs every chapter."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+CHAPTERS = sorted((ROOT / "tutorial").glob("[01][0-9]_*.md"))
+CELL = re.compile(r"^```\{code-cell\} python\n(?:---\n(.*?)\n---\n)?(.*?)^```$", flags=re.S | re.M)
+
+
+def cells(chapter) -> list[tuple[str, str]]:
+    """Options and code of each cell."""
+    return CELL.findall(chapter.read_text())
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_a_chapter_has_all_its_parts(chapter):
+    text = chapter.read_text()
+    assert re.search(r"^# \d+\. .*\n\n\*\*.*\?\*\*\n", text, flags=re.M), "a title, then a question"
+    for heading in ("## What can go wrong", "## Exercises", "## Sources"):
+        assert text.count(heading) == 1
+    exercises = text.partition("## Exercises")[2]
+    assert [int(number) for number in re.findall(r"^\*\*(\d)\.\*\* ", exercises, flags=re.M)] == [1, 2, 3]
+    solutions = [code for options, code in cells(chapter) if "Show the solution" in options]
+    assert len(solutions) == 3
+    assert all("assert" in code for code in solutions), "solutions are tested"
+    assert re.search(r"^1\. ", text, flags=re.M), "a derivation in numbered steps"
+    assert any("assert" in code for options, code in cells(chapter) if "hide" not in options)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_code_is_short_and_figures_have_captions(chapter):
+    for options, code in cells(chapter):
+        assert len(code.strip().splitlines()) <= 25, code
+        if "plt.subplots" in code:
+            assert "caption:" in options, code
+            assert "alt:" in options, code
+            assert "xlabel=" in code or 'axis("off")' in code, code
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS[:1], ids=lambda chapter: chapter.stem)
+def test_the_first_chapter_runs(chapter, monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    monkeypatch.chdir(ROOT / "tutorial")
+    names: dict = {}
+    for _, code in cells(chapter):
+        exec(code, names)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("myst_nb", reason="the site needs pip install -e '.[docs]'")
+    pytest.importorskip("furo", reason="the site needs pip install -e '.[docs]'")
+    options = ["-q", "-W", "--keep-going", "-c", "docs", "-d", str(tmp_path / "doctrees")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, ".", str(tmp_path / "html")],
+        cwd=ROOT,
+        env=os.environ | {"DOCS_NOTEBOOKS": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "html").rglob("*.html"))
+    assert len(pages) > 30
+    for page in pages:  # nothing is fetched from elsewhere
+        text = page.read_text()
+        fetched = re.findall(r"<(?:script|img|link)[^>]*(?:src|href)=\"(https?://[^\"]+)\"", text)
+        assert not fetched, f"{page.name} fetches {fetched}"
+    assert "--latent_dim" in (tmp_path / "html/docs/command_line.html").read_text()
+    assert "MeanFieldGuide" in (tmp_path / "html/docs/api/guides.html").read_text()
