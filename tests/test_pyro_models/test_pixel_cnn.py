@@ -152,14 +152,15 @@ def shift_by_hand(likelihood: PixelCNNPixels, x: torch.Tensor) -> torch.Tensor:
     net, (height, width) = likelihood.net, x.shape[1:]
     found = torch.zeros(height, width)
     reach = net.sight
+    of_above = net.above.weight.unflatten(1, (reach, -1))
     for i, j in itertools.product(range(height), range(width)):
         h = net.left.bias.clone()
         for k, m in itertools.product(range(height), range(width)):
             value = 2 * x[0, k, m] - 1
             if i - reach <= k < i and abs(m - j) <= reach:
-                h += value * net.above.weight[:, 0, k - i + reach, m - j + reach]
+                h += value * of_above[:, k - i + reach, m - j + reach]
             if k == i and j - reach <= m < j:
-                h += value * net.left.weight[:, 0, 0, m - j + reach]
+                h += value * net.left.weight[:, m - j + reach]
         for block in net.blocks:
             inner = block.first.weight @ h.clamp(min=0) + block.first.bias
             h = h + block.second.weight @ inner.clamp(min=0) + block.second.bias
