@@ -51,6 +51,7 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # torch says nothing about our forward()
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Source", "Shapes"]
 python_use_unqualified_type_names = True
