@@ -81,7 +81,7 @@ class PixelCNN(nn.Module):
             shifted = pad(relu(above.movedim(-1, 1)), (1, 1, 1, 0))
             above = above + convolution(shifted).movedim(1, -1)
         left = self.left(_windows(pad(x[..., :-1], (self.sight, 0)), 1, self.sight))
-        h = above[:, None] + left.unflatten(-1, (len(x[0]), -1)).movedim(-2, 1)
+        h = above[:, None] + left.unflatten(-1, (x.shape[1], -1)).movedim(-2, 1)
         if self.earlier_channels is None:
             return h
         return h + torch.einsum("bdhw,fdc->bchwf", x, self.earlier_channels.triu(1))

@@ -138,6 +138,16 @@ def test_draws_take_few_passes():
     assert len(calls) < 100
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 4), (2, 3, 3)], ids=str)
+def test_leading_dimensions(shape):
+    likelihood = likelihood_of(shape, sight=3, convolutions=2)
+    x = torch.rand(2, 3, *shape).round()
+    h = likelihood.logit_shift(x)
+    assert h.shape == x.shape
+    torch.testing.assert_close(h[1, 2], likelihood.logit_shift(x[1, 2]))
+    assert likelihood.logit_shift(x[:0]).shape == (0, 3, *shape)
+
+
 def test_it_starts_as_independent_pixels():
     raw, x = torch.randn(5, 1, 4, 4), torch.rand(5, 1, 4, 4).round()
     likelihood = PixelCNNPixels((1, 4, 4))
