@@ -1,12 +1,16 @@
 """Defer Ctrl-C and SIGTERM to a point where nothing is half done."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+from tqdm import tqdm
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SECONDS_UNTIL_SAID = 5.0  # most steps end sooner; one that is compiled may take minutes
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,15 +33,18 @@ class Interrupts:
 
 
 @contextmanager
-def noted_interrupts(enabled: bool = True) -> Iterator[Interrupts]:
+def noted_interrupts(enabled: bool = True, quiet: bool = False) -> Iterator[Interrupts]:
     """Only note the first SIGINT or SIGTERM inside this context; a second one acts as usual.
 
-    Signals are left alone if not enabled, and outside the main thread, where Python handles none.
+    If nothing has ended some seconds later, a line on stderr says what is waited for, unless quiet.  Signals are
+    left alone if not enabled, and outside the main thread, where Python handles none.
     """
     interrupts = Interrupts()
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
+    said = threading.Timer(_SECONDS_UNTIL_SAID, _say)
+    said.daemon = True
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def restore() -> None:
@@ -47,10 +54,21 @@ def noted_interrupts(enabled: bool = True) -> Iterator[Interrupts]:
     def note(signum: int, frame: FrameType | None) -> None:
         interrupts.signum = signum
         restore()
+        if not quiet:
+            said.start()
 
     for number in SIGNALS:
         signal.signal(number, note)
     try:
         yield interrupts
     finally:
+        said.cancel()
         restore()
+
+
+def _say() -> None:
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a closed pipe must not end the work
+            tqdm.write(
+                "stopping after this step, and its compilation if any; a second Ctrl-C stops at once", sys.stderr
+            )

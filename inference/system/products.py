@@ -40,12 +40,18 @@ def chosen_products(wanted: Wanted, long: bool, device: torch.device) -> Product
         return "default"
     if onednn_is_accurate():
         return "onednn"
+    _warn_of_rounding()
+    return "default"
+
+
+@cache
+def _warn_of_rounding() -> None:
+    """Say it once: the command, the run and its continuation all ask."""
     warnings.warn(
         "oneDNN would round the factors of products on this machine: the default library multiplies, and the numbers "
         "differ by rounding from those of a run with oneDNN",
-        stacklevel=3,
+        stacklevel=4,
     )
-    return "default"
 
 
 @cache

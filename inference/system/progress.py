@@ -21,7 +21,7 @@ class Bar(tqdm):
     """A progress bar on stderr; if that is no terminal, a line every 30 seconds, hence none for quick jobs.
 
     Only the first of several processes shows it.  Use it in a ``with`` statement; ``update(n)`` counts.  The time left
-    is estimated without what came before the first update, such as compilation.
+    is estimated without what came before the first update, and without the longest one: it may be compilation.
 
     Args:
         what: the job, in one phrase.
@@ -37,7 +37,8 @@ class Bar(tqdm):
         self, what: str, total: int | None = None, unit: str = "", initial: int = 0, quiet: bool = False
     ) -> None:
         self._closed = threading.Event()
-        self._first_update: tuple[float, int] | None = None
+        self._updated: float | None = None  # when last
+        self._since_first = self._longest = 0.0, 0.0  # seconds and units: of all updates but the first, of the longest
         file: Any = sys.stderr
         # has a default for terminals of unknown size, where tqdm would show nothing
         columns, rows = shutil.get_terminal_size()
@@ -74,16 +75,25 @@ class Bar(tqdm):
     @property
     def format_dict(self) -> dict[str, Any]:
         shown = super().format_dict
-        if self._plain and self._first_update is not None:
-            since, done = self._first_update
-            if self.n > done:
-                shown["rate"] = (self.n - done) / (self._time() - since)
+        if self._plain and self._updated is not None:
+            (seconds, units), (longest, at_once) = self._since_first, self._longest
+            if units > at_once:
+                seconds, units = seconds - longest, units - at_once
+            shown["rate"] = units / seconds if seconds else None
+            if not units:
+                shown["initial"] = self.n  # so that the first update gives no rate either
         return shown
 
     def update(self, n: float | None = 1) -> bool | None:
         shown = super().update(n)
-        if self._first_update is None and not self.disable:
-            self._first_update = self._time(), self.n
+        if self.disable:
+            return shown
+        now, before = self._time(), self._updated
+        self._updated = now
+        if before is not None:
+            latest = now - before, float(n or 0)
+            self._since_first = self._since_first[0] + latest[0], self._since_first[1] + latest[1]
+            self._longest = max(self._longest, latest)
         return shown
 
     def say(self, line: str) -> None:

@@ -116,7 +116,7 @@ def fit(
         if resume:
             loop.resume()
         with (
-            noted_interrupts(enabled=processes == 1) as loop.interrupts,
+            noted_interrupts(enabled=processes == 1, quiet=metric is None) as loop.interrupts,
             products_by(loop.products),
             loop.shown(metric) as loop.display,
         ):

@@ -1,6 +1,7 @@
 """OneDNN multiplies only where it is as accurate and faster, and the process's switches come back."""
 
 import math
+import warnings
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,11 +17,16 @@ from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNor
 NEWER = hasattr(getattr(torch.backends.mkldnn, "matmul", None), "fp32_precision")
 
 
+def forget() -> None:
+    products._probed.cache_clear()
+    products._warn_of_rounding.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def fresh():
-    products._probed.cache_clear()
+    forget()
     yield
-    products._probed.cache_clear()
+    forget()
     torch.set_float32_matmul_precision("highest")
     if NEWER:
         torch.backends.mkldnn.matmul.fp32_precision = "none"
@@ -149,6 +155,16 @@ def test_only_long_runs_on_a_cpu_ask(monkeypatch):
     assert Settings(device="cpu", products="default").best_products(100_000) == "default"
     with pytest.raises(TypeError, match="'auto', 'default', 'onednn'"):
         Settings(products="mkl")
+
+
+def test_one_warning_says_that_onednn_would_round(monkeypatch):
+    """Though the command, the run and its continuation all ask."""
+    monkeypatch.setattr(products, "onednn_is_accurate", lambda: False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for long in (False, True, False):
+            assert products.chosen_products("onednn", long, torch.device("cpu")) == "default"
+    assert len(said) == 1
 
 
 def test_a_run_begun_on_a_cpu_goes_on_exactly_on_a_gpu(monkeypatch):

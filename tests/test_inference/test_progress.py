@@ -87,6 +87,21 @@ def test_the_time_left_is_that_of_the_units_alone(capsys):
         assert str(bar) == "counting: 20 %, 20 of 100 sheep, 01:01 so far, 00:08 left"
 
 
+def test_the_time_left_leaves_out_the_step_that_is_compiled(capsys):
+    with progress.Bar("training", total=45, unit="steps") as bar:
+        now = bar.start_t
+        bar._time = lambda: now
+        now += 3
+        bar.update()
+        now += 30
+        assert str(bar).endswith("1 of 45 steps, 00:33 so far, ? left")
+        bar.update()
+        for _ in range(3):
+            now += 1
+            bar.update()
+        assert str(bar) == "training: 11 %, 5 of 45 steps, 00:36 so far, 00:40 left"
+
+
 def test_quick_jobs_one_after_the_other_are_a_long_one(monkeypatch, capsys):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.4)
     for what in ("one", "two"):

@@ -306,5 +306,6 @@ def test_products_that_would_be_rounded_by_now_are_not_used(tmp_path, monkeypatc
     with pytest.raises(Interrupted):
         run_of(tmp_path / "cut", stop_at=9, compile="off")
     monkeypatch.setattr(products, "onednn_is_accurate", lambda: False)
+    products._warn_of_rounding.cache_clear()
     with pytest.warns(UserWarning, match="oneDNN would round"):
         run_of(tmp_path / "cut", resume=True, compile="off")
