@@ -54,6 +54,8 @@ def measure(seconds: float) -> list[Group]:
     pixels = rng.integers(256, size=size, dtype=np.uint8) * (rng.random(size) < 0.2)
     with TemporaryDirectory() as folder:
         np.savez(f"{folder}/images.npz", x=pixels[:TRAIN], x_test=pixels[TRAIN:])
+        train(folder, 1)  # compiles for the first time, as do the weights below
+        evaluate(folder, min(REPEATS))
         short = Group(
             f"commands on {TRAIN:,} and {TEST:,} images of 28 x 28, defaults otherwise",
             side_by_side(dict(programs(folder)), seconds, warm_up=0, least=1),

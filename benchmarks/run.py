@@ -1,4 +1,7 @@
-"""Time this project against other programs and write results/bench.json."""
+"""Time this project against other programs and write results/bench.json.
+
+Every ratio is of programs timed side by side.  With ``--only``, what the file says of other comparisons is kept.
+"""
 
 import argparse
 import importlib
@@ -32,15 +35,26 @@ def main() -> None:
     if options.out.is_dir():
         parser.error(f"--out must be a file; {options.out} is a folder")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = describe_machine()
-    found: dict[str, list[Any]] = {"rows": [], "groups": []}
+    machine = describe_machine()
+    whole = tuple(options.only) == MODULES or not options.out.is_file()
+    found = {} if whole else json.loads(options.out.read_text())
     for name in options.only:
         part = measured(name, options.seconds) if len(options.only) == 1 else measured_apart(name, options.seconds)
-        found = {key: found[key] + part[key] for key in found}
-        options.out.write_text(
-            json.dumps({**kept, **found}, indent=2) + "\n"
-        )  # after each module, since a later one may fail
+        found = {**machine, **joined(found, part, machine["commit"])}
+        options.out.write_text(json.dumps(found, indent=2) + "\n")  # after each, since a later one may fail
     print(f"\n{options.out}")
+
+
+def joined(before: dict[str, Any], part: dict[str, list[Any]], commit: str | None) -> dict[str, list[Any]]:
+    """An earlier record's comparisons and new ones, which replace those of the same work; each with its commit."""
+    labels = {"rows": "name", "groups": "what"}
+    found = {}
+    for key, label in labels.items():
+        again = {entry[label] for entry in part[key]}
+        kept = [entry for entry in before.get(key, []) if entry[label] not in again]
+        kept = [{"commit": before["commit"], **entry} for entry in kept]
+        found[key] = kept + [{**entry, "commit": commit} for entry in part[key]]
+    return found
 
 
 def describe_machine() -> dict[str, Any]:

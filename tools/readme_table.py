@@ -176,7 +176,7 @@ def scaling_table(bench: dict[str, Any]) -> str:
     """What several processes were measured to do, and what that predicts for more."""
     group = next(group for group in bench["groups"] if "predictions" in group)
     seconds = {name: entry["milliseconds"] / 1000 for name, entry in group["programs"].items()}
-    alone = seconds[min(seconds)]  # the first by name: one process, and one thread
+    alone = seconds["1 process, 1 thread"]
     measured = [(name, f"{value:.2f}", f"{alone / value:.2f}") for name, value in sorted(seconds.items())]
     predicted = [
         (name, step, *(f"{entry[key]:.2g}" for key in ("step_ms", "all_reduce_ms", "speed_up")))

@@ -20,6 +20,7 @@ from image_peers import PlainImageFlow
 from processor import describe_processor
 from products import by
 from readme_table import bench_table, growth_table, scaling_table
+from run import joined
 from scaling import predicted
 from timing import Group, Times, side_by_side
 
@@ -162,3 +163,18 @@ def test_the_table_of_processes_compares_with_one_thread():
     table = scaling_table({"machine": "a machine", "groups": [{"programs": {}}, group.record()]})
     assert "| 1 process, 2 threads | 1.25 | 1.60 |" in table
     assert "| 2 processes, 1 thread each | 1.00 | 2.00 |" in table
+
+
+def test_measuring_some_again_keeps_the_others():
+    def part(ratio: float, *names: str) -> dict:
+        return {
+            "rows": [{"name": name, "ratio": ratio} for name in names],
+            "groups": [{"what": name} for name in names],
+        }
+
+    first = {"commit": "a", **joined({}, part(1.0, "step", "epoch"), "a")}
+    again = joined({**first, "commit": "b"}, part(2.0, "epoch", "bounds"), "b")
+    assert {entry["name"]: (entry["ratio"], entry["commit"]) for entry in again["rows"]} == {
+        "step": (1.0, "a"), "epoch": (2.0, "b"), "bounds": (2.0, "b")
+    }  # fmt: skip
+    assert [entry["what"] for entry in again["groups"]] == ["step", "epoch", "bounds"]
