@@ -15,6 +15,7 @@ BEGIN, END = "<!-- results: written by tools/readme_table.py -->", "<!-- end of 
 # tables that one script makes whole
 ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
 COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
+BENCH = "python benchmarks/run.py"
 
 
 def headline(results: Path) -> str:
@@ -56,7 +57,7 @@ def table(results: Path) -> str:
     commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
     return "\n\n".join(
-        [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, bench["command"], "```"])]
+        [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, BENCH, "```"])]
     )
 
 
