@@ -56,9 +56,7 @@ def table(results: Path) -> str:
     flows, bench = _flows(results), _read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
-    return "\n\n".join(
-        [*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, BENCH, "```"])]
-    )
+    return "\n\n".join([*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, BENCH, "```"])])
 
 
 def _commands(record: dict[str, Any]) -> list[str]:
