@@ -8,7 +8,7 @@ CORE := tests/test_project.py tests/test_pyro_models tests/test_inference tests/
 TORCH ?= $(if $(wildcard .venv/.torch-cpu),cpu)
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: use TORCH=cpu for the CPU build of torch, or leave it out))
 
-.PHONY: install test test-oldest test-newest demo docs bench growth mutate lint clean help FORCE
+.PHONY: install test test-oldest test-newest demo docs exercise bench growth mutate lint clean help FORCE
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-newest  the same with the newest dependencies, in .venv-newest"
 	@echo "make demo         train, evaluate and report on the digits of scikit-learn"
 	@echo "make docs         build the site in docs/_build/html; its notebooks run, and warnings are errors"
+	@echo "make exercise     write the student's version of the exercise in tutorial/exercise/_build/release"
 	@echo "make bench        time this project against others; writes results/bench.json"
 	@echo "make growth       time and memory against the size of the work; writes results/growth.json and growth.png"
 	@echo "make mutate       break the code in one place after another; the tests must notice"
@@ -71,6 +72,10 @@ docs: install
 	$(RUN) -m sphinx -q -W --keep-going -c docs -d docs/_build/doctrees . docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+exercise: install
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[exercise]'
+	$(RUN) tutorial/exercise/build.py
+
 # libraries that cannot be installed are skipped with a message
 bench: install
 	-$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
@@ -84,4 +89,4 @@ mutate: install
 	$(RUN) tools/mutate.py
 
 clean:
-	rm -rf .venv .venv-oldest .venv-newest demo report docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest demo report docs/_build tutorial/exercise/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
