@@ -5,15 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 from conftest import ROOT
 from exercise_answers import RIGHT, SOURCE, WRONG
 
 EXERCISE = ROOT / "tutorial" / "exercise"
-CELL = re.compile(r"^# %%(.*)\n(.*?)(?=^# %%|\Z)", flags=re.M | re.S)
+CELL = re.compile(r"^# %%([^\n]*)\n(.*?)(?=^# %%|\Z)", flags=re.M | re.S)
 REGION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?### END SOLUTION\n", flags=re.M | re.S)
 EMPTY = REGION.sub(r"\1raise NotImplementedError\n", SOURCE)
 POINTS = {
@@ -83,6 +85,25 @@ def test_the_messages_call_nothing_that_is_right_a_mistake(grade):
     for old, new in RIGHT:
         assert SOURCE.count(old) == 1, old
         assert grade(SOURCE.replace(old, new)) == {}, new
+
+
+def test_no_mistake_looks_like_another_or_like_the_right_answer(grade, monkeypatch):
+    grade(SOURCE)  # the checks can be imported now
+    import check_flow
+    import check_vae
+
+    def compare(name, answer, right, mistakes=(), hint=""):
+        answers = [("", right), *mistakes]
+        for (one, first), (other, second) in combinations(answers, 2):
+            if one != other and first.shape == second.shape and first.isfinite().all() and second.isfinite().all():
+                assert not torch.allclose(first, second, rtol=1e-3, atol=1e-3), f"{name}: {one} = {other}"
+        seen.add(name)
+
+    seen: set[str] = set()
+    monkeypatch.setattr(check_vae, "compare", compare)
+    monkeypatch.setattr(check_flow, "compare", compare)
+    assert grade(SOURCE) == {}
+    assert len(seen) == 12
 
 
 @pytest.mark.parametrize("mistake", WRONG)

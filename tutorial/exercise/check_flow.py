@@ -153,7 +153,9 @@ def networks_of(answer: type[nn.Module], flow: nn.Module, x: Tensor) -> tuple[tu
 def pairs(answer: type[nn.Module], batch: int = 5, size: int = 6, seed: int = 0) -> None:
     """Four pairs of a coupling and a flip, forwards and backwards."""
     with seeded(seed):
-        flow, x = answer(size).double(), torch.randn(batch, size).double()
+        flow, x = answer(size), torch.randn(batch, size)
+        networks_of(answer, flow, x)
+        flow, x = flow.double(), x.double()  # so that the inverse is exact
         for parameter in flow.parameters():
             nn.init.normal_(parameter, std=0.2)
     (z, log_det), used = networks_of(answer, flow, x)
