@@ -93,6 +93,8 @@ def test_no_mistake_looks_like_another_or_like_the_right_answer(grade, monkeypat
     import check_vae
 
     def compare(name, answer, right, mistakes=(), hint=""):
+        if right.abs().max() > 100:
+            return  # images of 900 pixels are for what underflows; small ones tell the rest apart
         answers = [("", right), *mistakes]
         for (one, first), (other, second) in combinations(answers, 2):
             if one != other and first.shape == second.shape and first.isfinite().all() and second.isfinite().all():
