@@ -1,9 +1,11 @@
 """Command-line options and configuration files. Parts are swapped by name, and each brings its own options."""
 
 import argparse
+import difflib
 import inspect
 import json
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -106,7 +108,10 @@ class Parser(jsonargparse.ArgumentParser):
         if self.allowed:
             _look_here_too()
         for role, choice in self.choices.items():
-            if name := getattr(chosen, f"{role}.help"):
+            name = getattr(chosen, f"{role}.help")
+            if name == "":
+                self._print_names(choice)
+            if name:
                 _look_here_too()
                 self._print_part_help(role, choice.constructor(name))
         parts: dict[str, dict[str, Any]] = {}
@@ -175,6 +180,11 @@ class Parser(jsonargparse.ArgumentParser):
                 **({"required": True} if needed else {"default": default}),
             )
 
+    def _print_names(self, choice: Choice) -> None:
+        print(f"--{choice.role}.help NAME lists the options of one part: {choice.help}. NAME may be")
+        print(*(f"  {name}" for name in choice.names), "or the import path of your own.", sep="\n")
+        self.exit(0)
+
     def _print_part_help(self, role: str, constructor: Callable[..., Any]) -> None:
         prog = f"--{role} {constructor.__name__}"
         parser = jsonargparse.ArgumentParser(prog=prog, add_help=False, formatter_class=Formatter)
@@ -191,8 +201,17 @@ class Parser(jsonargparse.ArgumentParser):
         if not self.exit_on_error:  # a nested parser: the outer one reports
             super().error(message, ex)
         if not self.own_command:
-            raise ValueError(one_line(plainly(message)))
-        self.exit(2, f"{self.prog}: error: {one_line(plainly(message))}\n")
+            raise ValueError(one_line(self._plainly(message)))
+        self.exit(2, f"{self.prog}: error: {one_line(self._plainly(message))}\n")
+
+    def _plainly(self, message: str) -> str:
+        """An error in plain words, with a suggestion for an option that there is not."""
+        options = {word for action in self._actions for word in action.option_strings} | {
+            f"--{r}" for r in self.choices
+        }
+        unknown = re.findall(r"--[\w.]+", message) if message.startswith("unrecognized arguments: ") else []
+        near = [close[0] for word in unknown if (close := difflib.get_close_matches(word, options, n=1))]
+        return f"{plainly(message)}{f'; did you mean {near[0]}?' if near else ''}"
 
 
 def _look_here_too() -> None:
@@ -251,7 +270,7 @@ class _Peek(argparse.ArgumentParser):
             self.add_argument("--print_config", action="store_true")
         for role in roles:
             self.add_argument(f"--{role}")
-            self.add_argument(f"--{role}.help")
+            self.add_argument(f"--{role}.help", nargs="?", const="")
 
     def error(self, message: str) -> Any:
         raise ValueError(message)

@@ -4,6 +4,7 @@ Ctrl-C while libraries are still being imported ends a command with one line, as
 exception would not do: libraries catch it.
 """
 
+import difflib
 import os
 import signal
 import sys
@@ -57,7 +58,9 @@ def pyro_models() -> None:
         run(command)
     else:
         wrong = f"there is no command {command!a}" if command else "a command is missing"
-        print(f"pyro-models: error: {wrong}: expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        print(f"pyro-models: error: {wrong}: {hint}expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
 
 

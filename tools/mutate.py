@@ -106,9 +106,9 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "test_inference/test_diagnostics.py",
     ),
     "active units by ten times the threshold": (
-        "inference/evaluation/latents.py",
-        "ACTIVE = 0.01\n",
-        "ACTIVE = 0.1\n",
+        "inference/evaluation/diagnosis.py",
+        "ACTIVE = 0.01  # v",
+        "ACTIVE = 0.1  # v",
         "test_inference/test_diagnostics.py",
     ),
     "a missing log m": (

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def headline(results: Path) -> str:
         for flow in _flows(results)
     ]
     return _markdown(
-        f"MNIST, {vae['num_test_images']:,} test images ({vae['machine']}):",
+        f"MNIST, {vae['num_test_images']:,} test images ({machine_of(vae)}):",
         ("", "this project", "source report"),
         rows,
     )
@@ -82,7 +83,7 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
     caption = (
         f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
         f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
-        f"({vae['machine']}):"
+        f"({machine_of(vae)}):"
     )
     bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
     bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
@@ -95,7 +96,7 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
     caption = (
         f"VAEs of two hidden layers of 300 units, one part at a time: nats per image, {first['binarisation']} "
         f"binarisation, {first['num_test_images']:,} test images, negative log-likelihood by 5000 importance samples ± "
-        f"standard error over images; minutes of training ({first['machine']}):"
+        f"standard error over images; minutes of training ({machine_of(first)}):"
     )
     header = ("", "prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
     rows = [
@@ -141,7 +142,7 @@ def flow_table(flows: list[dict[str, Any]]) -> str:
         (
             _part(flow["pair"]["model"]["init_args"]["flow"]),
             _part(flow["pair"]["guide"]),
-            f"{flow['minutes']:.0f} ({flow['machine']})",
+            f"{flow['minutes']:.0f} ({machine_of(flow)})",
             _over_images(flow["bits_per_dim"]["1"]),
             f"**{_over_images(flow['bits_per_dim']['8'])}**",
         )
@@ -154,7 +155,7 @@ def bench_table(bench: dict[str, Any]) -> str:
     caption = (
         "Time of this project, as a long run of `fit` takes it, as a share of another program's on the same work, "
         "timed side by side: medians, and the quartiles of the ratios over repeats; at its best a program is compiled, "
-        f"with the fused Adam and the faster library of matrix products ({bench['machine']}):"
+        f"with the fused Adam and the faster library of matrix products ({machine_of(bench)}):"
     )
     header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
     rows = [
@@ -188,7 +189,7 @@ def scaling_table(bench: dict[str, Any]) -> str:
     )
     header = ("processes", "a step", "step, ms", "all-reduce, ms", "speed-up")
     parts = (
-        _markdown(f"Measured, {group['what']} ({bench['machine']}):", ("", "seconds", "speed-up"), measured),
+        _markdown(f"Measured, {group['what']} ({machine_of(bench)}):", ("", "seconds", "speed-up"), measured),
         step,
         _markdown("Computed, for a step as fast as the measured one and for faster ones:", header, predicted),
     )
@@ -207,10 +208,19 @@ def growth_table(record: dict[str, Any]) -> str:
     header = ("work", "from, to", "time, ms", "slope", "steepest", "peak memory without the data, MB")
     caption = (
         "Time from the smallest to the largest size, the slope of its logarithm against that of the work, over all "
-        f"sizes and between the two neighbours where it is steepest, and peak memory ({record['machine']}):"
+        f"sizes and between the two neighbours where it is steepest, and peak memory ({machine_of(record)}):"
     )
     figure = '<img src="../results/growth.png" width="860" alt="time and peak memory against the size of the work">'
     return "\n\n".join([figure, _markdown(caption, header, rows), f"Command: `{record['command']}`"])
+
+
+def machine_of(record: dict[str, Any]) -> str:
+    """Where a record was made; some say "1 threads", others "1 CPU thread(s)"."""
+    return re.sub(r"(\d+)( CPU)? thread(s|\(s\))", _threads, record["machine"])
+
+
+def _threads(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2] or ''} thread{'' if found[1] == '1' else 's'}"
 
 
 def _read(file: Path) -> Any:

@@ -5,6 +5,8 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ACTIVE = 0.01  # variance of a posterior mean
+
 
 @dataclass(frozen=True)
 class Latent:
@@ -15,7 +17,7 @@ class Latent:
         divergence: KL(q || p) of each coordinate, a mean over the data, in nats; one number where the
             distributions do not factorise.
         variance_of_means: variance over the data of the posterior mean of each coordinate.
-        active: how many of these exceed 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2), by
+        active: how many of these exceed ``ACTIVE`` = 0.01 (Burda, Grosse and Salakhutdinov, 2016, section 5.2), by
             three standard errors if the posterior mean is itself estimated from draws.
         unused: the numbers of the other coordinates.
         mutual_information: between the latent and the observation, in nats; at most the log of the number
@@ -48,7 +50,8 @@ class Latent:
         state = "fully used" if used == total else "collapsed" if used == 0 else f"{share} % used"
         which = f"; unused: {_ranges(self.unused)}" if 0 < used < total else ""
         distinct = f"; it tells the observations apart: {self.ceiling:.2f} nats or more" if self.at_ceiling else ""
-        return f"{self.name} is {state}: {used} of {total} coordinates are active{which}{distinct}"
+        active = f"active (variance of the posterior mean above {ACTIVE:g})"
+        return f"{self.name} is {state}: {used} of {total} coordinates are {active}{which}{distinct}"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from inference.evaluation.diagnosis import Diagnosis
 from inference.evaluation.latents import latent_records
 from inference.evaluation.weights import are_equal, effective_sample_share, pareto_k
 from inference.programs.evaluation_mode import evaluating
-from inference.programs.importance import checked_log_weights, iwae_bound, log_weights
+from inference.programs.importance import block_size, checked_log_weights, iwae_bound, log_weights
 from inference.programs.units import check_measures
 from inference.system.progress import Bar
 from inference.system.randomness import generators_as_they_were, set_seed
 from inference.system.renamed import renamed
 from inference.system.switches import validating
+
+_DRAWS_AT_ONCE = 1000
 
 
 @renamed(images="data")
@@ -82,9 +84,12 @@ def diagnose(
         with evaluating(model, guide):
             latents = latent_records(model, guide, *few)
         x, *labels = data.arguments(slice(num_weighted if latents else num_images))
-        with Bar("importance weights", len(x) * num_samples, "draws") as bar:
-            weigh = bar.counting(partial(checked_log_weights, model, guide))
-            log_w = log_weights(model, guide, x, num_samples, labels=labels[0] if labels else None, weigh=weigh).cpu()
+        at_once = math.prod(block_size(x, num_samples))
+        if latents:  # an observation or a few at a time, to show progress
+            at_once = min(at_once, max(num_samples, _DRAWS_AT_ONCE))
+        with Bar("importance weights", len(x), "observations") as bar:
+            weigh = bar.counting(partial(checked_log_weights, model, guide), of_each=num_samples)
+            log_w = log_weights(model, guide, x, num_samples, at_once, labels[0] if labels else None, weigh).cpu()
     k, threshold = pareto_k(log_w), min(1 - 1 / math.log10(num_samples), 0.7)
     elbo, iwae = (float(iwae_bound(log_w, m).mean()) + data.log_det for m in (1, num_samples))
     return Diagnosis(

@@ -9,13 +9,11 @@ from pyro import poutine
 from pyro.poutine import Trace
 from torch import Tensor
 
-from inference.evaluation.diagnosis import Latent
+from inference.evaluation.diagnosis import ACTIVE, Latent
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.support import check_observed
 from inference.programs.terms import check_plates, divergences_by_dimension, draw_traces, sample_sites, site_log_prob
 from inference.system.progress import Bar
-
-ACTIVE = 0.01
 
 
 def latent_records(model: Callable, guide: Callable, *data: Tensor) -> list[Latent]:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from inference.data.protocol import DataSet
-from inference.evaluation.latents import ACTIVE, posterior_means
+from inference.evaluation.diagnosis import ACTIVE
+from inference.evaluation.latents import posterior_means
 from inference.figures.drawing import undisturbed
 from inference.figures.points import scatter, some_of
 from inference.figures.style import Figure, styled

@@ -37,6 +37,7 @@ class Bar(tqdm):
         self, what: str, total: int | None = None, unit: str = "", initial: int = 0, quiet: bool = False
     ) -> None:
         self._closed = threading.Event()
+        self._weights = 0  # so far, of those counted
         self._updated: float | None = None  # when last
         self._since_first = self._longest = 0.0, 0.0  # seconds and units: of all updates but the first, of the longest
         file: Any = sys.stderr
@@ -107,12 +108,13 @@ class Bar(tqdm):
         """Count the job as done, though fewer units were needed than planned."""
         self.total = self.n
 
-    def counting(self, weigh: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Wrap a function that computes importance weights, so that the bar counts each weight."""
+    def counting(self, weigh: Callable[..., Tensor], of_each: int = 1) -> Callable[..., Tensor]:
+        """Wrap a function that computes importance weights, so that the bar counts what has ``of_each`` of them."""
 
         def counted(count: int, *data: Tensor) -> Tensor:
             log_w = weigh(count, *data)
-            self.update(log_w.numel())
+            before, self._weights = self._weights, self._weights + log_w.numel()
+            self.update(self._weights // of_each - before // of_each)
             return log_w
 
         return counted

@@ -115,6 +115,8 @@ def fit(
         loop = Loop(*pair, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
+            if metric is not None and rank == 0:
+                print(loop.continued(), flush=True)
         with (
             noted_interrupts(enabled=processes == 1, quiet=metric is None) as loop.interrupts,
             products_by(loop.products),
@@ -188,6 +190,16 @@ class Loop:
         self.history.resume(self.model, self.guide, self.steps.optimizer)
         if self.history.partial and self.settings.epochs <= self.history.epoch:
             raise ValueError(f"epoch {self.history.epoch + 1} is under way: give as many epochs, or more")
+
+    def continued(self) -> str:
+        """In words, where the run goes on."""
+        run, epoch, of = self.history.run, self.history.epoch, self.settings.epochs
+        path = run.path if run is not None else "the run"
+        if self.history.partial:
+            return f"continuing {path} within epoch {epoch + 1} of {of}"
+        if epoch == 0:
+            return f"starting {path} again from epoch 1 of {of}"
+        return f"continuing {path} after epoch {epoch} of {of}"
 
     @property
     def products(self) -> Products:

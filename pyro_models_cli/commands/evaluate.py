@@ -176,7 +176,11 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
         print(f"{what}; ± standard error over {kind}")
         _print_row("negative log p(x)", _over_images(record["negative_elbo"]), bits_per_nat)
         return
-    print(f"{what}{how}, {record['repeats']} repeats; ± standard error over repeats; in brackets over {kind}, in nats")
+    if record["repeats"] == 1:
+        errors = f"1 repeat; in brackets the standard error over {kind}, in nats"
+    else:
+        errors = f"{record['repeats']} repeats; ± standard error over repeats; in brackets over {kind}, in nats"
+    print(f"{what}{how}, {errors}")
     _print_row("negative ELBO", record["negative_elbo"], bits_per_nat)
     for m, entry in record["negative_iwae"].items():
         if m != "1":

@@ -1,5 +1,6 @@
 """Draw from a trained model and save a figure: images in a grid, or vectors beside the data."""
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class SampleOptions(RunOptions):
         seed: seed of the draws.
         out: PNG file; by default figures/samples.png in the run's folder.  For vectors also a new .npy or .csv file,
             to which they are written in the units of the data, class by class, beside the usual figure; a .csv file
-            then has a column of labels.
+            has the column names of the data, and a column of labels if the model is conditional.
     """
 
     num_samples: int | None = None
@@ -68,7 +69,8 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
         bar.update(count)
     print(save(figure, out))
     if table is not None and data is not None:
-        write_whole(table, _as_table(*_vectors(pair, count, data, options.seed), table.suffix))
+        vectors, labels = _vectors(pair, count, data, options.seed)
+        write_whole(table, _as_table(vectors, labels, table.suffix, getattr(data, "columns", None)))
         print(table)
     return out
 
@@ -85,18 +87,21 @@ def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> tuple[Tensor, 
     return restored(data, site["value"]), labels
 
 
-def _as_table(vectors: Tensor, labels: Tensor | None, kind: str) -> bytes:
+def _as_table(vectors: Tensor, labels: Tensor | None, kind: str, columns: Sequence[str] | None) -> bytes:
     content = io.BytesIO()
     if kind == ".npy":
         np.save(content, vectors.cpu().numpy())
     else:
-        names = [f"x{d}" for d in range(vectors.shape[1])]
+        names = list(columns or (f"x{d}" for d in range(vectors.shape[1])))
         digits = ["%.9g" if vectors.element_size() == 4 else "%.17g"] * len(names)
-        columns = vectors.double()
+        numbers = vectors.double()
         if labels is not None:
-            names, digits = [*names, "label"], [*digits, "%d"]
-            columns = torch.cat([columns, labels[:, None].to(columns)], dim=1)
-        np.savetxt(content, columns.cpu().numpy(), fmt=digits, delimiter=",", header=",".join(names), comments="")
+            names, digits = [*names, "label" if "label" not in names else "label_"], [*digits, "%d"]
+            numbers = torch.cat([numbers, labels[:, None].to(numbers)], dim=1)
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(names)
+        content.write(header.getvalue().encode(errors="backslashreplace"))
+        np.savetxt(content, numbers.cpu().numpy(), fmt=digits, delimiter=",")
     return content.getvalue()
 
 

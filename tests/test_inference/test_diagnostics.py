@@ -110,7 +110,11 @@ def test_bounds_and_weights_of_a_guide_whose_loss_is_known():
     ("slope", "scale", "words"),
     [
         ([0.0, 0.0], [1.0, 1.0], "z is collapsed: 0 of 2"),
-        ([1.0, 0.0], [0.5, 1.0], "z is 50 % used: 1 of 2 coordinates are active; unused: 1"),
+        (
+            [1.0, 0.0],
+            [0.5, 1.0],
+            "z is 50 % used: 1 of 2 coordinates are active (variance of the posterior mean above 0.01); unused: 1",
+        ),
         ([1.0, -1.0], [0.5, 0.5], "z is fully used: 2 of 2"),
     ],
 )
@@ -123,7 +127,8 @@ def test_the_verdict_in_words(slope, scale, words):
 @pytest.mark.parametrize(("active", "total", "share"), [(39, 40, 98), (399, 400, 99), (1, 400, 1), (20, 40, 50)])
 def test_a_latent_in_use_is_given_a_share(active, total, share):
     latent = Latent("z", [0.0] * total, [0.0] * total, active, list(range(active, total)), 2.0, 6.9)
-    assert latent.verdict().startswith(f"z is {share} % used: {active} of {total} coordinates are active; unused: ")
+    assert latent.verdict().startswith(f"z is {share} % used: {active} of {total} coordinates are active (")
+    assert "; unused: " in latent.verdict()
 
 
 def test_where_means_are_estimated_a_coordinate_is_active_by_three_standard_errors():

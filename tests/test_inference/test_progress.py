@@ -210,3 +210,18 @@ def test_every_long_job_says_how_far_it_is(impatient, monkeypatch, capsys):
     for what, job in jobs.items():
         job()
         assert what in {match[1] for match in map(LINE.fullmatch, capsys.readouterr().err.splitlines()) if match}
+
+
+def test_the_weights_of_a_diagnosis_are_counted_by_observations(monkeypatch):
+    counts = []
+    update = progress.Bar.update
+    monkeypatch.setattr(progress.Bar, "update", lambda bar, n=1: (counts.append(n), update(bar, n))[1])
+    with progress.Bar("importance weights", 3, "observations") as bar:
+        weigh = bar.counting(lambda count, x: torch.zeros(count, len(x)), of_each=5)
+        for count, size in ((3, 1), (2, 1), (5, 2)):  # one in two parts, then two
+            weigh(count, torch.zeros(size))
+        assert bar.n == bar.total
+    assert counts == [0, 1, 2]
+    counts.clear()
+    diagnose(*pair(), images(), num_images=10, num_weighted=6, num_samples=500)
+    assert counts[-3:] == [2, 2, 2]

@@ -19,7 +19,7 @@ from growth_work import vae, weights
 from image_peers import PlainImageFlow
 from processor import describe_processor
 from products import by
-from readme_table import bench_table, growth_table, scaling_table
+from readme_table import bench_table, growth_table, machine_of, scaling_table
 from run import joined
 from scaling import predicted
 from timing import Group, Times, side_by_side
@@ -178,3 +178,11 @@ def test_measuring_some_again_keeps_the_others():
         "step": (1.0, "a"), "epoch": (2.0, "b"), "bounds": (2.0, "b")
     }  # fmt: skip
     assert [entry["what"] for entry in again["groups"]] == ["step", "epoch", "bounds"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [("1 threads", "1 thread"), ("1 CPU thread(s)", "1 CPU thread"), ("12 CPU thread(s)", "12 CPU threads")],
+)
+def test_a_table_counts_threads_as_one_speaks(recorded, shown):
+    assert machine_of({"machine": f"x86_64, {recorded}, no GPU"}) == f"x86_64, {shown}, no GPU"

@@ -73,14 +73,20 @@ def test_evaluation_reports_from_opening_the_data_on(tmp_path, monkeypatch, caps
     phases = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()]
     assert phases[0] == "opening the run and its data"
     assert "bounds, m = 1, 2" in phases
+    evaluate("run", EvaluateOptions(m=[2], repeats=1))
+    said = capsys.readouterr().out
+    assert ", 1 repeat; in brackets the standard error over images, in nats\n" in said
+    assert "±" not in said
 
 
-def test_a_run_is_continued_with_its_own_configuration(tmp_path, monkeypatch):
+def test_a_run_is_continued_with_its_own_configuration(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = train_vae.train_vae(TINY).config
     options = TrainVAEOptions(**config)
     assert options == TINY
+    capsys.readouterr()
     train_vae.train_vae(replace(options, resume=True, epochs=3))
+    assert f"\ncontinuing run after epoch {config['epochs']} of 3\n" in capsys.readouterr().out
     assert len(Run.open("run").metrics()) == 3
     with pytest.raises(ValueError, match="cannot change latent_dim"):
         train_vae.train_vae(replace(options, resume=True, latent_dim=4))
@@ -172,7 +178,10 @@ def test_packaged_files_have_names(tmp_path, monkeypatch):
         (["--version"], 0, "pyro-models "),
         (["--help"], 0, "collapse-study"),
         ([], 2, "a command is missing"),
-        (["train_vae"], 2, "there is no command 'train_vae'"),
+        (["train_vae"], 2, "there is no command 'train_vae': did you mean train-vae?"),
+        (["trian-vae"], 2, "did you mean train-vae?"),
+        (["train-vae", "--pior", "VampPrior", "--out", "run"], 2, "did you mean --prior?"),
+        (["train-vae", "--prior.num", "3", "--out", "run", "--prior", "VampPrior"], 2, "--prior.help NAME"),
         (["--x\n"], 2, "there is no command '--x\\n'"),
         (["sample", "nowhere"], 1, "there is no run folder nowhere"),
         (["evaluate", "--nonsense"], 2, "--nonsense"),

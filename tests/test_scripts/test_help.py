@@ -112,3 +112,10 @@ def test_symbols_in_a_help_text_are_explained(help_of, command):
     }.items():
         if re.search(rf"(?<!\w){re.escape(symbol)}", text):
             assert re.search(meaning, text), f"{symbol} is not explained"
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_help_of_a_part_without_a_name_lists_the_names(help_of, command):
+    for choice in options_of(command).choices:
+        listed = {line.strip() for line in help_of(command, f"--{choice.role}.help").splitlines()}
+        assert listed >= set(choice.names)
