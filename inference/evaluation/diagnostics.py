@@ -19,7 +19,7 @@ from inference.system.randomness import generators_as_they_were, set_seed
 from inference.system.renamed import renamed
 from inference.system.switches import validating
 
-_DRAWS_AT_ONCE = 1000
+_DRAWS_AT_ONCE = 1000  # larger blocks are slower under a mixture of many components, and progress stands still
 
 
 @renamed(images="data")
@@ -85,8 +85,8 @@ def diagnose(
             latents = latent_records(model, guide, *few)
         x, *labels = data.arguments(slice(num_weighted if latents else num_images))
         at_once = math.prod(block_size(x, num_samples))
-        if latents:  # an observation or a few at a time, to show progress
-            at_once = min(at_once, max(num_samples, _DRAWS_AT_ONCE))
+        if latents:
+            at_once = min(at_once, _DRAWS_AT_ONCE)
         with Bar("importance weights", len(x), "observations") as bar:
             weigh = bar.counting(partial(checked_log_weights, model, guide), of_each=num_samples)
             log_w = log_weights(model, guide, x, num_samples, at_once, labels[0] if labels else None, weigh).cpu()
