@@ -173,8 +173,8 @@ def binarise(images: Images, how: str, seed: int = 0) -> Images:
     Raises:
         ValueError: if ``how`` is none of these, the images are already binarised, or in a file and not to be dynamic.
 
-    Source: Salakhutdinov and Murray (2008), section 5 (static); Burda, Grosse and Salakhutdinov,
-    "Importance weighted autoencoders" (2016), section 5 (dynamic).
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 5 (dynamic) and
+    appendix D (static).
 
     Example:
         >>> from inference import binarise, load_dataset
