@@ -11,7 +11,8 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor, nn
 
 from inference.compilation.fallback import Compiler
-from inference.compilation.graph import CompiledGraph, NumbersHeld
+from inference.compilation.graph import CompiledGraph
+from inference.compilation.numbers_held import NumbersHeld
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.param_store import ParameterSites
 from inference.programs.terms import Terms

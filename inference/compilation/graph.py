@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from inference.compilation.numbers_held import NumbersHeld
 from inference.system.randomness import generators_as_they_were
 from inference.system.switches import switches_as_they_were, validating
 
@@ -123,41 +124,6 @@ def form_of(tensors: tuple[Tensor, ...]) -> Any:
     """What a graph is recorded for: the layout of its inputs, their dtypes and devices, and whether autocast is on."""
     forms = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors]
     return forms, torch.is_autocast_enabled(tensors[0].device.type)
-
-
-class NumbersHeld:
-    """The numbers that objects hold as attributes, or in lists and dictionaries that are attributes, as they are now.
-
-    Args:
-        objects: the objects.
-    """
-
-    def __init__(self, *objects: Any) -> None:
-        self._objects = objects
-        self._now = [_numbers_of(each) for each in objects]
-
-    def check_unchanged(self) -> None:
-        """Make sure that none has become another number since: a graph would keep it.
-
-        Raises:
-            RuntimeError: if one has.
-        """
-        for each, before in zip(self._objects, self._now, strict=True):
-            for name, number in _numbers_of(each).items():
-                if name in before and number != before[name]:
-                    raise RuntimeError(
-                        f"{name} of {type(each).__name__} changes from call to call, and is no tensor: make it a buffer"
-                    )
-
-
-def _numbers_of(held: Any) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, value in vars(held).items():
-        inside = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
-        found |= {f"{name}[{key!r}]": number for key, number in inside if isinstance(number, int | float)}
-        if isinstance(value, int | float):
-            found[name] = value
-    return found
 
 
 class MakeUp:

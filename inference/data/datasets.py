@@ -96,9 +96,8 @@ def _digits(root: Path) -> tuple[Images, Images]:
     digits = load_digits()
     pixels = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
-    held_out = (
-        torch.arange(len(pixels), device="cpu") % 5 == 4
-    )  # every fifth image, so that both splits hold all writers
+    # every fifth image, so that both splits hold all writers
+    held_out = torch.arange(len(pixels), device="cpu") % 5 == 4
     return (
         Images("digits train", pixels[~held_out], labels[~held_out], levels=17),
         Images("digits test", pixels[held_out], labels[held_out], levels=17),

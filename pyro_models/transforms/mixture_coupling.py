@@ -139,7 +139,7 @@ class LogisticMixtureCoupling(Bijector):
 
 
 class _Halves(nn.Module):
-    """Two equal halves of a dimension, of which one is transformed."""
+    """A dimension split into two equal halves, one of which is transformed."""
 
     def __init__(self, dim: int, swap: bool) -> None:
         super().__init__()
