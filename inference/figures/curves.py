@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from inference.figures.style import COLOURS, Figure, styled
+from inference.figures.style import COLOURS, WIDEST, Figure, styled
 from inference.runs.reading import RunError
 from inference.runs.run import Run
 
@@ -53,7 +53,7 @@ def plot_curves(
     if unknown or not metrics:
         raise ValueError(f"{name} has no metric {', '.join(unknown)}: choose from {', '.join(known)}")
     with styled():
-        figure = Figure((3.6 * len(metrics) + 0.6, 3.0))
+        figure = Figure((min(3.6 * len(metrics) + 0.6, WIDEST), 3.0))
         axes = figure.subplots(1, len(metrics), squeeze=False)[0]
         for axis, metric in zip(axes, metrics, strict=True):
             _draw(axis, rows, f"{middle}{metric}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from inference.data.protocol import DataSet
 from inference.figures.drawing import observed_site, undisturbed
 from inference.figures.points import check_vectors, data_and_samples, limits, point_panel, restored, some_of
-from inference.figures.style import Figure, styled
+from inference.figures.style import WIDEST, Figure, styled
 from inference.programs.checks import check_levels
 from inference.programs.importance import iwae_bound, log_joint, log_weights
 from inference.programs.in_support import in_support
@@ -83,7 +83,7 @@ def plot_density_2d(
     low, high = limits(restored(data, x))
     how = f"\n({num_samples} importance samples a cell)" if latents else ""
     with styled():
-        figure = Figure((11.0, 3.5))
+        figure = Figure((WIDEST, 3.1))
         axes = figure.subplots(1, 3)
         for axis, (name, points) in zip(axes, parts.items(), strict=False):
             point_panel(axis, name, points, low, high)

@@ -6,7 +6,7 @@ from matplotlib.style import context
 from torch import Tensor
 
 from inference.data.torchvision_ops import import_torchvision
-from inference.figures.style import Figure
+from inference.figures.style import TYPE_SIZE, WIDEST, Figure
 
 
 def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
@@ -17,7 +17,8 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
     padding = max(1, images.shape[-1] // 14)
     mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=padding, pad_value=1.0)
     _, height, width = mosaic.shape
-    margin = max(0.5, 0.15 * max(len(str(name)) for name in rows)) * inches if rows else 0.0
+    margin = 0.1 + 0.6 * TYPE_SIZE / 72 * max(len(str(name)) for name in rows) if rows else 0.0
+    inches = min(inches, max(0.25, (WIDEST - margin) / columns))
     full = inches * columns + margin
     with context("default"):
         figure = Figure((full, inches * columns * height / width))
@@ -26,5 +27,5 @@ def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence
         axis.axis("off")
         for i, name in enumerate(rows or []):
             middle = padding + (images.shape[-2] + padding) * i + images.shape[-2] / 2
-            axis.text(-padding, middle, str(name), ha="right", va="center", fontsize=18 * inches)
+            axis.text(-padding, middle, str(name), ha="right", va="center", fontsize=TYPE_SIZE)
     return figure

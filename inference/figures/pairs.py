@@ -15,7 +15,7 @@ from inference.figures.points import (
     limits,
     scatter,
 )
-from inference.figures.style import Figure, styled
+from inference.figures.style import WIDEST, Figure, styled
 
 
 def plot_pairs(
@@ -55,7 +55,7 @@ def pair_grid(parts: dict[str, Points], shown: Sequence[int], data: DataSet | No
     """A triangle of pairs of coordinates; without "data" it has samples alone."""
     first = next(iter(parts.values())).values
     low, high = (edge.tolist() for edge in limits(first))
-    side = 1.6 * len(shown)
+    side = min(1.6 * len(shown), WIDEST - 0.5)
     with styled():
         figure = Figure((max(side, 4.0) + 0.5, max(side, 2.4) + 0.8))
         axes = figure.subplots(len(shown), len(shown), squeeze=False)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from inference.data.errors import visible
 from inference.data.protocol import DataSet
-from inference.figures.style import Figure, styled
+from inference.figures.style import WIDEST, Figure, styled
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def panels(shown: Sequence[int], size: int, ylabel: str) -> Iterator[tuple[Figur
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     with styled():
-        figure = Figure((3.0 * columns + 0.6, 2.5 * rows + 0.7))
+        figure = Figure((min(3.0 * columns + 0.6, WIDEST), 2.5 * rows + 0.7))
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis, coordinate in zip(axes, shown, strict=False):
             axis.set_xlabel(f"coordinate {coordinate}")

@@ -7,11 +7,17 @@ from typing import Any
 
 import matplotlib.figure
 from matplotlib.style import context
+from matplotlib.text import Text
 
 from inference.system.files import write_whole
 
+TYPE_SIZE = 10.0  # points, of all that is written in a figure
+WIDEST = 9.0  # inches; wider figures would have to be shown smaller, type and all
 _STYLE: dict[Any, Any] = {
-    "font.size": 10,
+    "font.size": TYPE_SIZE,
+    "axes.titlesize": TYPE_SIZE,
+    "figure.titlesize": TYPE_SIZE,
+    "legend.title_fontsize": TYPE_SIZE,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -32,6 +38,16 @@ class Figure(matplotlib.figure.Figure):
 def styled() -> AbstractContextManager[None]:
     """Our style, whatever a matplotlibrc in the current folder says, which could run LaTeX."""
     return context(["default", _STYLE])
+
+
+def written(figure: matplotlib.figure.Figure) -> list[Text]:
+    """The texts that one sees in a figure."""
+    with context("default"):
+        figure.draw_without_rendering()  # only then do ticks have labels
+    off = [part for axes in figure.axes if not axes.axison for part in (axes.xaxis, axes.yaxis)]
+    unseen = {text for part in off for text in part.findobj(Text)}
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text not in unseen]
+    return [text for text in texts if text.get_visible() and text.get_text()]
 
 
 def as_bytes(figure: matplotlib.figure.Figure, kind: str, dpi: int = 160) -> bytes:

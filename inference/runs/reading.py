@@ -10,7 +10,7 @@ from inference.runs.folder import RunError
 LARGEST = 100_000  # bytes
 
 
-def read_mapping(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path, largest: int = LARGEST) -> dict[str, Any]:
     """The mapping in a small YAML or JSON file.
 
     Only plain values are allowed: null, true, false, numbers, strings, and lists and mappings of these.
@@ -18,13 +18,13 @@ def read_mapping(file: Path) -> dict[str, Any]:
     keys are refused.
 
     Raises:
-        RunError: if the file cannot be read, is larger than 100 kB or holds anything else.
+        RunError: if the file cannot be read, is larger than ``largest`` bytes or holds anything else.
     """
     try:
         with file.open("rb") as stream:
-            text = stream.read(LARGEST + 1)
-        if len(text) > LARGEST:
-            raise RunError(f"{file} is damaged: no such file is larger than {LARGEST:,} bytes")
+            text = stream.read(largest + 1)
+        if len(text) > largest:
+            raise RunError(f"{file} is damaged: no such file is larger than {largest:,} bytes")
         content = yaml.load(text.decode(), _PlainLoader)
     except (OSError, ValueError, ArithmeticError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error

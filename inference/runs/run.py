@@ -264,6 +264,28 @@ class Run:
             return None
         return check_kinds(read_mapping(file), file, epochs=(int, float), negative_elbo=dict, negative_iwae=dict)
 
+    def diagnosis(self) -> dict[str, Any] | None:
+        """The record of the last diagnosis, if there is one."""
+        file = self.files / "diagnosis.json"
+        if not file.is_file():
+            return None
+        number, some = (int, float), (int, float, type(None))
+        record = check_kinds(
+            read_mapping(file, largest=10 * LARGEST),  # it has two numbers for each coordinate
+            file,
+            latents=list,
+            gap=number,
+            pareto_k=some,
+            pareto_k_threshold=number,
+            share_above_threshold=some,
+            num_images=int,
+            num_weighted=int,
+        )
+        for latent in record["latents"]:
+            kinds = {"name": str, "active": int, "divergence": list, "variance_of_means": list, "holds_image": bool}
+            check_kinds(latent, file, **kinds, mutual_information=number)
+        return record
+
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their column of seconds."""
         seconds = [{key: row[key] for key in ("epoch", "seconds")} for row in rows]

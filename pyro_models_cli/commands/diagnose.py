@@ -51,7 +51,8 @@ def diagnose_run(run: Path | str, options: DiagnoseOptions | None = None) -> Dia
     for line in diagnosis.verdict():
         print(line)
     if kept:
-        opened.write_result("diagnosis.json", json.dumps(diagnosis.as_dict(), indent=2) + "\n")
+        record = diagnosis.as_dict() | {"epochs": pair.epoch}
+        opened.write_result("diagnosis.json", json.dumps(record, indent=2) + "\n")
         _draw_latents(diagnosis, opened.path / "figures")
     return diagnosis
 

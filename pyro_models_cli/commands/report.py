@@ -49,7 +49,7 @@ def report(runs: Sequence[Path | str], options: ReportOptions | None = None) -> 
     with Bar("report", len(runs), "runs") as bar:
         for path in runs:
             bar.desc = f"report on {path}"
-            sections.append(make_section(Path(path), options, numbers))
+            sections.append(make_section(Path(path), options, page, numbers))
             bar.update()
     write_whole(page, _rendered(options.title, sections))
     print(page)
@@ -67,11 +67,12 @@ def _rendered(title: str, sections: Sequence[dict[str, Any]]) -> str:
     return templates.get_template("report.html").render(title=title, sections=sections)
 
 
-def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> dict[str, Any]:
+def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counter[str]) -> dict[str, Any]:
     """What the template needs of one run; its figures are saved, with numbers that continue those before."""
     import pyro_models_cli.report.density_section
     import pyro_models_cli.report.flow_section
     import pyro_models_cli.report.vae_section  # noqa: F401  (these register what is said of their models)
+    from pyro_models_cli.report.left_out import left_out
     from pyro_models_cli.report.run_data import RunData
     from pyro_models_cli.report.sections import section  # matplotlib is slow to import
 
@@ -83,15 +84,17 @@ def make_section(path: Path, options: ReportOptions, numbers: Counter[str]) -> d
     pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
     data = data_again(run, options)
-    content = section(pair.model, pair, run, RunData(data.train, data.test).to(device))
+    seen = RunData(data.train, data.test).to(device)
+    content = section(pair.model, pair, run, seen)
     blocks = []
     for block in content.blocks:
         numbers[block.kind] += 1
-        blocks.append(block.render(numbers[block.kind], Path(options.out)))
+        blocks.append(block.render(numbers[block.kind], page))
     return {
         "title": content.title,
         "summary": content.summary,
         "blocks": blocks,
+        "left_out": left_out(run, pair, seen),
         "assumptions": content.assumptions,
         "environment": environment_rows(run),
         "path": str(path),

@@ -1,4 +1,4 @@
-"""What a report shows of any pair: curves, bounds, samples, densities, latents."""
+"""What a report shows of any pair: curves, samples, densities, latents."""
 
 import torch
 
@@ -16,13 +16,14 @@ from inference import (
 from inference.figures.points import MOST
 from inference.programs.terms import draw_traces, sample_sites
 from pyro_models_cli.report.run_data import RunData
-from pyro_models_cli.report.sections import SAMPLES, STEPS, Figure, Table, bounds, cut
+from pyro_models_cli.report.sections import SAMPLES, STEPS, Figure, Table, cut
+from pyro_models_cli.report.tables import tables
 
 
 def blocks_of(pair: Pair, run: Run, data: RunData) -> list[Figure | Table]:
     """The figures and tables of a pair on images or vectors; on other data, curves and bounds."""
     latents = latents_of(pair, data)
-    blocks = [_curves(run, data, bool(latents)), *bounds(run, pair, data)]
+    blocks = [_curves(run, data, bool(latents)), *tables(run, pair, data)]
     if len(data.shown.shape) == 3:
         return [*blocks, *_of_images(pair, data, bool(latents))]
     if len(data.shown.shape) != 1:

@@ -16,12 +16,12 @@ from pyro_models_cli.report.sections import (
     Figure,
     Section,
     Table,
-    bounds,
     cut,
     measured,
     section,
     trained,
 )
+from pyro_models_cli.report.tables import tables
 
 BASE_IMAGES = 1000
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
@@ -38,7 +38,7 @@ def _(model: FlowModel, pair: Pair, run: Run, data: RunData) -> Section:
             f"over all batches; {data.sizes}, {test.levels} grey levels, one draw of the dequantisation "
             f"noise per image.{cut(run)}",
         ),
-        *bounds(run, pair, data),
+        *tables(run, pair, data),
         *(_by_label if model.num_classes else _random)(model, pair.guide, data),
     ]
     given = " given the label" if model.num_classes else ""

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,37 +11,49 @@ from matplotlib.figure import Figure as Plot
 from torch import nn
 
 from inference import Pair, Run
-from inference.figures.style import save
+from inference.figures.style import save, written
+from pyro_models_cli.report.course import chapter_on
 from pyro_models_cli.report.run_data import RunData
 
 SAMPLES = 16
 STEPS = 10
+PIXELS_AN_INCH = 96  # of a page, whatever the screen
 
 
 @dataclass
 class Figure:
+    """A figure, shown in its own size: an inch is 96 pixels of the page."""
+
     name: str
     figure: Plot
     caption: str
     kind: ClassVar[str] = "figure"
 
-    def render(self, number: int, folder: Path) -> dict[str, Any]:
-        """What the template needs; also saves the picture in the folder."""
-        path = save(self.figure, folder / f"figure_{number:02d}_{self.name}.png")
-        data = base64.b64encode(path.read_bytes()).decode()
-        return {"kind": self.kind, "number": number, "caption": self.caption, "data": data}
+    def render(self, number: int, page: Path) -> dict[str, Any]:
+        """What the template needs; also saves the picture beside the page."""
+        path = save(self.figure, page.parent / f"figure_{number:02d}_{self.name}.png")
+        width, height = (round(PIXELS_AN_INCH * inches) for inches in self.figure.get_size_inches())
+        picture = {"data": base64.b64encode(path.read_bytes()).decode(), "width": width, "height": height}
+        has_type = bool(written(self.figure))
+        return {**_shared(self, number, page), **picture, "has_type": has_type}
 
 
 @dataclass
 class Table:
+    name: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str
     kind: ClassVar[str] = "table"
 
-    def render(self, number: int, folder: Path) -> dict[str, Any]:
+    def render(self, number: int, page: Path) -> dict[str, Any]:
         """What the template needs."""
-        return {"kind": self.kind, "number": number, **asdict(self)}
+        return {**_shared(self, number, page), "header": self.header, "rows": self.rows}
+
+
+def _shared(block: Figure | Table, number: int, page: Path) -> dict[str, Any]:
+    chapter = chapter_on(block.name, page)
+    return {"kind": block.kind, "number": number, "caption": block.caption, "chapter": chapter}
 
 
 @dataclass
@@ -60,45 +72,10 @@ def section(model: nn.Module, pair: Pair, run: Run, data: RunData) -> Section:
     return any_section(pair, run, data)
 
 
-def bounds(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
-    """The table of importance-weighted bounds, if these weights have been evaluated."""
-    record = run.evaluation()
-    if record is None or record.get("epochs") != pair.epoch:
-        return []
-    if record.get("exact"):
-        row = ["negative log p(x)", *numbers(record["negative_elbo"], 3)[::2]]
-        count = f"{record['num_test_images']:,} test {data.noun}s"
-        caption = f"Negative log-likelihood of {count}, exact, with its standard error over {data.noun}s."
-        return [Table(["", f"nats per {data.noun}", f"± {data.noun}s"], [row], caption)]
-    entries = {"negative ELBO (m = 1)": record["negative_elbo"]}
-    entries |= {f"negative IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
-    header = ["bound", f"nats per {data.noun}", "± repeats", f"± {data.noun}s"]
-    rows = [[name, *numbers(entry, 3)] for name, entry in entries.items()]
-    if "bits_per_dim" in record:
-        header = [*header, "bits per dimension", "± repeats"]
-        in_bits = [record["bits_per_dim"][m] for m in ("1", *(m for m in record["negative_iwae"] if m != "1"))]
-        rows = [[*row, *numbers(entry, 4)[:2]] for row, entry in zip(rows, in_bits, strict=True)]
-    given = ", given the label" if pair.config.get("conditional") else ""
-    how = f", {pixels(record['binarisation'])}" if record["binarisation"] else ""
-    things = f"{data.noun}s"
-    caption = (
-        f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: means of "
-        f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same {things}) and over "
-        f"{things}. The rows share their draws and {things}, so the differences between them are far better determined "
-        "than the errors of each suggest."
-    )
-    return [Table(header, rows, caption)]
-
-
 def cut(run: Run) -> str:
     """A sentence on the vertical axis of curves, if it is cut."""
     long = len(run.metrics()) >= 20
     return " The vertical axis is cut to the values after the first epochs." if long else ""
-
-
-def numbers(entry: dict[str, Any], digits: int) -> tuple[str, str, str]:
-    values = entry["value"], entry["standard_error"], entry["standard_error_over_images"]
-    return tuple("-" if value is None else f"{value:.{digits}f}" for value in values)  # type: ignore[return-value]
 
 
 def last_batch(data: RunData, pair: Pair) -> str:

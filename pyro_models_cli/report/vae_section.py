@@ -17,7 +17,6 @@ from pyro_models_cli.report.sections import (
     Section,
     Table,
     binarisation,
-    bounds,
     cut,
     last_batch,
     measured,
@@ -25,6 +24,7 @@ from pyro_models_cli.report.sections import (
     section,
     trained,
 )
+from pyro_models_cli.report.tables import tables
 from pyro_models_cli.report.vae_pictures import between, traverse
 
 
@@ -60,7 +60,7 @@ def _of_images(model: VAE, pair: Pair, run: Run, data: RunData) -> tuple[list[Fi
     reconstructions, walks = _reconstructions(model, pair.guide, data), _walks(model, pair.guide, data, shown)
     blocks = [
         *_curves(pair, run, data),
-        *bounds(run, pair, data),
+        *tables(run, pair, data),
         _samples(model, shown),
         reconstructions,
         *walks,

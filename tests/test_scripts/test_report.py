@@ -8,9 +8,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor, nn
 
 from inference import Images, Pair, Run, Settings, Vectors, binarise, fit, load_dataset, standardise
+from inference.figures.style import written
 from inference.system.devices import find_device
 from pyro_models import (
     VAE,
@@ -28,7 +30,7 @@ from pyro_models_cli.commands.sample import SampleOptions, sample
 from pyro_models_cli.data import Data
 from pyro_models_cli.report import density_section, flow_section, vae_section  # noqa: F401  (these register sections)
 from pyro_models_cli.report.run_data import RunData
-from pyro_models_cli.report.sections import Section, section
+from pyro_models_cli.report.sections import Figure, Section, section
 
 CONFIG = {
     "dataset": "points",
@@ -103,6 +105,24 @@ CURVES_OF_VAE = ["vae_curves", "vae_curves_last_batch"]
 FIGURES_OF_VAE = [*CURVES_OF_VAE, "vae_samples", "vae_reconstructions", "vae_interpolation", "vae_traversal"]
 
 
+def assert_type_is_of_one_size(block: Figure, folder: Path) -> None:
+    """Type in points, times the scale that the figure is shown at, is the same wherever there is type."""
+    shown = block.render(1, folder / "report.html")
+    inches, _ = block.figure.get_size_inches()
+    texts = written(block.figure)
+    assert shown["has_type"] == bool(texts), "only without type may a narrow screen make a figure smaller"
+    sizes = [text.get_fontsize() * shown["width"] / (96 * inches) for text in texts]
+    assert sizes == pytest.approx([10.0] * len(texts), rel=0.002)
+    assert not texts or shown["width"] <= 54 * 16, "figures fit the page, which is 54rem wide"
+
+
+def test_a_figure_with_type_is_never_scaled():
+    page = (ROOT / "pyro_models_cli" / "report" / "report.html").read_text()
+    assert "max-width: 54rem" in page
+    assert "figure .scroll img { max-width: none; }" in page
+    assert 'width="{{ block.width }}"' in page
+
+
 @pytest.mark.parametrize("tested", [True, False])
 @pytest.mark.parametrize(
     ("make", "pair", "title", "figures"),
@@ -139,7 +159,8 @@ def test_every_pair_and_every_data_set_has_a_section(tmp_path, make, pair, title
         assert "test vector" not in told.replace("no test vector", "")
         assert "test image" not in told.replace("no test image", "")
     for number, block in enumerate(content.blocks):
-        assert block.render(number, tmp_path)["data"]
+        assert block.render(number, tmp_path / "report.html")["data"]
+        assert_type_is_of_one_size(block, tmp_path)
 
 
 ESTIMATE = {"value": 1.5, "standard_error": None, "standard_error_over_images": 0.1}
