@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import sys
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def state_of(*folders: str) -> str:
 project = "pyro-models"
 author = "the authors of pyro-models"
 html_show_copyright = False
+published = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("urls", {})
+html_baseurl = published.get("Documentation", "")  # also where reports find the course
 html_title = "Deep generative models as Pyro programs"
 
 extensions = [

@@ -277,13 +277,15 @@ class Run:
             gap=number,
             pareto_k=some,
             pareto_k_threshold=number,
-            share_above_threshold=some,
+            share_above_threshold=number,
             num_images=int,
             num_weighted=int,
         )
         for latent in record["latents"]:
             kinds = {"name": str, "active": int, "divergence": list, "variance_of_means": list, "holds_image": bool}
-            check_kinds(latent, file, **kinds, mutual_information=number)
+            check_kinds(latent if isinstance(latent, dict) else {}, file, **kinds, mutual_information=number)
+            if not all(type(value) in number for value in latent["divergence"]):
+                raise RunError(f"{file} is damaged: the divergence of {latent['name']!r} holds more than numbers")
         return record
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:

@@ -1,5 +1,6 @@
 """What a report leaves out, where it leads, and how large its figures are."""
 
+import json
 import re
 import shlex
 from importlib import import_module
@@ -7,6 +8,7 @@ from importlib import import_module
 import pytest
 from conftest import ROOT
 
+from inference import RunError
 from pyro_models_cli.commands.report import ReportOptions, report
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 from pyro_models_cli.report import course
@@ -61,6 +63,22 @@ def test_every_part_that_is_left_out_comes_with_the_command_that_makes_it(traine
     again = left_out(page_of("a run_conditional"))
     assert list(again) == ["No evaluation yet", "No diagnosis yet"]
     assert again["No diagnosis yet"] == "pyro-models diagnose 'a run_conditional'"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"latents": [1]}, {"latents": [{"name": "z"}]}, {"gap": "wide"}, {"latents": "all"}, {"divergence": ["x"]}],
+)
+def test_a_damaged_diagnosis_is_named(trained, tmp_path, damage):
+    trained(dataset="digits")
+    run(left_out(page_of())["No diagnosis yet"] + " --num_images 20 --num_weighted 2 --num_samples 20")
+    file = tmp_path / "a run" / "diagnosis.json"
+    record = json.loads(file.read_text())
+    if "divergence" in damage:
+        record["latents"][0].update(damage)
+    file.write_text(json.dumps(record | damage))
+    with pytest.raises(RunError, match=r"diagnosis\.json is damaged"):
+        page_of()
 
 
 def test_what_was_measured_of_other_weights_is_left_out(trained):
