@@ -56,7 +56,7 @@ def diagnose(
             that the model could not draw; as :func:`~inference.negative_bounds` otherwise.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
-    Hoffman and Johnson, "ELBO surgery" (2016), equation 7; Pareto k, Vehtari et al., "Pareto smoothed
+    Hoffman and Johnson, "ELBO surgery" (2016); Pareto k, Vehtari et al., "Pareto smoothed
     importance sampling" (2015).
 
     Example:

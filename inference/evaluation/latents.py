@@ -23,7 +23,7 @@ def latent_records(model: Callable, guide: Callable, *data: Tensor) -> list[Late
         ValueError: if the data hold what the model could not draw, or a site lies outside the batch's plate.
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
-    Hoffman and Johnson, "ELBO surgery" (2016), equation 7.
+    Hoffman and Johnson, "ELBO surgery" (2016).
     """
     model_trace, guide_trace = draw_traces(model, guide, *data)
     check_plates(len(data[0]), model_trace, guide_trace)

@@ -51,7 +51,7 @@ def plot_density_2d(
     Raises:
         ValueError: if the data have not two coordinates, a number is below 1, or the pair cannot be run on them.
 
-    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 8.
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 3.
 
     Example:
         >>> import pyro, torch

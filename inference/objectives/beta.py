@@ -42,7 +42,7 @@ class BetaELBO(ImageELBO):
 
     Source: weight, Higgins et al., "beta-VAE" (2017), equation 4; annealing, Bowman et al. (2016),
     section 3.1, and in cycles Fu et al., "Cyclical annealing schedule" (2019), equation 6; free
-    bits, Kingma et al., "Improving variational inference with IAF" (2016), equation 15.
+    bits, Kingma et al., "Improving variational inference with IAF" (2016).
     """
 
     def __init__(self, beta: float = 1.0, warm_up: float = 0.0, cycles: int = 1, free_bits: float = 0.0) -> None:

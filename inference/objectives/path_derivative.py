@@ -107,7 +107,7 @@ class STL(PathDerivative):
     Args:
         num_particles: draws of the latents for each observation.
 
-    Source: Roeder, Wu and Duvenaud, "Sticking the landing" (2017), equation 8.
+    Source: Roeder, Wu and Duvenaud, "Sticking the landing" (2017).
     """
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class DReG(PathDerivative):
         num_particles: draws of the latents for each observation, K.
 
     Source: Tucker, Lawson, Gu and Maddison, "Doubly reparameterized gradient estimators for Monte
-    Carlo objectives" (2019), equation 7.
+    Carlo objectives" (2019).
     """
 
     def __init__(self, num_particles: int = 5) -> None:

@@ -26,7 +26,7 @@ class RenyiELBO(ImageELBO):
         ValueError: if ``alpha`` is not finite or ``num_particles`` below 1.
 
     Source: Li and Turner, "Rényi divergence variational inference" (2016), equation 14; alpha = 0,
-    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 8.
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016).
     """
 
     def __init__(self, alpha: float = 0.0, num_particles: int = 5) -> None:

@@ -68,7 +68,7 @@ def log_weights(
             latents, or values of different kinds; if a site lies outside the batch's plate, or its
             densities change when many draws are made at once.
 
-    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), equation 7.
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), section 3.
 
     Example:
         >>> import torch
@@ -186,7 +186,7 @@ def iwae_bound(log_w: Tensor, m: int) -> Tensor:
     Raises:
         ValueError: if m is below 1 or above num_samples, or a weight is NaN or infinite.
 
-    Source: Burda, Grosse and Salakhutdinov (2016), equation 8 and theorem 1.
+    Source: Burda, Grosse and Salakhutdinov (2016), section 3 and theorem 1.
 
     Example:
         >>> import math, torch

@@ -32,7 +32,7 @@ class TopDownGuide(MeanFieldGuide):
         hidden: widths of the hidden layers from features and z2 to z1.
         num_classes: as for :class:`AmortizedGuide`.
 
-    Source: Tomczak and Welling, "VAE with a VampPrior" (2018), section 4.
+    Source: Tomczak and Welling, "VAE with a VampPrior" (2018).
     """
 
     def __init__(

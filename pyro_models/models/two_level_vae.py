@@ -35,7 +35,7 @@ class TwoLevelVAE(VAE):
         skip: also pass z2 to the decoder.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2016), figure 1 and
-    appendix C; with the skip connection, Tomczak and Welling, "VAE with a VampPrior" (2018), section 4.
+    appendix C; with the skip connection, Tomczak and Welling, "VAE with a VampPrior" (2018).
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class VampPrior(nn.Module):
         ValueError: if a number is out of its range.
         TypeError: if the guide has no ``posterior``.
 
-    Source: Tomczak and Welling, "VAE with a VampPrior" (2018), equation 9; weights as in their code.
+    Source: Tomczak and Welling, "VAE with a VampPrior" (2018); weights as in their code.
 
     Example:
         >>> from pyro_models import MeanFieldGuide, MLPEncoder, VampPrior
