@@ -24,7 +24,7 @@ MARGIN = 1e-6  # the sigmoid is stretched by so much beyond [0, 1]: black and wh
 
 
 class Coupling(TransformModule):
-    """y_a = x_a, y_b = exp(s(x_a)) * x_b + t(x_a), for halves a and b; log |det J| = sum of s(x_a)."""
+    """x_a = z_a, x_b = exp(s(z_a)) * z_b + t(z_a), for halves a and b; log |det J| = sum of s(z_a)."""
 
     domain = codomain = constraints.real_vector
     bijective = True
@@ -39,18 +39,18 @@ class Coupling(TransformModule):
         raw, t = self.network(a).chunk(2, dim=-1)
         return 2 * torch.tanh(raw / 2), t  # s stays within (-2, 2), whatever a step of the optimiser does
 
-    def _call(self, x: Tensor) -> Tensor:
-        a, b = x.chunk(2, dim=-1)
+    def _call(self, z: Tensor) -> Tensor:
+        a, b = z.chunk(2, dim=-1)
         s, t = self.scale_and_shift(a)
         return torch.cat([a, s.exp() * b + t], dim=-1)
 
-    def _inverse(self, y: Tensor) -> Tensor:
-        a, b = y.chunk(2, dim=-1)
+    def _inverse(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1)
         s, t = self.scale_and_shift(a)
         return torch.cat([a, (b - t) * (-s).exp()], dim=-1)
 
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.scale_and_shift(x.chunk(2, dim=-1)[0])[0].sum(-1)
+    def log_abs_det_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.scale_and_shift(z.chunk(2, dim=-1)[0])[0].sum(-1)
 
 
 class RealNVP(nn.Module):

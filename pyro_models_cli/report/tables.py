@@ -5,16 +5,16 @@ from typing import Any
 from inference import Pair, Run
 from inference.evaluation.diagnosis import ACTIVE
 from pyro_models_cli.report.run_data import RunData
-from pyro_models_cli.report.sections import Table, pixels
+from pyro_models_cli.report.sections import Figure, Table, pixels
 
 
-def tables(run: Run, pair: Pair, data: RunData) -> list[Table]:
+def tables(run: Run, pair: Pair, data: RunData) -> list[Figure | Table]:
     """Bounds and diagnosis, each if these weights have been measured so."""
     bounds, diagnosis = (
         record if record is not None and record.get("epochs") == pair.epoch else None
         for record in (run.evaluation(), run.diagnosis())
     )
-    made = [] if bounds is None else [_bounds(bounds, pair, data)]
+    made: list[Figure | Table] = [] if bounds is None else [_bounds(bounds, pair, data)]
     return [*made, _diagnosis(diagnosis, data)] if diagnosis and diagnosis["latents"] else made
 
 
