@@ -52,6 +52,19 @@ def test_the_first_chapter_runs(chapter, monkeypatch):
         exec(code, names)
 
 
+def test_the_search_with_optuna_finds_the_smallest_bound():
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    answers = (ROOT / "docs" / "how_do_i.md").read_text()
+    (search,) = re.findall(r"^```python\n(import optuna\n.*?)^```$", answers, flags=re.S | re.M)
+    assert "def bound_with(latent_dim, lr):" in answers
+    names = {"bound_with": lambda latent_dim, lr: (latent_dim - 7) ** 2 + lr}
+    exec(search, names)
+    assert len(names["study"].trials) == 20
+    assert abs(names["study"].best_params["latent_dim"] - 7) <= 1
+    assert 1e-4 <= names["study"].best_params["lr"] <= 1e-2
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("myst_nb", reason="the site needs pip install -e '.[docs]'")
     pytest.importorskip("furo", reason="the site needs pip install -e '.[docs]'")
