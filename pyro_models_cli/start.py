@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "estimate bounds on the log-likelihood of test data",
     "sample": "draw images or vectors from a trained model",
     "report": "gather trained runs into one HTML page",
+    "explore": "make a page on which trained runs are played with",
     "diagnose": "report what a trained run has learned",
     "inpaint": "complete images with a trained flow",
     "collapse-study": "study when a VAE ignores its code, and what helps",

@@ -61,7 +61,11 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
     files = {path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
     expected = {str(file) for file in files if "__pycache__" not in file.parts}
     assert {f"{package}/py.typed" for package in PACKAGES} <= expected
-    assert {"pyro_models_cli/configs/zoo.yaml", "pyro_models_cli/report/report.html"} <= expected
+    assert {
+        "pyro_models_cli/configs/zoo.yaml",
+        "pyro_models_cli/report/report.html",
+        "pyro_models_cli/explore/page/run.js",
+    } <= expected
     assert expected <= names
     others = names - expected
     assert {name.partition("/")[0] for name in others} == {f"pyro_models-{PROJECT['version']}.dist-info"}

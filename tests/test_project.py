@@ -18,7 +18,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
 # what is measured against, what builds the site and the exercise: nothing here imports them
-PEERS = [entry for group in ("bench", "docs", "exercise") for entry in PROJECT["optional-dependencies"][group]]
+PEERS = [
+    entry for group in ("bench", "browser", "docs", "exercise") for entry in PROJECT["optional-dependencies"][group]
+]
 # names that differ on conda-forge, and what pip's extra "signatures" stands for there
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 CONDA_ONLY = {"python", "pip", "typeshed-client"}

@@ -30,7 +30,7 @@ class FlowDistribution(dist.TransformedDistribution):
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         epsilon = self.base_dist.rsample(torch.Size(sample_shape))
-        value, log_det = self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)
+        value, log_det = self.from_base_with_log_det(epsilon)
         log_prob = self.base_dist.log_prob(epsilon) - log_det
         if not value.is_inference():  # such a tensor has no version counter
             self._drawn = value, value._version, torch.is_grad_enabled(), log_prob
@@ -63,7 +63,11 @@ class FlowDistribution(dist.TransformedDistribution):
 
     def from_base(self, epsilon: Tensor) -> Tensor:
         """The value that noise of shape (*, base event) is mapped to, (*, event_shape)."""
-        return self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)[0]
+        return self.from_base_with_log_det(epsilon)[0]
+
+    def from_base_with_log_det(self, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The value that noise is mapped to, and the log-determinant of that map, (\*)."""
+        return self._chain(epsilon, self.base_dist.event_shape, self.transforms, forward_and_log_det)
 
     def _chain(
         self, x: Tensor, event_shape: torch.Size, transforms: Sequence[Transform], step: Callable

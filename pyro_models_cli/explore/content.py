@@ -1,0 +1,33 @@
+"""What a page needs of one run."""
+
+from typing import Any
+
+from inference import DataSet, Pair, RunError
+from pyro_models import VAE, DensityModel, FlowModel
+from pyro_models_cli.explore.data import Shown
+from pyro_models_cli.explore.flow import distribution_of, flow_content
+from pyro_models_cli.explore.vae import vae_content
+from pyro_models_cli.explore.values import Constants
+
+
+def run_content(name: str, pair: Pair, data: DataSet, constants: Constants, images: int = 60) -> dict[str, Any]:
+    """Graphs, data and words of one run.
+
+    Raises:
+        RunError: if the page cannot show its model.
+    """
+    model: Any = pair.model.eval().float()
+    guide: Any = pair.guide.eval().float()
+    shown = Shown(data, images)
+    if isinstance(model, VAE):
+        if not hasattr(guide, "posterior"):
+            raise RunError(f"explore needs a guide with a posterior; {name} has a {type(guide).__name__}")
+        content = vae_content(pair, shown, constants)
+        parts = [f"prior {type(model.prior).__name__}", f"guide {type(guide).__name__}"]
+        parts += [f"decoder {type(model.decoder).__name__}", f"likelihood {type(model.likelihood).__name__}"]
+    elif isinstance(model, FlowModel | DensityModel):
+        content = flow_content(distribution_of(model), pair, shown, constants)
+        parts = [f"{type(model.flow).__name__} of {len(distribution_of(model).transforms)} transforms"]
+    else:
+        raise RunError(f"explore knows VAEs and flows; {name} has a {type(model).__name__}")
+    return {"name": name, "parts": ", ".join(parts), "data": data.name, **shown.content(constants), **content}

@@ -1,0 +1,52 @@
+"""The test data of a page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from inference import DataSet
+from pyro_models_cli.explore.values import Constants
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Some test data, and how a page shows them.
+
+    Args:
+        set: the data.
+        count: number of observations that go into the page.
+    """
+
+    set: DataSet
+    count: int = 100
+
+    def example(self) -> Tensor:
+        """One observation, as the programs see it."""
+        return self.set.arguments(slice(1))[0]
+
+    def label(self) -> list[Tensor]:
+        """Its label, if the programs see one."""
+        return list(self.set.arguments(slice(1))[1:])
+
+    def content(self, constants: Constants, codes: int = 1000) -> dict[str, Any]:
+        """Shape, pixels or numbers, and labels."""
+        data: Any = self.set
+        labels = getattr(data, "labels", None)
+        shared = {
+            "shape": list(data.shape),
+            "labels": None if labels is None else labels[:codes].tolist(),
+            "conditional": len(self.label()) > 0,
+            "classes": data.num_classes if self.label() else 0,
+        }
+        if len(data.shape) == 3:
+            pixels = data.pixels[: self.count]
+            return {
+                **shared,
+                "pixels": constants.add(pixels),
+                "shown": len(pixels),
+                "levels": data.levels,
+                "binarisation": data.binarisation,
+            }
+        vectors = data.arguments(slice(codes))[0]
+        return {**shared, "vectors": constants.add(vectors), "shown": len(vectors)}

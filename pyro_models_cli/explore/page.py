@@ -1,0 +1,61 @@
+"""One HTML file that holds programs, styles and numbers, and asks the network for nothing."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pyro_models_cli.explore.values import Constants
+
+FOLDER = Path(__file__).parent / "page"
+SCRIPTS = ("run", "draw", "state", "parts", "vae", "weights", "flow", "plane", "main")
+MARK = "<!doctype html><!-- made by pyro-models explore -->"
+
+
+def rendered(title: str, runs: Sequence[dict[str, Any]], constants: Constants, course: str | None = None) -> str:
+    """The page; its policy lets these scripts and styles act, and nothing that strings of a run may hold."""
+    script = "\n".join((FOLDER / f"{name}.js").read_text() for name in SCRIPTS)
+    script = f'"use strict";\n{script}'
+    style = (FOLDER / "page.css").read_text()
+    content = {"runs": runs, "constants": constants.packed(), "course": course}
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return templates.get_template("page.html").render(
+        mark=MARK,
+        title=title,
+        script=script,
+        style=style,
+        content=_harmless(content),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file was made by :func:`rendered`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK.encode()
+
+
+def _harmless(content: Any) -> str:
+    """JSON in which nothing can end the element that holds it."""
+    text = json.dumps(content, default=_plain, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _plain(part: Any) -> Any:
+    if is_dataclass(part) and not isinstance(part, type):
+        return asdict(part)
+    raise TypeError(f"{type(part).__name__} has no JSON")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

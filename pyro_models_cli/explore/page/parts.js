@@ -1,0 +1,109 @@
+// What the sections of the page are built from.
+
+const CHAPTERS = {
+  guide: ["02_vae", "The variational autoencoder"],
+  elbo: ["01_elbo", "The ELBO"],
+  weights: ["04_importance_weights", "Importance weights"],
+  collapse: ["07_posterior_collapse", "Posterior collapse"],
+  priors: ["06_swapping_parts", "Swapping parts"],
+  flow: ["08_change_of_variables", "Change of variables"],
+  pixels: ["09_integer_pixels", "Integer pixels"],
+};
+
+let content, constants;
+
+function chapter(name) {
+  const [file, title] = CHAPTERS[name];
+  if (!content.course) return element("span", { class: "chapter" }, `Course: ${title}`);
+  const address = `${content.course.replace(/\/$/, "")}/${file}.html`;
+  return element("a", { class: "chapter", href: address, rel: "noopener" }, `Course: ${title}`);
+}
+
+// A section with controls that all runs share and a panel for each run; `uses` are the parts of the state it shows.
+function section(title, about, chapters, controls, uses, makePanel) {
+  const panels = content.runs.map((run) => {
+    const made = makePanel(run);
+    const heading = content.runs.length > 1 ? [element("h3", {}, run.name)] : [];
+    return { ...made, root: element("article", { class: "panel" }, ...heading, ...made.parts) };
+  });
+  const help = element("p", { class: "about" }, about, " ", ...chapters.flatMap((name) => [chapter(name), " "]));
+  const parts = [element("h2", {}, title), help, element("div", { class: "controls" }, ...controls)];
+  const root = element("section", { "aria-label": title }, ...parts);
+  root.append(element("div", { class: "panels" }, ...panels.map((panel) => panel.root)));
+  document.getElementById("main").append(root);
+  sections.push({ uses, draw: (now) => panels.forEach((panel) => panel.draw(now)) });
+}
+
+function slider(label, [low, high, step], read, write, uses, note = "") {
+  const input = element("input", {
+    type: "range", min: low, max: high, step, "aria-label": label, input: () => write(Number(input.value)),
+  });
+  const shown = element("output", {});
+  const draw = () => {
+    input.value = read();
+    shown.textContent = Number(read()).toFixed(step < 1 ? 2 : 0);
+  };
+  sections.push({ uses, draw });
+  return element("label", { class: "slider" }, element("span", {}, label), input, shown, note);
+}
+
+function stateSlider(label, range, key) {
+  return slider(label, range, () => state[key], (value) => update({ [key]: value }), [key]);
+}
+
+function button(text, action) {
+  return element("button", { type: "button", click: action }, text);
+}
+
+function select(label, options, read, write, uses) {
+  const made = options.map(([value, text]) => element("option", { value }, text));
+  const input = element("select", { "aria-label": label, change: () => write(Number(input.value)) }, ...made);
+  sections.push({ uses, draw: () => (input.value = read()) });
+  return element("label", {}, element("span", {}, label), " ", input);
+}
+
+// A choice of test data, by number.
+function chooser(label, key, also = {}) {
+  const most = Math.min(...content.runs.map((run) => run.shown)) - 1;
+  const input = element("input", {
+    type: "number", min: 0, max: most, "aria-label": label,
+    change: () => update({ [key]: Math.min(Math.max(Math.round(input.value), 0), most), ...also }),
+  });
+  sections.push({ uses: [key], draw: () => (input.value = state[key]) });
+  const go = (step) => () => update({ [key]: (state[key] + step + most + 1) % (most + 1), ...also });
+  return element("label", {}, element("span", {}, label), " ", button("‹", go(-1)), input, button("›", go(1)));
+}
+
+function labelOf(run) {
+  return run.conditional ? [[state.label]] : [];
+}
+
+function classes() {
+  const most = Math.max(...content.runs.map((run) => run.classes));
+  if (!most) return [];
+  const options = Array.from({ length: most }, (_, i) => [i, String(i)]);
+  return [select("class", options, () => state.label, (label) => update({ label }), ["label"])];
+}
+
+const isImage = (run) => run.shape.length === 3;
+const sizeOf = (run) => run.shape.reduce((a, b) => a * b, 1);
+const levelsOf = (run) => (run.binarisation === "dynamic" ? 2 : run.levels);
+
+// Data with means as the decoder gives them: intensities from 0 to 1, or a vector.
+function paint(target, run, values, columns = values.length) {
+  if (!isImage(run)) return paintVectors(target, values);
+  const most = levelsOf(run) - 1;
+  paintImages(target, run.kind === "vae" ? values.map((image) => image.map((x) => x / most)) : values, run.shape, columns);
+}
+
+// An observation as the programs see it; grey pixels are drawn black or white if training drew them so.
+function observation(run, index) {
+  const size = sizeOf(run);
+  if (!isImage(run)) return Float64Array.from(constants[run.vectors].subarray(index * size, (index + 1) * size));
+  const pixels = Float64Array.from(constants[run.pixels].subarray(index * size, (index + 1) * size));
+  if (run.binarisation !== "dynamic") return pixels;
+  const { uniform } = generator(1000 + index);
+  return pixels.map((pixel) => Number(uniform() < pixel / (run.levels - 1)));
+}
+
+const nats = (value, digits = 2) => `${value.toFixed(digits).replace("-", "−")} nats`;

@@ -1,0 +1,128 @@
+"""What a page needs of a VAE: its functions as graphs, and its codes of the test data."""
+
+import math
+from functools import partial
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from inference import DataSet, Pair, RunError
+from inference.evaluation.latents import latent_records
+from pyro_models import VAE
+from pyro_models.flows import FlowDistribution
+from pyro_models_cli.explore.data import Shown
+from pyro_models_cli.explore.graph import exported
+from pyro_models_cli.explore.values import Constants
+
+DRAWS = 20  # weights that one run of the page's graph draws
+
+
+def vae_content(pair: Pair, data: Shown, constants: Constants) -> dict[str, Any]:
+    """Graphs, codes, divergences and the prior of a VAE.
+
+    Raises:
+        RunError: if a part cannot be put on a page.
+    """
+    model: Any = pair.model
+    guide: Any = pair.guide
+    size = guide.latent_dim
+    x, z, noise = data.example(), torch.zeros(1, size), torch.zeros(DRAWS, 1, size)
+    make = partial(exported, modules=[model, guide], constants=constants)
+    labels = data.label()
+    return {
+        "kind": "vae",
+        "latent": size,
+        "draws": DRAWS,
+        "graphs": {
+            "decode": make(partial(decoded, model), examples=[z, *labels]),
+            "encode": make(partial(encoded, model, guide), examples=[x, *labels]),
+            "weigh": make(partial(weighed, model, guide), examples=[x, noise, *labels]),
+        },
+        "prior": prior_content(model, constants),
+        **codes(pair, data.set, constants),
+    }
+
+
+def decoded(model: VAE, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    """The mean of p(x | z)."""
+    return model.image(z, labels).mean
+
+
+def encoded(model: VAE, guide: Any, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Mean and standard deviation of the base of q(z | x), and the divergence from the prior where it is known."""
+    q = guide.posterior(x, labels)
+    base = q.base_dist if isinstance(q, FlowDistribution) else q
+    try:
+        return base.mean, base.stddev, dist.kl.kl_divergence(q, model.code(labels))
+    except NotImplementedError:
+        return base.mean, base.stddev
+
+
+def weighed(
+    model: VAE, guide: Any, x: Tensor, noise: Tensor, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Codes drawn from q(z | x) by noise, and the three terms of their log weights: log p(z), log p(x | z), log q."""
+    z, log_q = drawn(guide.posterior(x, labels), noise)
+    return z, model.code(labels).log_prob(z), model.image(z, labels).log_prob(x), log_q
+
+
+def drawn(q: dist.TorchDistribution, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """A draw of q, computed from standard normal noise, and its log-density.
+
+    Raises:
+        RunError: if it is not known how q draws.
+    """
+    if isinstance(q, FlowDistribution):
+        start, log_prob = drawn(q.base_dist, noise)
+        z, log_det = q.from_base_with_log_det(start)
+        return z, log_prob - log_det
+    if isinstance(q, dist.MultivariateNormal):
+        z = q.loc + (q.scale_tril * noise[..., None, :]).sum(-1)
+        log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(-1)
+        return z, log_noise - q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    elif isinstance(q, dist.Independent) and isinstance(q.base_dist, dist.Normal):
+        z = q.base_dist.loc + q.base_dist.scale * noise
+    else:
+        raise RunError(
+            f"explore draws codes from normal distributions and flows of them; this guide's is a {type(q).__name__}"
+        )
+    return z, q.log_prob(z)
+
+
+@torch.no_grad()
+def prior_content(model: VAE, constants: Constants, count: int = 500) -> dict[str, Any]:
+    """The prior as a mixture of normal distributions; one of another kind as draws, without a spread around them."""
+    if getattr(model.prior, "context", 0):
+        raise RunError("explore does not know priors that depend on a label yet")
+    p = model.prior()
+    parts = p.component_distribution if isinstance(p, dist.MixtureSameFamily) else p
+    if isinstance(parts, dist.Independent) and isinstance(parts.base_dist, dist.Normal):
+        loc, scale = parts.base_dist.loc, parts.base_dist.scale
+        weights = p.mixture_distribution.probs if isinstance(p, dist.MixtureSameFamily) else torch.ones(1)
+        spread = True
+    else:
+        loc = p.sample(torch.Size([count]))
+        scale, weights, spread = torch.zeros_like(loc), torch.ones(count) / count, False
+    named = {"loc": loc.reshape(-1, loc.shape[-1]), "scale": scale.reshape(-1, loc.shape[-1]), "weights": weights}
+    return {"spread": spread, **{name: constants.add(tensor, exact=True) for name, tensor in named.items()}}
+
+
+@torch.no_grad()
+def codes(pair: Pair, data: DataSet, constants: Constants, most: int = 1000) -> dict[str, Any]:
+    """Mean codes of test data, their labels, and what each coordinate says of the data."""
+    given = data.arguments(slice(most))
+    guide: Any = pair.guide
+    q = guide.posterior(*given)
+    means = q.base_dist.mean if isinstance(q, FlowDistribution) else q.mean
+    (record,) = latent_records(pair.model, guide, *given)
+    order = sorted(range(len(record.variance_of_means)), key=lambda d: -record.variance_of_means[d])
+    return {
+        "codes": constants.add(means),
+        "count": len(means),
+        "order": order,
+        "divergence": record.divergence,
+        "variance": record.variance_of_means,
+        "active": record.active,
+    }

@@ -1,0 +1,279 @@
+"""The numbers of a page are those of torch, and it does what its reader does to it."""
+
+import contextlib
+import os
+import re
+import shutil
+
+import pytest
+import torch
+from conftest import randomise
+
+from inference import Images, Pair, RunError, effective_sample_share, iwae_bound
+from inference.data.vectors import Vectors
+from pyro_models import (
+    VAE,
+    ConvDecoder,
+    ConvEncoder,
+    DensityModel,
+    FlowGuide,
+    FlowModel,
+    FullRankGuide,
+    GaussianMixture,
+    MeanFieldGuide,
+    MLPDecoder,
+    MLPEncoder,
+    NoLatents,
+    SemiAmortizedGuide,
+    StandardNormal,
+    UniformDequantizer,
+    VampPrior,
+    flip_realnvp,
+    image_realnvp,
+    masked_realnvp,
+    multiscale_realnvp,
+    vector_realnvp,
+)
+from pyro_models_cli.commands.explore import ExploreOptions, explore
+from pyro_models_cli.explore.content import run_content
+from pyro_models_cli.explore.flow import stops
+from pyro_models_cli.explore.graph import exported
+from pyro_models_cli.explore.page import is_page, rendered
+from pyro_models_cli.explore.vae import decoded, encoded, weighed
+from pyro_models_cli.explore.values import Constants
+
+SHAPE = (1, 8, 8)
+HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+# relative to the largest number of a result, or to 1 if that is larger
+TOLERANCES = {"float32": 1e-4, "float16": 0.02}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, or whichever is found, without a network."""
+    if not os.environ.get("PYRO_MODELS_BROWSER"):  # where it must be there, a missing one is an error
+        pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e .[browser]")
+    from playwright import sync_api as playwright
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        assert not os.environ.get("PYRO_MODELS_BROWSER"), "no Chromium"
+        pytest.skip("no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def opened(browser, file, address="", **options):
+    """A page from a file; no message on its console, no error and no request beyond the file."""
+    context = browser.new_context(offline=True, **options)
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{file}{address}")
+    yield page
+    page.wait_for_timeout(50)
+    context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len({url.partition("#")[0] for url in asked if url.startswith("file:")}) == 1
+
+
+def images(name="noise"):
+    pixels = torch.randint(17, (30, *SHAPE), generator=torch.Generator().manual_seed(0)).byte()
+    return Images(name, pixels, torch.arange(30) % 10, levels=17, binarisation="dynamic")
+
+
+def vae(prior="normal", decoder="mlp", guide="mean"):
+    torch.manual_seed(0)
+    encoder = MLPEncoder(SHAPE, [50]) if decoder == "mlp" else ConvEncoder(SHAPE, channels=4, features=20)
+    made = {"mean": MeanFieldGuide, "full": FullRankGuide, "flow": FlowGuide}[guide](encoder, 4)
+    priors = {
+        "normal": StandardNormal(4),
+        "mixture": GaussianMixture(4),
+        "vamp": VampPrior(made, SHAPE),
+    }
+    network = MLPDecoder(4, SHAPE, [50]) if decoder == "mlp" else ConvDecoder(4, SHAPE, channels=4)
+    model = VAE(priors[prior], network)
+    randomise(model, 0.1), randomise(made, 0.1)
+    return Pair(model=model, guide=made, config={}, epoch=1)
+
+
+def written(tmp_path, pairs, data, precision="float32", name="run"):
+    constants = Constants(precision)
+    contents = [run_content(f"{name} {i}", pair, data, constants) for i, pair in enumerate(pairs)]
+    file = tmp_path / "page.html"
+    file.write_text(rendered("a title", contents, constants))
+    return file
+
+
+def results(page, index, graph, *inputs):
+    """What the page computes, as tensors."""
+    code = "([i, graph, inputs]) => outputs(content.runs[i], graph, ...inputs).map((part) => [...part])"
+    return [torch.tensor(part) for part in page.evaluate(code, [index, graph, [x.flatten().tolist() for x in inputs]])]
+
+
+def assert_same(found, expected, precision):
+    assert len(found) == len(expected)
+    for ours, torchs in zip(found, expected, strict=True):
+        error = (ours - torchs.flatten()).abs().max() / torchs.abs().max().clamp(min=1)
+        assert error < TOLERANCES[precision]
+
+
+VAES = [("normal", "mlp", "mean"), ("vamp", "mlp", "mean"), ("mixture", "conv", "full"), ("normal", "conv", "flow")]
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_a_page_computes_the_numbers_of_a_vae(browser, tmp_path, precision):
+    pairs = [vae(*parts) for parts in (VAES if precision == "float32" else VAES[:1])]
+    file = written(tmp_path, pairs, images(), precision)
+    x, z, noise = (torch.rand(1, *SHAPE) < 0.5).float(), torch.randn(1, 4), torch.randn(20, 1, 4)
+    with opened(browser, file) as page, torch.no_grad():
+        for i, pair in enumerate(pairs):
+            model, guide = pair.model, pair.guide
+            assert_same(results(page, i, "decode", z), [decoded(model, z)], precision)
+            assert_same(results(page, i, "encode", x), encoded(model, guide, x), precision)
+            assert_same(results(page, i, "weigh", x, noise), weighed(model, guide, x, noise), precision)
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
+    flows = [
+        flip_realnvp(SHAPE, pairs=2, hidden=[20]),
+        masked_realnvp(SHAPE, layers=2, hidden=[20]),
+        image_realnvp(SHAPE, channels=4, blocks=1, outer=2, squeezed=2, inner=2),
+        multiscale_realnvp(SHAPE, channels=4, blocks=1, couplings=2, last=2),
+    ]
+    flows = flows if precision == "float32" else flows[:1]
+    pairs = [Pair(FlowModel(randomise(flow, 0.1), levels=17), UniformDequantizer(17), {}, 1) for flow in flows]
+    grey = Images("noise", images().pixels, levels=17)
+    file = written(tmp_path, pairs, grey, precision)
+    noise, y = torch.randn(1, 64), torch.rand(1, *SHAPE)
+    with opened(browser, file) as page, torch.no_grad():
+        for i, flow in enumerate(flows):
+            assert_same(results(page, i, "forward", noise), flow().from_base_with_log_det(noise), precision)
+            assert_same(results(page, i, "inverse", y), flow().to_base(y), precision)
+
+
+def test_a_page_computes_the_steps_of_a_flow_over_the_plane(browser, tmp_path):
+    flow = randomise(vector_realnvp(2, couplings=3, hidden=[20]))
+    data = Vectors("points", torch.randn(300, 2))
+    file = written(tmp_path, [Pair(DensityModel(flow), NoLatents(), {}, 1)], data)
+    points = torch.randn(256, 2)
+    with opened(browser, file) as page, torch.no_grad():
+        for direction, back in (("forward", False), ("inverse", True)):
+            code = "([way, all]) => mapped(content.runs[0], content.runs[0].steps[%d], way, all)"
+            expected, before = stops(flow(), back, points), points
+            for i in range(6):
+                step = 5 - i if back else i
+                found = torch.tensor(page.evaluate(code % step, [direction, before.tolist()]))
+                before = expected[2 * i]
+                assert_same([found[:, :2].flatten(), found[:, 2]], [before, expected[2 * i + 1]], "float32")
+        assert page.evaluate("behind(content.runs[0], [[0.5, -0.5]])[0]") == pytest.approx(
+            [part for x in flow().to_base(torch.tensor([0.5, -0.5])) for part in x.flatten().tolist()], abs=1e-4
+        )
+
+
+@pytest.fixture(scope="module")
+def two_vaes(tmp_path_factory):
+    """A page of two runs whose strings are an attack."""
+    return written(tmp_path_factory.mktemp("vaes"), [vae(), vae("vamp")], images(HOSTILE), name=HOSTILE)
+
+
+def test_bounds_and_sample_sizes_of_a_page_are_those_of_inference(browser, two_vaes):
+    log_w = 3 * torch.randn(60, 1)
+    with opened(browser, two_vaes) as page:
+        for m in (1, 7, 60):
+            assert page.evaluate("([w, m]) => bound(w, m)", [log_w[:, 0].tolist(), m]) == pytest.approx(
+                float(iwae_bound(log_w, m)), abs=1e-4
+            )
+        size = page.evaluate("(w) => effectiveSize(w)", log_w[:, 0].tolist())
+        assert size == pytest.approx(60 * float(effective_sample_share(log_w)), rel=1e-4)
+
+
+def test_dragging_and_keys_move_the_code_of_every_run(browser, two_vaes):
+    with opened(browser, two_vaes) as page:
+        pictures = "[...document.querySelectorAll('.map + .picture')].map((image) => image.toDataURL())"
+        before = page.evaluate(pictures)
+        box = page.locator(".map").first.bounding_box()
+        page.mouse.move(box["x"] + 30, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 200, box["y"] + 60, steps=3)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        after = page.evaluate(pictures)
+        assert all(one != other for one, other in zip(before, after, strict=True))
+        address = page.url
+        assert "z=" in address
+        place = page.evaluate("state.z[0]")
+        page.locator(".map").last.press("ArrowRight")
+        page.wait_for_timeout(50)
+        assert page.evaluate("state.z[0]") == pytest.approx(place + 0.1)
+    with opened(browser, two_vaes, f"#{address.partition('#')[2]}") as page:
+        assert page.evaluate(pictures) == after
+
+
+def test_a_drawn_image_is_encoded_and_its_bound_rises(browser, two_vaes):
+    with opened(browser, two_vaes) as page:
+        before = page.evaluate("[...outputs(content.runs[0], 'encode', observed(content.runs[0]))[0]]")
+        page.locator(".pad").scroll_into_view_if_needed()
+        box = page.locator(".pad").bounding_box()
+        page.mouse.move(box["x"] + 20, box["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 100, box["y"] + 100, steps=4)
+        page.mouse.up()
+        assert page.evaluate("observed(content.runs[0]).reduce((a, b) => a + b)") >= 8
+        assert page.evaluate("[...outputs(content.runs[0], 'encode', observed(content.runs[0]))[0]]") != before
+        page.get_by_role("button", name="draw 500 weights").click()
+        words = page.locator("[role=status]").first
+        words.filter(has_text="of 500 draws").wait_for()
+        said = words.inner_text().replace("\u2212", "-")
+        one, many = (float(re.search(rf"{name} (-[0-9.]+) nats", said)[1]) for name in ("ELBO", r"L\(500\) ="))
+        assert many > one
+
+
+def test_strings_of_a_run_execute_nothing(browser, two_vaes):
+    with opened(browser, two_vaes) as page:
+        assert page.title() == "a title"
+        assert HOSTILE in page.locator("#summary").inner_text()
+        assert page.locator("script").count() == 2
+        policy = page.locator("meta[http-equiv]").get_attribute("content")
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_page_does_not_scroll_sideways_and_every_control_has_a_name(browser, two_vaes, scheme):
+    with opened(browser, two_vaes, viewport={"width": 390, "height": 800}, color_scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        unnamed = "[...document.querySelectorAll('input, select, canvas')].filter((e) => !e.getAttribute('aria-label'))"
+        assert page.evaluate(f"{unnamed}.length") == 0
+
+
+def test_an_unknown_operation_is_named_in_one_line():
+    class Sorted(torch.nn.Module):
+        def forward(self, z):
+            return torch.cumsum(z, -1)
+
+    with pytest.raises(RunError, match="computes cumsum, which pages do not know") as caught:
+        exported(Sorted(), [], [torch.zeros(1, 3)], Constants())
+    assert "\n" not in str(caught.value)
+    pair = vae()
+    pair = Pair(pair.model, SemiAmortizedGuide(pair.guide.encoder, 4, pair.model), {}, 1)
+    with pytest.raises(RunError, match="cannot be put on a page|do not know") as caught:
+        run_content("run", pair, images(), Constants())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_page_replaces_pages_alone(tmp_path, two_vaes):
+    own = tmp_path / "thesis.html"
+    own.write_text("mine")
+    with pytest.raises(ValueError, match="not a page of this command"):
+        explore(["nowhere"], ExploreOptions(out=str(own)))
+    assert own.read_text() == "mine"
+    assert not is_page(own)
+    assert is_page(two_vaes)
+    assert len(rendered("", [], Constants())) < 60_000
