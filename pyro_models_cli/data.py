@@ -189,7 +189,8 @@ def data_found(
     typed, path = config["dataset"], (record or {}).get("path")
     places = [elsewhere or typed] if elsewhere or not path else [p for p in (typed, path) if os.path.exists(p)]
     if not places:
-        raise DataError(f"the data of the run are neither in {typed} nor in {path}: give their place with --dataset")
+        where = f"not in {path}" if typed == path else f"neither in {typed} nor in {path}"
+        raise DataError(f"the data of the run are {where}: give their place with --dataset")
     for place in places[:-1]:  # a file of that name here may be another
         try:
             return data_of({**config, "dataset": place}, data_root, allow, record)

@@ -134,6 +134,7 @@ def load_data(options: TrainingOptions) -> Data:
     if not options.resume:
         return data_of(options.config, options.data_root, options.allow_import)
     run = Run.open(options.out)
+    run.check_resumable()
     elsewhere = None if options.dataset == run.config["dataset"] else options.dataset
     return data_found(options.config, run.data, elsewhere, options.data_root, options.allow_import)
 

@@ -48,7 +48,7 @@ def test_both_packages_check_arguments_alike():
 def wheel(tmp_path_factory):
     """The wheel, built of a copy: setuptools writes beside its sources."""
     source = tmp_path_factory.mktemp("source")
-    listed = ["pyproject.toml", "README.md", "LICENSE", *PACKAGES]
+    listed = ["pyproject.toml", "README.md", "LICENSE", "pretrained", *PACKAGES]
     subprocess.run(["cp", "-r", *(ROOT / name for name in listed), source], check=True)
     command = ["pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", "dist", "."]
     output_of(sys.executable, "-m", *command, folder=source, path=source)

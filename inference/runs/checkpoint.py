@@ -66,9 +66,31 @@ def save_checkpoint(
                     header["scalars"][f"{index}.{key}"] = value
     # clones: safetensors refuses tensors that share memory
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    text = json.dumps(
-        {"sha256": _digest(tensors, header), **header}
-    )  # one string: safetensors does not keep several in order
+    _write(path, tensors, header, previous)
+
+
+def copy_weights(source: Path, path: Path) -> None:
+    """Write the weights of a checkpoint to another file, without what only a resumed training needs.
+
+    Raises:
+        CheckpointError: if the checkpoint is missing or damaged.
+        OSError: if the file cannot be written.
+    """
+    tensors, header = _read(source)
+    kept = {key: value for key, value in tensors.items() if key.startswith(("model.", "guide."))}
+    progress = {key: value for key, value in header["progress"].items() if key not in ("step", "seconds")}
+    _write(path, kept, {"progress": progress})
+
+
+def holds_weights_alone(path: Path) -> bool:
+    """Whether this is a checkpoint without the state of an optimiser; False if it cannot be read."""
+    header = _read_header(path)
+    return "progress" in header and "param_groups" not in header
+
+
+def _write(path: Path, tensors: Tensors, header: dict[str, Any], previous: Path | None = None) -> None:
+    # one string: safetensors does not keep several in order
+    text = json.dumps({"sha256": _digest(tensors, header), **header})
     write_whole(path, save(tensors, {"run": text}), previous)
 
 
@@ -95,16 +117,23 @@ def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: O
 def read_progress(path: Path) -> dict[str, Any]:
     """The plain values of a checkpoint's progress, without its weights; empty if it cannot be read."""
     try:
+        return dict(_read_header(path)["progress"])
+    except (KeyError, ValueError, TypeError):
+        return {}
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
         with safe_open(path, framework="pt") as file:
-            return dict(json.loads((file.metadata() or {})["run"])["progress"])
+            return dict(json.loads((file.metadata() or {})["run"]))
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return {}
 
 
-def _read(path: Path, most: int) -> tuple[Tensors, dict[str, Any]]:
+def _read(path: Path, most: int | None = None) -> tuple[Tensors, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}: train first, or name another run folder")
-    if path.stat().st_size > most:
+    if most is not None and path.stat().st_size > most:
         raise CheckpointError(f"{path} was not made for this model: it is far larger than the model's weights")
     try:
         with safe_open(path, framework="pt") as file:

@@ -44,7 +44,6 @@ def load(
     """
     run = Run.open(run_dir)
     config = run.config
-    checkpoint = checkpoint or ("best" if config.get("num_validation") else "last")
     description = run.pair
     if description.keys() != {"model", "guide"} or not all(isinstance(half, dict) for half in description.values()):
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
@@ -56,8 +55,9 @@ def load(
         pair["model"].double(), pair["guide"].double()
     if checkpoint == "best" and run.best_is_last:
         checkpoint = "last"
+    file = run.checkpoints / f"{checkpoint}.safetensors" if checkpoint else run.default_weights
     try:
-        progress = load_checkpoint(run.checkpoints / f"{checkpoint}.safetensors", pair["model"], pair["guide"])
+        progress = load_checkpoint(file, pair["model"], pair["guide"])
     finally:
         run.check_unchanged()  # otherwise weights and configuration may not match
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import yaml
 
-from inference.runs.checkpoint import read_progress
+from inference.runs.checkpoint import CheckpointError, holds_weights_alone, read_progress
 from inference.runs.folder import (
     check_name,
     check_nothing_is_in_the_way,
@@ -227,7 +227,25 @@ class Run:
 
     @property
     def has_checkpoint(self) -> bool:
-        return self.last.exists() or self.previous.exists()
+        return any(file.exists() for file in (self.last, self.previous, self.best))
+
+    @property
+    def default_weights(self) -> Path:
+        """The checkpoint to use a trained pair from: the best if data were held out to choose it by, else the last."""
+        return self.best if self.config.get("num_validation") and not self.best_is_last else self.last
+
+    def check_resumable(self) -> None:
+        """Check that training can go on from a checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: if all hold weights alone, as those of a shared run do.
+        """
+        there = [file for file in (self.last, self.previous, self.best) if file.is_file()]
+        if there and all(map(holds_weights_alone, there)):
+            raise CheckpointError(
+                f"{self.path} is a shared run, without the optimiser's state: it can be used but not resumed; train it "
+                f"again with --config {self.path / 'config.yaml'} --out ANOTHER_FOLDER"
+            )
 
     @property
     def config(self) -> dict[str, Any]:
