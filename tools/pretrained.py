@@ -17,7 +17,7 @@ from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 CHECK = "check.json"
-HOW = {"num_images": 200, "m": [10], "repeats": 1, "seed": 0, "products": "default", "device": "cpu"}
+HOW = EvaluateOptions(num_images=200, m=[10], repeats=1, seed=0, products="default", device="cpu")
 
 
 def add(run: Path, name: str, folder: Path = PRETRAINED) -> Path:
@@ -35,7 +35,7 @@ def measured(run: Path) -> dict[str, float]:
     """The negative bounds of a run on the first 200 test images, in nats, with fixed draws; the run stays unchanged."""
     with tempfile.TemporaryDirectory() as elsewhere:
         copy = share(Run.open(run), Path(elsewhere) / run.name)
-        record = evaluate(copy.path, EvaluateOptions(**HOW))
+        record = evaluate(copy.path, HOW)
     bounds = {"negative_elbo": record["negative_elbo"], **record["negative_iwae"]}
     return {name if name == "negative_elbo" else f"negative_iwae_{name}": b["value"] for name, b in bounds.items()}
 
