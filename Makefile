@@ -34,7 +34,7 @@ $(ENVIRONMENTS:%=%/.installed): %/.installed: pyproject.toml constraints.txt con
 		$(if $(TORCH),%/.torch-cpu) | %/bin/python
 	@[ -n "$(TORCH)" ] || [ -e $@ ] || [ "$$(uname -sm)" != "Linux x86_64" ] || nvidia-smi -L >/dev/null 2>&1 || \
 		echo "No NVIDIA GPU found: torch from PyPI brings gigabytes of CUDA; make install TORCH=cpu does not"
-	$(PIP) $(PINS) -e '.[dev,tensorboard]'
+	$(PIP) $(PINS) -e '.[dev,hub,tensorboard]'
 	@touch $@
 
 # only torch itself; its dependencies come from PyPI afterwards

@@ -21,6 +21,7 @@ COMMANDS = {
     "explore": "make a page on which trained runs are played with",
     "diagnose": "report what a trained run has learned",
     "inpaint": "complete images with a trained flow",
+    "push": "share a trained run on the Hugging Face Hub",
     "collapse-study": "study when a VAE ignores its code, and what helps",
     "zoo": "train and compare the VAEs of a list",
     "demo": "train, evaluate and report on digits, in a minute",

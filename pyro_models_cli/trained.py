@@ -38,7 +38,7 @@ def parse_run(options: type[Options], description: str | None, argv: Sequence[st
         ValueError: if they are wrong.
     """
     parser = Parser(description=description)
-    parser.add_argument("run", type=str, help="folder of a training run")
+    parser.add_argument("run", type=str, help="folder of a training run, or hf://owner/name")
     parser.add_options(options)
     given = parser.parse(argv)
     return given.run, made(options, given)

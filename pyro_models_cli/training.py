@@ -223,7 +223,7 @@ def train_pair(
 
 
 # what may change when a run is resumed
-MAY_CHANGE = {"out", "data_root", "epochs", "patience", "device", "tensorboard", "on_nonfinite"}
+MAY_CHANGE = {"out", "data_root", "epochs", "patience", "device", "tracker", "tensorboard", "on_nonfinite"}
 
 
 def check_can_be_continued(run: Run, options: TrainingOptions, processes: int) -> None:

@@ -27,7 +27,7 @@ def plainly(message: str) -> str:
         message,
         flags=re.DOTALL,
     )
-    message = re.sub(r"(the following arguments are required: )(?!runs?$)(\w)", r"\1--\2", message)
+    message = re.sub(r"(the following arguments are required: )(?!runs?\b|repository$)(\w)", r"\1--\2", message)
     if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
         role = message.split()[2][2:].split(".")[0]
         return f"{message}: the chosen {role} has no such option; --{role}.help NAME lists those of each"

@@ -17,10 +17,11 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
-# what is measured against, what builds the site and the exercise: nothing here imports them
-PEERS = [
-    entry for group in ("bench", "browser", "docs", "exercise") for entry in PROJECT["optional-dependencies"][group]
-]
+# what is measured against, what builds the site and the exercise, a browser, heavy trackers: no test needs them
+NOT_NEEDED = ("bench", "browser", "docs", "exercise", *(("wandb", "mlflow")))
+PEERS = [entry for group in NOT_NEEDED for entry in PROJECT["optional-dependencies"].get(group, ())]
+# what commands import where they need it
+OPTIONAL = {"huggingface-hub", "wandb", "mlflow-skinny"}
 # names that differ on conda-forge, and what pip's extra "signatures" stands for there
 CONDA = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 CONDA_ONLY = {"python", "pip", "typeshed-client"}
@@ -127,7 +128,7 @@ def test_the_cpu_build_of_torch_comes_first_and_stays(make, tmp_path):
     assert torch.endswith("--timeout 10 --retries 1 --index-url https://download.pytorch.org/whl/cpu torch torchvision")
     assert "-c constraints.txt" in torch
     assert "--no-deps" in torch
-    assert rest.endswith("-c constraints.txt -e .[dev,tensorboard]")
+    assert rest.endswith("-c constraints.txt -e .[dev,hub,tensorboard]")
     assert make("install")[1] == []
     for stamp in tmp_path.glob(".venv/.*"):
         os.utime(stamp, (0, 0))  # as if the lists had changed since
@@ -166,15 +167,20 @@ def test_gigabytes_of_cuda_are_told_where_there_is_no_gpu(make, machine, gpu, to
 def test_what_is_imported_is_required():
     required = {name for name, _ in map(parse, PROJECT["dependencies"])}
     modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml", "docstring_parser": "docstring-parser"}
+    modules["huggingface_hub"] = "huggingface-hub"
     modules["PIL"] = "torchvision"  # which brings it
     local = {"inference", "pyro_models", "pyro_models_cli"}
     for package in (*local, "scripts"):
         for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
+            tree = ast.parse(file.read_text())
+            functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+            within = {node for function in functions for node in ast.walk(function)}
+            for node in ast.walk(tree):
+                known = required | OPTIONAL if node in within else required
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 for name in {name.split(".")[0] for name in names} - local - set(sys.stdlib_module_names):
-                    assert modules.get(name, name) in required, f"{file} imports {name}"
+                    assert modules.get(name, name) in known, f"{file} imports {name}"
 
 
 def test_tables_are_made_from_the_results():

@@ -27,8 +27,12 @@ RESULTS = (  # written by those who evaluate a trained run
     "diagnosis.json",
     *("figures/samples.png", "figures/inpainting.png", "figures/latent_*.png"),
 )
+_MADE = ("config.yaml", "model.yaml", "data.json", "environment.json")  # with the run
+TABLES = ("metrics.csv", "seconds.csv")
+DESCRIPTIONS = (*_MADE, "evaluation.json")  # small files of names and numbers
+SHARED = (*DESCRIPTIONS, *TABLES, "checkpoints/last.safetensors", "checkpoints/best.safetensors")  # with others
 OWN_FILES = (
-    *("config.yaml", "model.yaml", "data.json", "environment.json", "metrics.csv", "seconds.csv"),
+    *(*_MADE, *TABLES),
     *("checkpoints/last.safetensors", "checkpoints/previous.safetensors", "checkpoints/best.safetensors"),
     "tensorboard/events.out.tfevents.*",
     *RESULTS,

@@ -33,7 +33,7 @@ def load(
     """The pair that a run trained.
 
     Args:
-        run_dir: the run's folder.
+        run_dir: the run's folder, or ``hf://owner/name`` on the Hugging Face Hub (needs the extra ``hub``).
         checkpoint: "last", "best" or "previous"; the default is "best" if validation data were held out.
         allow: packages outside this project whose classes the run may name.
         device: the device for the pair.

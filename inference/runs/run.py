@@ -21,6 +21,7 @@ from inference.runs.folder import (
     settle,
     take_place,
 )
+from inference.runs.hub import place_of
 from inference.runs.reading import LARGEST, RunError, check_kinds, read_mapping
 from inference.runs.tables import as_csv, read_rows
 from inference.system.environment import describe_environment
@@ -175,12 +176,12 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
-        """Open an existing run.
+        """Open an existing run: a folder, or ``hf://owner/name`` on the Hugging Face Hub, which is fetched.
 
         Raises:
-            RunError: if the folder is missing or holds no complete run.
+            RunError: if the folder is missing or holds no complete run, or the run cannot be fetched.
         """
-        run = cls(Path(path))
+        run = cls(place_of(path))
         check_name(run.path)
         if not run.path.is_dir():
             raise RunError(f"there is no run folder {path}")

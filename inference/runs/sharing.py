@@ -6,14 +6,9 @@ from pathlib import Path
 import yaml
 
 from inference.runs.checkpoint import copy_weights
-from inference.runs.folder import RunError
+from inference.runs.folder import SHARED, RunError
 from inference.runs.run import Run
 from inference.system.files import write_whole
-
-DESCRIPTIONS = ("config.yaml", "model.yaml", "data.json", "environment.json", "evaluation.json")
-TABLES = ("metrics.csv", "seconds.csv")
-WEIGHTS = ("checkpoints/last.safetensors", "checkpoints/best.safetensors")
-SHARED = (*DESCRIPTIONS, *TABLES, *WEIGHTS)
 
 
 def share(run: Run, folder: Path) -> Run:
@@ -46,7 +41,7 @@ def share(run: Run, folder: Path) -> Run:
     write_whole(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     for name in SHARED:
         file = run.path / name
-        if file.is_file() and name not in WEIGHTS and not (folder / name).exists():
+        if file.is_file() and file.parent == run.path and not (folder / name).exists():
             write_whole(folder / name, file.read_bytes())
     run.check_unchanged()
     return Run.open(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from inference.runs.folder import RunError
 
-_LARGEST = 100_000_000  # bytes
+LARGEST_TABLE = 100_000_000  # bytes
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:
@@ -26,8 +26,8 @@ def read_rows(file: Path, columns: set[str]) -> list[dict[str, float]]:
     """
     if not file.is_file():
         return []
-    if file.stat().st_size > _LARGEST:
-        raise RunError(f"{file} is damaged: no table of a run is larger than {_LARGEST:,} bytes")
+    if file.stat().st_size > LARGEST_TABLE:
+        raise RunError(f"{file} is damaged: no table of a run is larger than {LARGEST_TABLE:,} bytes")
     try:
         with file.open(newline="") as lines:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]

@@ -1,11 +1,11 @@
-"""What a run shows while it trains: a bar with the latest numbers, a line an epoch, and TensorBoard."""
+"""What a run shows while it trains: a bar with the latest numbers, a line an epoch, and a tracker's rows."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from inference.data.protocol import DataSet
 from inference.programs.terms import Terms
-from inference.runs.tensorboard import TensorBoard
+from inference.runs.trackers import Tracking
 from inference.system.progress import Bar
 from inference.training.history import columns
 
@@ -21,16 +21,16 @@ class Display:
         epochs: in all.
         steps_per_epoch: so many.
         done: steps that were taken before, by a run that is resumed.
-        board: where the metrics of every epoch go, or None.
+        tracking: where the metrics of every epoch go, or None.
     """
 
     def __init__(
-        self, metric: Metric | None, epochs: int, steps_per_epoch: int, done: int, board: TensorBoard | None
+        self, metric: Metric | None, epochs: int, steps_per_epoch: int, done: int, tracking: Tracking | None
     ) -> None:
         self.metric = metric
         self.words = (metric or "").replace("_", " ")
         self.epochs = epochs
-        self.board = board
+        self.tracking = tracking
         total = epochs * steps_per_epoch
         self.bar = Bar("training", total=total, unit="steps", initial=done, quiet=metric is None)
 
@@ -42,8 +42,8 @@ class Display:
         if kind is None:
             self.bar.finish()
         self.bar.__exit__(kind, *error)
-        if self.board is not None:
-            self.board.close()
+        if self.tracking is not None:
+            self.tracking.close()
 
     def add_step(self, epoch: int, terms: Sequence[Terms], data: DataSet) -> None:
         if self.bar.update() and terms and self.metric:
@@ -59,5 +59,5 @@ class Display:
             values = [f"{split} {row[name]:.3f}" for split, name in names.items() if name in row]
             self.bar.set_postfix_str(f"{epochs}, {values[-1]}", refresh=False)
             self.bar.say(f"{epochs}: {self.words} {', '.join(values)}, {row['seconds']:.1f} s")
-        if self.board is not None:
-            self.board.add({name: value for name, value in row.items() if name not in ("epoch", "seconds")}, epoch)
+        if self.tracking is not None:
+            self.tracking.add({name: value for name, value in row.items() if name not in ("epoch", "seconds")}, epoch)

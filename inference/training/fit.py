@@ -15,7 +15,7 @@ from inference.programs.functions import as_modules, stored_afterwards
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
 from inference.runs.run import Run
-from inference.runs.tensorboard import TensorBoard
+from inference.runs.trackers import Tracking
 from inference.system.interrupts import Interrupted, Interrupts, noted_interrupts
 from inference.system.processes import join_processes, of_every_process, rank_and_size, share_of
 from inference.system.products import Products, chosen_products, products_by
@@ -164,7 +164,7 @@ class Loop:
         self.model, self.guide, self.settings = model, guide, settings
         self.device = device
         self.rank, self.processes = rank_and_size()
-        self.board = TensorBoard(run) if settings.tensorboard and self.rank == 0 else None
+        self.tracking = Tracking(settings.tracked_by, run) if settings.tracked_by and self.rank == 0 else None
         if settings.tf32:
             torch.set_float32_matmul_precision("high")  # until ``fit`` returns
         self.train, validation = _hold_out(train.to(device), settings.num_validation, settings.seed)
@@ -304,7 +304,7 @@ class Loop:
         partial, history = self.history.partial, self.history
         taken = history.epoch * self.steps_an_epoch + (partial.step if partial else 0)
         try:
-            with Display(metric, self.settings.epochs, self.steps_an_epoch, taken, self.board) as display:
+            with Display(metric, self.settings.epochs, self.steps_an_epoch, taken, self.tracking) as display:
                 yield display
         except FloatingPointError as error:
             kept = f"; the checkpoint of epoch {history.epoch} is kept" if history.run and history.epoch else ""

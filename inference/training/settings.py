@@ -42,7 +42,9 @@ class Settings:
         products: what multiplies float32 matrices on a CPU: "auto" takes oneDNN from 3000 steps on where a try finds it
             as accurate as PyTorch's default, and faster; "default" never does; "onednn" repeats a run that did.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
-        tensorboard: also log the metrics for TensorBoard (needs the extra of that name).
+        tracker: where the metrics of every epoch go too; each needs the extra of its name, and takes account, server
+            and project from its own settings, such as WANDB_PROJECT and MLFLOW_TRACKING_URI.
+        tensorboard: earlier form of the tracker tensorboard.
 
     Raises:
         ValueError, TypeError: if a setting is out of its range, or two contradict each other.
@@ -64,6 +66,7 @@ class Settings:
     compile: Literal["auto", "on", "off"] = "auto"
     products: Wanted = "auto"
     tf32: bool = False
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow"] = "none"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -79,10 +82,17 @@ class Settings:
             raise ValueError(f"lr must be a positive number; got {self.lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
-        if self.tensorboard and find_spec("tensorboard") is None:
-            raise ValueError("tensorboard is not installed: install it (pip install tensorboard), or leave it out")
+        if (wanted := self.tracked_by) and find_spec(wanted) is None:
+            raise ValueError(
+                f"{wanted} is not installed: install it (pip install 'pyro-models[{wanted}]'), or leave the tracker out"
+            )
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs data to judge by: give num_validation too")
+
+    @property
+    def tracked_by(self) -> str | None:
+        """The name of the tracker, if there is one."""
+        return self.tracker if self.tracker != "none" else "tensorboard" if self.tensorboard else None
 
     def find_device(self) -> torch.device:
         """The device to train on.

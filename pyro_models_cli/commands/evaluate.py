@@ -67,7 +67,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     """Estimate the bounds of a run, print them, and keep them in the run's folder.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or its address ``hf://owner/name``.
         options: of the estimate.
         command: the command line to record; by default one that gives these options.
 
@@ -89,7 +89,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     description = opened.pair
     rank, _ = join_processes(options.device)
     with Bar("opening the run and its data"):
-        pair, device = load_pair(run, options)
+        pair, device = load_pair(opened.path, options)
         test = data_again(opened, options).tested().to(device)
     if options.num_images is not None:
         if options.num_images < 1:

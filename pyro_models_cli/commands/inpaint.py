@@ -13,6 +13,7 @@ from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes one for 
 from torch import Tensor
 
 from inference import Images, Run, set_seed
+from inference.runs.hub import place_of
 from inference.system.files import try_writing
 from inference.system.progress import Bar
 from pyro_models import FlowModel, Inpainting
@@ -73,8 +74,8 @@ def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
         ValueError: if the run's model is not a flow, or an option is out of its range.
         RunError, OSError: if the run cannot be read, or the picture not written.
     """
-    options = options or InpaintOptions()
-    out = picture_file(options.out, Path(run) / "figures" / "inpainting.png")
+    options, run = options or InpaintOptions(), place_of(run)
+    out = picture_file(options.out, run / "figures" / "inpainting.png")
     pair, device = load_pair(run, options)
     if not isinstance(pair.model, FlowModel):
         raise ValueError(f"only a flow can complete images; {run} holds a {type(pair.model).__name__}")

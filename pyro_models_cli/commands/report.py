@@ -41,15 +41,14 @@ def report(runs: Sequence[Path | str], options: ReportOptions | None = None) -> 
     page = Path(options.out) / "report.html"
     if page.parent.exists() and not page.parent.is_dir():
         raise RunError(f"{page.parent} is a file: give the folder for the report another name")
-    for path in runs:
-        Run.open(path)
+    folders = [Run.open(path).path for path in runs]
     try_writing(page)
     numbers: Counter[str] = Counter()
     sections = []
     with Bar("report", len(runs), "runs") as bar:
-        for path in runs:
+        for path in folders:
             bar.desc = f"report on {path}"
-            sections.append(make_section(Path(path), options, page, numbers))
+            sections.append(make_section(path, options, page, numbers))
             bar.update()
     write_whole(page, _rendered(options.title, sections))
     print(page)
@@ -111,7 +110,7 @@ def environment_rows(run: Run) -> list[tuple[str, str]]:
 
 def command(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="+", help="folders of training runs")
+    parser.add_argument("runs", nargs="+", help="folders of training runs, or hf://owner/name")
     parser.add_options(ReportOptions)
     given = parser.parse(argv)
     report(given.runs, made(ReportOptions, given))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inference import DataSet, Pair, Run
+from inference.runs.hub import place_of
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
@@ -44,11 +45,11 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
         ValueError: if an option is out of its range.
         RunError, OSError: if the run cannot be read, or the picture not written.
     """
-    options = options or SampleOptions()
+    options, run = options or SampleOptions(), place_of(run)
     if options.num_samples is not None and options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
     table = Path(options.out) if options.out and Path(options.out).suffix in TABLES else None
-    out = picture_file(None if table else options.out, Path(run) / "figures" / "samples.png")
+    out = picture_file(None if table else options.out, run / "figures" / "samples.png")
     pair, device = load_pair(run, options)
     # a model of pixels draws by itself; of others the data tell what they draw, and its units
     is_of_pixels = getattr(pair.model, "levels", None) is not None

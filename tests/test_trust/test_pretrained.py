@@ -10,7 +10,8 @@ from conftest import ROOT, described_vae
 
 from inference import CheckpointError, Run, Settings, binarise, build, fit, load, load_dataset
 from inference.runs.checkpoint import holds_weights_alone
-from inference.runs.sharing import SHARED, share
+from inference.runs.folder import SHARED
+from inference.runs.sharing import share
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 
 sys.path.insert(0, str(ROOT / "tools"))
