@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [entry for group in PROJECT["optional-dependencies"].values() for entry in group]
 # what is measured against, what builds the site and the exercise, a browser, heavy trackers: no test needs them
-NOT_NEEDED = ("bench", "browser", "docs", "exercise", *(("wandb", "mlflow")))
-PEERS = [entry for group in NOT_NEEDED for entry in PROJECT["optional-dependencies"].get(group, ())]
+NOT_NEEDED = ("bench", "browser", "docs", "exercise", "wandb", "mlflow")
+PEERS = [entry for group in NOT_NEEDED for entry in PROJECT["optional-dependencies"][group]]
 # what commands import where they need it
 OPTIONAL = {"huggingface-hub", "wandb", "mlflow-skinny"}
 # names that differ on conda-forge, and what pip's extra "signatures" stands for there
@@ -168,6 +168,7 @@ def test_what_is_imported_is_required():
     required = {name for name, _ in map(parse, PROJECT["dependencies"])}
     modules = {"pyro": "pyro-ppl", "sklearn": "scikit-learn", "yaml": "pyyaml", "docstring_parser": "docstring-parser"}
     modules["huggingface_hub"] = "huggingface-hub"
+    modules["mlflow"] = "mlflow-skinny"
     modules["PIL"] = "torchvision"  # which brings it
     local = {"inference", "pyro_models", "pyro_models_cli"}
     for package in (*local, "scripts"):
