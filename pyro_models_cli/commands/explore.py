@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference import Run, RunError, load
+from inference import Run, RunError, load, set_seed
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
@@ -60,6 +60,7 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
         for path in runs:
             run = Run.open(path)
             check_config(run)
+            set_seed(0)  # a page of a run is always the same
             pair = load(path, allow=options.allow_import, device="cpu")
             data = data_again(run, options).shown()
             contents.append(run_content(str(path), pair, data, constants, options.images))

@@ -44,7 +44,7 @@ function slider(label, [low, high, step], read, write, uses, note = "") {
     shown.textContent = Number(read()).toFixed(step < 1 ? 2 : 0);
   };
   sections.push({ uses, draw });
-  return element("label", { class: "slider" }, element("span", {}, label), input, shown, note);
+  return element("label", { class: "slider" }, element("span", {}, label), input, shown, element("span", { class: "note" }, note));
 }
 
 function stateSlider(label, range, key) {

@@ -50,7 +50,7 @@ function advance(step, most) {
 }
 
 const LINES = Array.from({ length: 13 }, (_, i) => -3 + i / 2);
-const ALONG = Array.from({ length: 61 }, (_, i) => -3 + i / 10);
+const ALONG = Array.from({ length: 31 }, (_, i) => -3 + i / 5);
 const WINDOW = [-3.5, 3.5];
 
 function planePanel(run) {
@@ -88,7 +88,7 @@ function planePanel(run) {
 }
 
 // The density after some transforms, from the noise behind each place; computed once for each number of transforms.
-function paintDensity(plane, run, count, known, cells = 48) {
+function paintDensity(plane, run, count, known, cells = 36) {
   if (!known.has(count)) {
     const place = (i) => WINDOW[0] + ((i + 0.5) / cells) * (WINDOW[1] - WINDOW[0]);
     const places = Array.from({ length: cells * cells }, (_, i) => [place(i % cells), place(Math.floor(i / cells))]);
