@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inference.system.allocator import keep_freed_memory
 from pyro_models_cli.start import end_with_exceptions
 from pyro_models_cli.streams import lasting_streams
 from pyro_models_cli.words import one_line
@@ -20,6 +21,7 @@ def main(function: Callable[[], None]) -> None:
     ``PYRO_MODELS_DEBUG=1`` shows tracebacks.
     """
     end_with_exceptions()
+    keep_freed_memory()
     with lasting_streams() as out, _warnings_in_one_line():
         try:
             check_arguments_are_text()

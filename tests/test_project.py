@@ -184,6 +184,15 @@ def test_what_is_imported_is_required():
                     assert modules.get(name, name) in known, f"{file} imports {name}"
 
 
+def test_places_to_break_on_purpose_are_there():
+    from mutate import MUTATIONS
+
+    for name, (file, before, after, tests) in MUTATIONS.items():
+        assert before in (ROOT / file).read_text(), f"{name}: {file} has changed"
+        assert before != after
+        assert (ROOT / "tests" / tests).exists(), name
+
+
 def test_tables_are_made_from_the_results():
     from readme_table import pages
 

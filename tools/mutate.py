@@ -23,8 +23,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "a coupling's scale counted over too few dimensions": (
         "pyro_models/transforms/coupling.py",
-        "return log_scale.flatten(self.dim).sum(-1)",
-        "return log_scale.flatten(self.dim).mean(-1)",
+        "return log_scale.flatten(self.halves.dim).sum(-1)",
+        "return log_scale.flatten(self.halves.dim).mean(-1)",
         "test_pyro_models/test_transforms.py",
     ),
     "a mask inverted": (
@@ -41,9 +41,39 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "the flip between couplings omitted": (
         "pyro_models/flows/flip_realnvp.py",
-        "transforms += [AffineCoupling(conditioner, bound), Flip()]",
-        "transforms += [AffineCoupling(conditioner, bound)]",
+        "transforms += [coupling_of_halves(conditioner, components, bound), Flip()]",
+        "transforms += [coupling_of_halves(conditioner, components, bound)]",
         "test_pyro_models/test_flows.py",
+    ),
+    "a mixture's slope without its upper tail": (
+        "pyro_models/transforms/logistic_mixture.py",
+        "log_density - log_cdf - log_rest",
+        "log_density - log_cdf",
+        "test_pyro_models/test_mixture_coupling.py",
+    ),
+    "a mixture's inverse without the gradient of its parameters": (
+        "pyro_models/transforms/logistic_mixture.py",
+        "return x + (odds - found) * (-log_slope.detach()).exp()",
+        "return x + (odds - odds.detach()) * (-log_slope.detach()).exp()",
+        "test_pyro_models/test_mixture_coupling.py",
+    ),
+    "a guide of mixtures that draws in their slow direction": (
+        "pyro_models/guides/flow_guide.py",
+        "[coupling.inv for coupling in chain] if components else chain",
+        "chain",
+        "test_pyro_models/test_mixture_coupling.py",
+    ),
+    "a pixel that sees itself": (
+        "pyro_models/networks/pixel_cnn.py",
+        "pad(x[..., :-1], (self.sight, 0))",
+        "pad(x, (self.sight - 1, 0))",
+        "test_pyro_models/test_pixel_cnn.py",
+    ),
+    "a pixel's channels that see themselves": (
+        "pyro_models/networks/pixel_cnn.py",
+        "self.earlier_channels.triu(1)",
+        "self.earlier_channels.triu(0)",
+        "test_pyro_models/test_pixel_cnn.py",
     ),
     "ActNorm's determinant of one pixel alone": (
         "pyro_models/transforms/actnorm.py",

@@ -72,7 +72,7 @@ def check_particles(model: Callable, guide: Callable, *data: Tensor) -> None:
 
 def _two_rows(x: Tensor) -> list[int]:
     """The first observation and one that differs from it, or else any."""
-    others = (x != x[:1]).flatten(1).any(1).nonzero()
+    others = (x != x[:1]).reshape(len(x), -1).any(1).nonzero()
     return [0, int(others[0]) if len(others) else len(x) - 1]
 
 

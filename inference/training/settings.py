@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from inference.system.bfloat16 import warn_if_bfloat16_is_slow
 from inference.system.devices import check_device, find_device
 from inference.system.products import Products, Wanted, chosen_products
 from inference.training.schedules import SCHEDULES
@@ -103,6 +104,8 @@ class Settings:
         device = find_device(self.device)
         if self.mixed_precision == "fp16" and device.type == "cpu":
             raise ValueError("mixed_precision fp16 needs a GPU, and the device is the CPU: use bf16, or no")
+        if self.mixed_precision == "bf16" and device.type == "cpu":
+            warn_if_bfloat16_is_slow()
         return device
 
     @staticmethod

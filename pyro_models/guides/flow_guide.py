@@ -43,7 +43,8 @@ class FlowGuide(_TransformedNormal):
         \mathrm{scale}(x)^2), \qquad
         \log q(z \mid x) = \log q_0(z_0 \mid x) - \sum_i \log |\det J_{f_i}|
 
-    It starts as a :class:`MeanFieldGuide`.  Its density is cheap for any z, not only for its own draws.
+    It starts as a :class:`MeanFieldGuide`, or nearly with ``components``.  Without them its density is cheap for any z,
+    not only for its own draws.
 
     Site and shapes as for :class:`AmortizedGuide`.
 
@@ -53,6 +54,8 @@ class FlowGuide(_TransformedNormal):
         couplings: number of couplings, with alternating masks.
         hidden: widths of the hidden layers of each coupling's network.
         num_classes: as for :class:`AmortizedGuide`.
+        components: number of logistic distributions in each coupling's mixture, see
+            :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015), with the
     couplings of Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017).
@@ -72,11 +75,15 @@ class FlowGuide(_TransformedNormal):
         couplings: int = 4,
         hidden: Sequence[int] = (128,),
         num_classes: int = 0,
+        components: int = 0,
     ) -> None:
         super().__init__(encoder, latent_dim, num_classes)
         check_at_least(1, couplings=couplings)
-        chain = alternating_couplings(latent_dim, couplings, hidden, context=features_of(encoder))
-        self.couplings = modules_of(chain)
+        chain = alternating_couplings(
+            latent_dim, couplings, hidden, context=features_of(encoder), components=components
+        )
+        # a mixture's fast direction is the one in which a guide draws
+        self.couplings = modules_of([coupling.inv for coupling in chain] if components else chain)
 
     def transforms(self, features: Tensor) -> list[Transform]:
         return [coupling.condition(features) for coupling in self.couplings]  # type: ignore[operator]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyro_models.places import Places
 from pyro_models.sizes import checked_shape
 from pyro_models.transforms.bijector import Bijector, ConditionedBijector
+from pyro_models.transforms.halves import Halves
 
 
 class AffineCoupling(Bijector):
@@ -62,8 +63,7 @@ class AffineCoupling(Bijector):
             raise ValueError(f"dim counts from the right and must be negative; got {dim}")
         self.conditioner = conditioner
         self.bound = bound
-        self.dim = dim
-        self.swap = swap
+        self.halves = Halves(dim, swap)
         self.domain = self.codomain = constraints.independent(constraints.real, -dim)
 
     def condition(self, context: Tensor) -> ConditionedBijector:
@@ -73,33 +73,21 @@ class AffineCoupling(Bijector):
     def log_scale_and_shift(self, x_a: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """s(x_a) and t(x_a), each of x_a's shape."""
         raw, shift = _pair(self.conditioner(x_a) if context is None else self.conditioner(x_a, context))
-        _check_shapes(raw, shift, x_a, self.dim)
+        _check_shapes(raw, shift, x_a, self.halves.dim)
         return _bounded(raw.to(x_a.dtype), self.bound), shift.to(x_a.dtype)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x_a, x_b = self._halves(x)
+        x_a, x_b = self.halves.split(x)
         log_scale, shift = self.log_scale_and_shift(x_a, context)
-        return self._join(x_a, x_b * log_scale.exp() + shift), self._sum(log_scale)
+        return self.halves.join(x_a, x_b * log_scale.exp() + shift), self._sum(log_scale)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y_a, y_b = self._halves(y)
+        y_a, y_b = self.halves.split(y)
         log_scale, shift = self.log_scale_and_shift(y_a, context)
-        return self._join(y_a, (y_b - shift) * (-log_scale).exp()), -self._sum(log_scale)
-
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        size = x.shape[self.dim]
-        if size % 2:
-            raise ValueError(
-                f"a coupling needs two equal halves, but dimension {self.dim} has size {size}, which is odd"
-            )
-        first, second = x.chunk(2, dim=self.dim)
-        return (second, first) if self.swap else (first, second)
-
-    def _join(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.cat([b, a] if self.swap else [a, b], dim=self.dim)
+        return self.halves.join(y_a, (y_b - shift) * (-log_scale).exp()), -self._sum(log_scale)
 
     def _sum(self, log_scale: Tensor) -> Tensor:
-        return log_scale.flatten(self.dim).sum(-1)
+        return log_scale.flatten(self.halves.dim).sum(-1)
 
 
 class MaskedCoupling(Bijector):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyro_models.places import Places
 from pyro_models.sizes import check_at_least
 from pyro_models.transforms.bijector import Bijector, ConditionedBijector
+from pyro_models.transforms.halves import Halves
 from pyro_models.transforms.logistic_mixture import LogisticMixture
 
 _LARGEST_LOG_SCALE = 5.0  # of a component: scales from 0.0067 to 148
@@ -89,7 +90,7 @@ class LogisticMixtureCoupling(Bijector):
         self.conditioner = conditioner
         self.components = components
         self.bound = bound
-        self.where: _Halves | _Mask = _Halves(dim, swap) if mask is None else _Mask(mask)
+        self.where: _Half | _Mask = _Half(Halves(dim, swap)) if mask is None else _Mask(mask)
         self.register_buffer(
             "offsets", (torch.arange(components) - (components - 1) / 2) / components, persistent=False
         )
@@ -138,27 +139,21 @@ class LogisticMixtureCoupling(Bijector):
         return [part.to(seen.dtype).flatten(dim) for part in found]
 
 
-class _Halves(nn.Module):
-    """A dimension split into two equal halves, one of which is transformed."""
+class _Half(nn.Module):
+    """One of two equal halves of a dimension."""
 
-    def __init__(self, dim: int, swap: bool) -> None:
+    def __init__(self, halves: Halves) -> None:
         super().__init__()
-        self.dim, self.swap = dim, swap
+        self.halves, self.dim = halves, halves.dim
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the network sees, and the flat values to transform."""
-        size = x.shape[self.dim]
-        if size % 2:
-            raise ValueError(
-                f"a coupling needs two equal halves, but dimension {self.dim} has size {size}, which is odd"
-            )
-        first, second = x.chunk(2, dim=self.dim)
-        return (second, first.flatten(self.dim)) if self.swap else (first, second.flatten(self.dim))
+        seen, changed = self.halves.split(x)
+        return seen, changed.flatten(self.dim)
 
     def join(self, x: Tensor, changed: Tensor) -> Tensor:
-        first, second = x.chunk(2, dim=self.dim)
-        parts = [changed.view_as(first), second] if self.swap else [first, changed.view_as(second)]
-        return torch.cat(parts, dim=self.dim)
+        seen, before = self.halves.split(x)
+        return self.halves.join(seen, changed.view_as(before))
 
     def of_changed(self, numbers: Tensor) -> Tensor:
         return numbers

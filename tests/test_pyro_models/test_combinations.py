@@ -58,6 +58,7 @@ GUIDES = {
     "mean field": lambda encoder, model: MeanFieldGuide(encoder, DIM),
     "full rank": lambda encoder, model: FullRankGuide(encoder, DIM),
     "flow": lambda encoder, model: FlowGuide(encoder, DIM, 2, [8]),
+    "flow of mixtures": lambda encoder, model: FlowGuide(encoder, DIM, 2, [8], components=2),
     "iaf": lambda encoder, model: IAFGuide(encoder, DIM, 2, [8]),
     "semi-amortised": lambda encoder, model: SemiAmortizedGuide(encoder, DIM, model, steps=2),
 }

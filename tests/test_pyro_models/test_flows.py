@@ -165,7 +165,7 @@ def test_a_multiscale_flow_leaves_half_the_variables_at_each_scale():
 
 def test_the_masked_flow_takes_turns():
     couplings = [t for t in masked_realnvp((8,), layers=4).transforms if isinstance(t, AffineCoupling)]
-    assert [c.swap for c in couplings] == [False, True, False, True]
+    assert [c.halves.swap for c in couplings] == [False, True, False, True]
 
 
 def test_the_image_flow_is_that_of_its_docstring():

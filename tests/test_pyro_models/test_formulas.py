@@ -246,6 +246,7 @@ GUIDES = {
     "mean field": lambda encoder: MeanFieldGuide(encoder, DIM, 3),
     "full rank": lambda encoder: FullRankGuide(encoder, DIM, 3),
     "flow": lambda encoder: FlowGuide(encoder, DIM, 2, [8], 3),
+    "flow of mixtures": lambda encoder: FlowGuide(encoder, DIM, 2, [8], 3, components=2),
     "inverse autoregressive flow": lambda encoder: IAFGuide(encoder, DIM, 2, [8], 3),
     "two levels": lambda encoder: TwoLevelGuide(encoder, DIM, 2, [8], 3),
     "top down": lambda encoder: TopDownGuide(encoder, DIM, 2, [8], 3),
@@ -442,7 +443,7 @@ def described(transforms) -> list[str]:
             convolutions = [m for m in t.modules() if isinstance(m, torch.nn.Conv2d)]
             first, last = convolutions[0], convolutions[-1]
             network = f"{first.in_channels}-{first.out_channels}-{last.out_channels}, {(len(convolutions) - 2) // 3}"
-            kind = f"keeps {int(~t.mask[0, 0, 0])}" if isinstance(t, MaskedCoupling) else f"swap {int(t.swap)}"
+            kind = f"keeps {int(~t.mask[0, 0, 0])}" if isinstance(t, MaskedCoupling) else f"swap {int(t.halves.swap)}"
             lines.append(f"{kind}: {network}" + (f", bound {t.bound}" if t.bound else ""))
         elif isinstance(t, ChannelPart):
             lines += [f"part {t.channels}", *described(t.transforms), "whole"]

@@ -69,9 +69,9 @@ def log_normal(z: Tensor, loc: Tensor | float = 0.0, scale: Tensor | float = 1.0
     return NORMAL.log_prob((z - loc) / scale).sum(-1) - torch.as_tensor(scale).log().expand(z.shape).sum(-1)
 
 
-def vae(make: Callable[[nn.Module, VAE], nn.Module]) -> Case:
+def vae(make: Callable[[nn.Module, VAE], nn.Module], scale: float = 0.4) -> Case:
     model = randomise(VAE(StandardNormal(2), MLPDecoder(2, SHAPE, [5], "Tanh")), 0.5)
-    guide = randomise(make(MLPEncoder(SHAPE, [5], "Tanh"), model), 0.4)
+    guide = randomise(make(MLPEncoder(SHAPE, [5], "Tanh"), model), scale)
 
     def log_likelihood(x: Tensor, z: Tensor) -> Tensor:
         raw = model.decoder(z)
@@ -115,6 +115,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "mean field": lambda: vae(lambda encoder, _: MeanFieldGuide(encoder, 2)),
     "full rank": lambda: vae(lambda encoder, _: FullRankGuide(encoder, 2)),
     "flow": lambda: vae(lambda encoder, _: FlowGuide(encoder, 2, 2, [4])),
+    "flow of mixtures": lambda: vae(lambda encoder, _: FlowGuide(encoder, 2, 2, [4], components=2), 0.2),
     "iaf": lambda: vae(lambda encoder, _: IAFGuide(encoder, 2, 2, [4])),
     "semi-amortised": lambda: vae(lambda encoder, model: SemiAmortizedGuide(encoder, 2, model, STEPS)),
     "bottom up": lambda: two_layers(top_down=False),

@@ -15,8 +15,10 @@ from pyro_models import (
     MLP,
     AffineCoupling,
     DensityModel,
+    FlowGuide,
     FlowPrior,
     LogisticMixtureCoupling,
+    MLPEncoder,
     NoLatents,
     ResNet,
     alternating,
@@ -254,3 +256,12 @@ def test_compiled_is_eager():
 def test_bad_arguments_are_told(make, says):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+def test_a_guide_draws_in_the_fast_direction(monkeypatch):
+    guide = randomise(FlowGuide(MLPEncoder((1, 2, 2), [3]), 4, 3, [8], components=3), 0.3)
+    q = guide.posterior(torch.rand(5, 1, 2, 2))
+    z = q.rsample([2])
+    solved = q.log_prob(z.detach().clone())
+    monkeypatch.setattr(LogisticMixture, "_solved", lambda *_: pytest.fail("a draw was inverted"))
+    torch.testing.assert_close(q.log_prob(z), solved)
