@@ -6,11 +6,14 @@ from inference import Run
 from inference.runs.hub import PREFIX
 from pyro_models_cli.words import one_line
 
+_LONGEST = 200  # letters of a text from the run
+
 
 def card(run: Run, repository: str) -> str:
     """The model card of a run, from its own records."""
-    model, config = run.pair["model"], run.config
-    parts = [_name(model), *map(_name, _parts_of(model)), _name(run.pair["guide"])]
+    model, guide = (run.pair.get(half) for half in ("model", "guide"))
+    parts = [_name(model), *map(_name, _parts_of(model)), _name(guide)]
+    trained_on = _plain(run.config.get("dataset") or "data of its own")
     kind = "variational-autoencoder" if "VAE" in parts[0] else "normalizing-flow"
     lines = [
         "---",
@@ -19,7 +22,7 @@ def card(run: Run, repository: str) -> str:
         "---",
         f"# {repository.partition('/')[2]}",
         "",
-        f"A `{parts[0]}` and its guide, trained on {_plain(config['dataset'])} for {len(run.metrics())} epochs with",
+        f"A `{parts[0]}` and its guide, trained on {trained_on} for {len(run.metrics())} epochs with",
         f"pyro-models. Parts: {', '.join(f'`{part}`' for part in parts)}.",
         "",
         *_numbers(run),
@@ -55,21 +58,23 @@ def _numbers(run: Run) -> list[str]:
     head = f"{record.get('num_test_images')} test data{how}, {record.get('repeats')} repeats, {record.get('units')}:"
     table = ["| negative bound | value | standard error over data |", "|---|---|---|"]
     for name, entry in entries.items():
-        error = entry.get("standard_error_over_images")
-        table.append(f"| {_plain(name)} | {float(entry['value']):.3f} | {'' if error is None else f'{error:.3f}'} |")
+        error = entry["standard_error_over_images"]
+        table.append(f"| {_plain(name)} | {entry['value']:.3f} | {'' if error is None else f'{error:.3f}'} |")
     return [_plain(head), "", *table]
 
 
-def _parts_of(part: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        value for value in (part.get("init_args") or {}).values() if isinstance(value, dict) and "class_path" in value
-    ]
+def _parts_of(part: Any) -> list[dict[str, Any]]:
+    arguments = part.get("init_args") if isinstance(part, dict) else None
+    values = arguments.values() if isinstance(arguments, dict) else ()
+    return [value for value in values if isinstance(value, dict) and "class_path" in value]
 
 
-def _name(part: dict[str, Any]) -> str:
-    return _plain(part["class_path"].rpartition(".")[2])
+def _name(part: Any) -> str:
+    path = part.get("class_path") if isinstance(part, dict) else None
+    return _plain(str(path or "part").rpartition(".")[2])
 
 
 def _plain(text: object) -> str:
-    """A text that is one line and no markup."""
-    return "".join(letter for letter in one_line(str(text)) if letter not in "<>[]`|*{}")
+    """A short text that is one line and neither markup nor an address."""
+    short = one_line(str(text)[:_LONGEST]).replace("://", " ")
+    return "".join(letter for letter in short if letter not in "<>[]`|*{}@$&#\\")

@@ -141,9 +141,19 @@ def _read(path: Path, most: int | None = None) -> tuple[Tensors, dict[str, Any]]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         if header.pop("sha256") != _digest(tensors, header):
             raise ValueError("its content is not what was written")
+        _check_progress(header["progress"])
         return tensors, header
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not a checkpoint of a run ({error})") from error
+
+
+def _check_progress(progress: Any) -> None:
+    if not isinstance(progress, dict):
+        raise ValueError("its progress is no mapping")
+    for name in ("epoch", "part"):
+        value = progress.get(name, 0)
+        if type(value) not in (int, float) or not 0 <= value < 2**53:
+            raise ValueError(f"its {name} cannot be {str(value)[:40]!r}")
 
 
 def _digest(tensors: Tensors, header: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inference.runs.build import build
-from inference.runs.checkpoint import load_checkpoint
+from inference.runs.checkpoint import CheckpointError, load_checkpoint
 from inference.runs.folder import RunError
 from inference.runs.run import Run
 
@@ -60,5 +60,7 @@ def load(
         progress = load_checkpoint(file, pair["model"], pair["guide"])
     finally:
         run.check_unchanged()  # otherwise weights and configuration may not match
+    if "epoch" not in progress.values:
+        raise CheckpointError(f"{file} is no checkpoint of a run: it does not say its epoch")
     model, guide = (pair[half].eval().to(device) for half in ("model", "guide"))
     return Pair(model, guide, config, progress.values["epoch"] + progress.values.get("part", 0))

@@ -23,6 +23,7 @@ from inference.runs.folder import (
 )
 from inference.runs.hub import place_of
 from inference.runs.reading import LARGEST, RunError, check_kinds, read_mapping
+from inference.runs.records import checked_diagnosis, checked_evaluation
 from inference.runs.tables import as_csv, read_rows
 from inference.system.environment import describe_environment
 from inference.system.files import write_whole
@@ -281,31 +282,14 @@ class Run:
         file = self.files / "evaluation.json"
         if not file.is_file():
             return None
-        return check_kinds(read_mapping(file), file, epochs=(int, float), negative_elbo=dict, negative_iwae=dict)
+        return checked_evaluation(read_mapping(file), file)
 
     def diagnosis(self) -> dict[str, Any] | None:
         """The record of the last diagnosis, if there is one."""
         file = self.files / "diagnosis.json"
         if not file.is_file():
             return None
-        number, some = (int, float), (int, float, type(None))
-        record = check_kinds(
-            read_mapping(file, largest=10 * LARGEST),  # it has two numbers for each coordinate
-            file,
-            latents=list,
-            gap=number,
-            pareto_k=some,
-            pareto_k_threshold=number,
-            share_above_threshold=number,
-            num_images=int,
-            num_weighted=int,
-        )
-        for latent in record["latents"]:
-            kinds = {"name": str, "active": int, "divergence": list, "variance_of_means": list, "holds_image": bool}
-            check_kinds(latent if isinstance(latent, dict) else {}, file, **kinds, mutual_information=number)
-            if not all(type(value) in number for value in latent["divergence"]):
-                raise RunError(f"{file} is damaged: the divergence of {latent['name']!r} holds more than numbers")
-        return record
+        return checked_diagnosis(read_mapping(file, largest=10 * LARGEST), file)  # two numbers for each coordinate
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replace ``metrics.csv`` by these rows, and ``seconds.csv`` by their column of seconds."""
