@@ -21,14 +21,12 @@ class ExploreOptions(ReadingOptions):
         out: HTML file to write.
         title: title of the page.
         precision: of the weights in the file; float32 doubles its size.
-        course: address or folder of the built course; with one, the names of chapters are links.
         images: number of test images that the page holds.
     """
 
     out: str = "explore.html"
     title: str = "Explore trained models"
     precision: str = one_of(("float16", "float32"), "float16")
-    course: str | None = None
     images: int = 60
 
 
@@ -68,7 +66,7 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
     kinds = {content["kind"] for content in contents}
     if len(kinds) > 1:
         raise RunError("side by side go runs of one kind: VAEs, flows over images, or flows over a plane; got several")
-    write_whole(page, rendered(options.title, contents, constants, options.course))
+    write_whole(page, rendered(options.title, contents, constants, page))
     print(page)
     return page
 

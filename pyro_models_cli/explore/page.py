@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from pyro_models_cli.course import CHAPTERS, chapter_on
 from pyro_models_cli.explore.values import Constants
 
 FOLDER = Path(__file__).parent / "page"
@@ -17,12 +18,13 @@ SCRIPTS = ("run", "draw", "state", "parts", "vae", "weights", "flow", "plane", "
 MARK = "<!doctype html><!-- made by pyro-models explore -->"
 
 
-def rendered(title: str, runs: Sequence[dict[str, Any]], constants: Constants, course: str | None = None) -> str:
-    """The page; its policy lets these scripts and styles act, and nothing that strings of a run may hold."""
+def rendered(title: str, runs: Sequence[dict[str, Any]], constants: Constants, page: Path) -> str:
+    """The page at a path; its policy lets these scripts and styles act, and nothing that strings of a run may hold."""
     script = "\n".join((FOLDER / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n{script}'
     style = (FOLDER / "page.css").read_text()
-    content = {"runs": runs, "constants": constants.packed(), "course": course}
+    chapters = {chapter: chapter_on(chapter, page) for chapter in CHAPTERS}
+    content = {"runs": runs, "constants": constants.packed(), "chapters": chapters}
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )

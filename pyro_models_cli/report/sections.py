@@ -12,12 +12,26 @@ from torch import nn
 
 from inference import Pair, Run
 from inference.figures.style import save, written
-from pyro_models_cli.report.course import chapter_on
+from pyro_models_cli.course import chapter_on
 from pyro_models_cli.report.run_data import RunData
 
 SAMPLES = 16
 STEPS = 10
 PIXELS_AN_INCH = 96  # of a page, whatever the screen
+# by the first word of the name of a figure or table
+_CHAPTERS = {
+    "curves": "02_vae",
+    "vae": "02_vae",
+    "samples": "02_vae",
+    "reconstructions": "02_vae",
+    "bounds": "04_importance_weights",
+    "latent": "06_swapping_parts",
+    "density": "08_change_of_variables",
+    "realnvp": "09_integer_pixels",
+    "diagnosis": "10_trust_your_numbers",
+    "marginals": "10_trust_your_numbers",
+    "pairs": "10_trust_your_numbers",
+}
 
 
 @dataclass
@@ -52,7 +66,7 @@ class Table:
 
 
 def _shared(block: Figure | Table, number: int, page: Path) -> dict[str, Any]:
-    chapter = chapter_on(block.name, page)
+    chapter = chapter_on(_CHAPTERS[block.name.split("_")[0]], page)
     return {"kind": block.kind, "number": number, "caption": block.caption, "chapter": chapter}
 
 

@@ -35,6 +35,7 @@ from pyro_models import (
     vector_realnvp,
 )
 from pyro_models_cli.commands.explore import ExploreOptions, explore
+from pyro_models_cli.course import CHAPTERS, chapter_on
 from pyro_models_cli.explore.content import run_content
 from pyro_models_cli.explore.flow import stops
 from pyro_models_cli.explore.graph import exported
@@ -106,7 +107,7 @@ def written(tmp_path, pairs, data, precision="float32", name="run"):
     constants = Constants(precision)
     contents = [run_content(f"{name} {i}", pair, data, constants) for i, pair in enumerate(pairs)]
     file = tmp_path / "page.html"
-    file.write_text(rendered("a title", contents, constants))
+    file.write_text(rendered("a title", contents, constants, file))
     return file
 
 
@@ -245,6 +246,16 @@ def test_strings_of_a_run_execute_nothing(browser, two_vaes):
         assert "unsafe" not in policy
 
 
+def test_every_section_links_its_chapters(browser, two_vaes):
+    with opened(browser, two_vaes) as page:
+        assert all("Chapter" in words for words in page.locator(".about").all_inner_texts())
+        code = "all => all.map((a) => [a.textContent, a.getAttribute('href')])"
+        found = page.eval_on_selector_all(".chapter a", code)
+    expected = [tuple(chapter_on(chapter, two_vaes).values()) for chapter in CHAPTERS]
+    assert len(found) == 6
+    assert {tuple(link) for link in found} <= set(expected)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_page_does_not_scroll_sideways_and_every_control_has_a_name(browser, two_vaes, scheme):
     with opened(browser, two_vaes, viewport={"width": 390, "height": 800}, color_scheme=scheme) as page:
@@ -276,4 +287,4 @@ def test_a_page_replaces_pages_alone(tmp_path, two_vaes):
     assert own.read_text() == "mine"
     assert not is_page(own)
     assert is_page(two_vaes)
-    assert len(rendered("", [], Constants())) < 60_000
+    assert len(rendered("", [], Constants(), own)) < 60_000

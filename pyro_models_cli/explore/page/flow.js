@@ -23,7 +23,7 @@ function flowDrawsSection() {
   const again = button("draw again", () => update({ seed: state.seed + 1 }));
   const about = "Noise from N(0, T² I), mapped to data by the flow. T is the temperature; 1 is the model itself.";
   const controls = [stateSlider("temperature", [0.1, 1.5, 0.05], "temperature"), again];
-  section("Draws", about, ["flow"], controls, ["seed", "temperature"], (run) => {
+  section("Draws", about, ["08_change_of_variables"], controls, ["seed", "temperature"], (run) => {
     const grid = canvas(28, 28, "nine draws of the flow", { class: "grid" });
     const draw = () => {
       const { normals } = generator(state.seed);
@@ -37,7 +37,7 @@ function flowDrawsSection() {
 function flowBetweenSection() {
   const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t"), chooser("to", "second")];
   const about = "Two test observations are mapped to their noise; between them the line is straight in the base space.";
-  section("Between two, in the base space", about, ["flow", "pixels"], controls, ["first", "second", "t"], (run) => {
+  section("Between two, in the base space", about, ["08_change_of_variables", "09_integer_pixels"], controls, ["first", "second", "t"], (run) => {
     const strip = canvas(28, 28, "draws between two points of the base", { class: "strip" });
     const image = canvas(28, 28, "the chosen place", { class: "picture" });
     const words = element("p", { role: "status" });
@@ -58,7 +58,7 @@ function flowCoordinateSection() {
   const controls = [chooser("observation", "first"), stateSlider("coordinate", [0, most, 1], "coordinate")];
   controls.push(stateSlider("its value", [-4, 4, 0.05], "value"));
   const about = "The noise behind one observation, with one coordinate moved. Under N(0, 1) nearly all values are within ±3.";
-  section("One base coordinate", about, ["flow"], controls, ["first", "coordinate", "value"], (run) => {
+  section("One base coordinate", about, ["08_change_of_variables"], controls, ["first", "coordinate", "value"], (run) => {
     const [before, after] = ["the observation", "with one coordinate moved"].map((text) => canvas(28, 28, text, { class: "picture" }));
     const words = element("p", { role: "status" });
     const draw = () => {

@@ -1,22 +1,11 @@
 // What the sections of the page are built from.
 
-const CHAPTERS = {
-  guide: ["02_vae", "The variational autoencoder"],
-  elbo: ["01_elbo", "The ELBO"],
-  weights: ["04_importance_weights", "Importance weights"],
-  collapse: ["07_posterior_collapse", "Posterior collapse"],
-  priors: ["06_swapping_parts", "Swapping parts"],
-  flow: ["08_change_of_variables", "Change of variables"],
-  pixels: ["09_integer_pixels", "Integer pixels"],
-};
-
 let content, constants;
 
 function chapter(name) {
-  const [file, title] = CHAPTERS[name];
-  if (!content.course) return element("span", { class: "chapter" }, `Course: ${title}`);
-  const address = `${content.course.replace(/\/$/, "")}/${file}.html`;
-  return element("a", { class: "chapter", href: address, rel: "noopener" }, `Course: ${title}`);
+  const { title, address } = content.chapters[name];
+  const link = address ? element("a", { href: address, rel: "noopener" }, title) : title;
+  return element("span", { class: "chapter" }, link);
 }
 
 // A section with controls that all runs share and a panel for each run; `uses` are the parts of the state it shows.
@@ -26,7 +15,8 @@ function section(title, about, chapters, controls, uses, makePanel) {
     const heading = content.runs.length > 1 ? [element("h3", {}, run.name)] : [];
     return { ...made, root: element("article", { class: "panel" }, ...heading, ...made.parts) };
   });
-  const help = element("p", { class: "about" }, about, " ", ...chapters.flatMap((name) => [chapter(name), " "]));
+  const links = chapters.flatMap((name, i) => [i ? "; " : " In the course: ", chapter(name)]);
+  const help = element("p", { class: "about" }, about, ...links, ".");
   const parts = [element("h2", {}, title), help, element("div", { class: "controls" }, ...controls)];
   const root = element("section", { "aria-label": title }, ...parts);
   root.append(element("div", { class: "panels" }, ...panels.map((panel) => panel.root)));

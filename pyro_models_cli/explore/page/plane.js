@@ -41,7 +41,7 @@ function planeSection() {
   const about = "A grid and draws from N(0, T² I) on their way through the flow. The shading is the density after the " +
     "transforms applied so far, darker where it is higher; where the grid is spread out, the density falls: that is the " +
     "log-determinant. Between whole numbers, points move along straight lines.";
-  section("From noise to data", about, ["flow"], controls, ["step", "seed", "temperature"], planePanel);
+  section("From noise to data", about, ["08_change_of_variables"], controls, ["step", "seed", "temperature"], planePanel);
 }
 
 function advance(step, most) {

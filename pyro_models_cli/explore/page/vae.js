@@ -29,7 +29,7 @@ function mapSection() {
   controls.push(button("back to zero", () => update({ z: [] })), ...classes());
   const about = "Each point is the mean code of one test observation, coloured by label. Drag over the map, or use the " +
     "arrow keys on it: the decoder draws the mean of p(x | z) for the code under the cross. Codes have no unit.";
-  section("Map of codes", about, ["guide", "collapse"], controls, ["z", "axes", "label"], mapPanel);
+  section("Map of codes", about, ["02_vae", "07_posterior_collapse"], controls, ["z", "axes", "label"], mapPanel);
 }
 
 function extentOf(ranks) {
@@ -117,7 +117,7 @@ function coordinates(run) {
 function betweenSection() {
   const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t"), chooser("to", "second")];
   const about = "The mean codes of two test observations, and the decoder's means along the straight line between them.";
-  section("Between two", about, ["guide"], controls, ["first", "second", "t", "label"], (run) => {
+  section("Between two", about, ["02_vae"], controls, ["first", "second", "t", "label"], (run) => {
     const strip = canvas(28, 28, "decoded means between two codes", { class: "strip" });
     const image = canvas(28, 28, "decoded mean at the chosen place", { class: "picture" });
     const draw = () => {
@@ -135,7 +135,7 @@ function priorSection() {
   const about = "Codes drawn from the prior, and the decoder's means. The temperature multiplies the standard deviations " +
     "of the prior, or of each component of a mixture: 1 is the prior itself.";
   const controls = [stateSlider("temperature", [0, 1.5, 0.05], "temperature"), again];
-  section("Draws from the prior", about, ["priors"], controls, ["seed", "temperature", "label"], (run) => {
+  section("Draws from the prior", about, ["06_swapping_parts"], controls, ["seed", "temperature", "label"], (run) => {
     const grid = canvas(28, 28, "decoded means of sixteen draws from the prior", { class: "grid" });
     const parts = run.prior.spread ? [grid] : [grid, element("p", {}, "this prior was drawn beforehand: no temperature")];
     return { draw: () => paint(grid, run, drawsOf(run, 16).map((z) => decode(run, z)), 4), parts };

@@ -8,7 +8,7 @@ function pictureSection() {
     "with ±1 shaded, and the decoder's mean at the mean code. Then draw weights: log w = log p(x, z) − log q(z | x). " +
     "The bound L(m), the mean over groups of m draws of the log of their mean weight, rises with m towards log p(x).";
   const uses = ["picture", "drawn", "weights", "label"];
-  section("One observation", about, ["elbo", "weights"], controls, uses, picturePanel);
+  section("One observation", about, ["01_elbo", "04_importance_weights"], controls, uses, picturePanel);
 }
 
 function observed(run) {

@@ -1,4 +1,4 @@
-"""Where the course explains what a figure or a table shows."""
+"""Where to find the chapters of the course."""
 
 import os
 from importlib.metadata import PackageNotFoundError, metadata
@@ -6,28 +6,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 CHAPTERS = {
+    "01_elbo": "The evidence lower bound",
     "02_vae": "The variational autoencoder",
     "04_importance_weights": "Importance weights",
     "06_swapping_parts": "Priors and guides that swap",
+    "07_posterior_collapse": "Posterior collapse",
     "08_change_of_variables": "Change of variables",
     "09_integer_pixels": "Pixels are integers",
     "10_trust_your_numbers": "Trust your numbers",
 }
-# by the first word of a name
-_OF_FIGURES = {
-    "curves": "02_vae",
-    "vae": "02_vae",
-    "samples": "02_vae",
-    "reconstructions": "02_vae",
-    "bounds": "04_importance_weights",
-    "latent": "06_swapping_parts",
-    "density": "08_change_of_variables",
-    "realnvp": "09_integer_pixels",
-    "diagnosis": "10_trust_your_numbers",
-    "marginals": "10_trust_your_numbers",
-    "pairs": "10_trust_your_numbers",
-}
-_CHECKOUT = Path(__file__).parents[2]
+_CHECKOUT = Path(__file__).parents[1]
 
 
 def published_at() -> str | None:
@@ -39,13 +27,12 @@ def published_at() -> str | None:
     return dict(url.split(", ", 1) for url in urls).get("Documentation", "").rstrip("/") or None
 
 
-def chapter_on(name: str, page: Path) -> dict[str, str | None]:
-    """The chapter that explains a figure or table of this name, and its address for a link on the page.
+def chapter_on(chapter: str, page: Path) -> dict[str, str | None]:
+    """The title of a chapter, and its address for a link on a page.
 
     The address is on the published site; without one, that of the file in this checkout, as built by ``make docs`` or
     else as text; None where there is neither.
     """
-    chapter = _OF_FIGURES[name.split("_")[0]]
     title = f"Chapter {int(chapter[:2])}, {CHAPTERS[chapter]}"
     if (site := published_at()) is not None:
         return {"title": title, "address": f"{site}/tutorial/{chapter}.html"}
