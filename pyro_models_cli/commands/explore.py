@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from inference import Run, RunError, load, set_seed
+from inference import Run, load, set_seed
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
@@ -37,7 +38,7 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
         ValueError: if an option is out of its range, or the file would replace something else.
         RunError, OSError: if a run cannot be read or put on a page, or the page not written.
     """
-    from pyro_models_cli.explore.content import run_content
+    from pyro_models_cli.explore.content import check_side_by_side, run_content
     from pyro_models_cli.explore.page import is_page, rendered
     from pyro_models_cli.explore.values import Constants
 
@@ -49,23 +50,19 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
         raise ValueError(f"images must be at least 1; got {options.images}")
     if page.exists() and not is_page(page):
         raise ValueError(f"{page} exists and is not a page of this command: choose another name, or remove it")
-    for path in runs:
-        Run.open(path)
+    opened = [Run.open(path) for path in runs]
     try_writing(page)
     constants = Constants(options.precision)
-    contents = []
+    contents: list[dict[str, Any]] = []
     with Bar("explore", len(runs), "runs") as bar:
-        for path in runs:
-            run = Run.open(path)
+        for path, run in zip(runs, opened, strict=True):
             check_config(run)
             set_seed(0)  # a page of a run is always the same
-            pair = load(path, allow=options.allow_import, device="cpu")
+            pair = load(run.path, allow=options.allow_import, device="cpu")
             data = data_again(run, options).shown()
             contents.append(run_content(str(path), pair, data, constants, options.images))
+            check_side_by_side(contents)
             bar.update()
-    kinds = {content["kind"] for content in contents}
-    if len(kinds) > 1:
-        raise RunError("side by side go runs of one kind: VAEs, flows over images, or flows over a plane; got several")
     write_whole(page, rendered(options.title, contents, constants, page))
     print(page)
     return page
@@ -73,7 +70,7 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
 
 def command(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("runs", nargs="+", help="folders of training runs")
+    parser.add_argument("runs", nargs="+", help="folders of training runs, or hf://owner/name")
     parser.add_options(ExploreOptions)
     given = parser.parse(argv)
     explore(given.runs, made(ExploreOptions, given))

@@ -21,23 +21,21 @@ class Shown:
     set: DataSet
     count: int = 100
 
-    def example(self) -> Tensor:
-        """One observation, as the programs see it."""
-        return self.set.arguments(slice(1))[0]
-
-    def label(self) -> list[Tensor]:
-        """Its label, if the programs see one."""
-        return list(self.set.arguments(slice(1))[1:])
+    def arguments(self, count: int) -> tuple[Tensor, ...]:
+        """The first observations as the programs see them, in single precision, and labels if the programs see any."""
+        x, *labels = self.set.arguments(slice(count))
+        return x.float(), *labels
 
     def content(self, constants: Constants, codes: int = 1000) -> dict[str, Any]:
         """Shape, pixels or numbers, and labels."""
         data: Any = self.set
         labels = getattr(data, "labels", None)
+        conditional = len(self.arguments(1)) > 1
         shared = {
             "shape": list(data.shape),
             "labels": None if labels is None else labels[:codes].tolist(),
-            "conditional": len(self.label()) > 0,
-            "classes": data.num_classes if self.label() else 0,
+            "conditional": conditional,
+            "classes": data.num_classes if conditional else 0,
         }
         if len(data.shape) == 3:
             pixels = data.pixels[: self.count]
@@ -48,5 +46,5 @@ class Shown:
                 "levels": data.levels,
                 "binarisation": data.binarisation,
             }
-        vectors = data.arguments(slice(codes))[0]
+        vectors = self.arguments(codes)[0]
         return {**shared, "vectors": constants.add(vectors), "shown": len(vectors)}

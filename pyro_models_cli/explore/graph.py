@@ -1,13 +1,16 @@
 """A function of tensors as a short list of operations that a page can run."""
 
+import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from pyro import validation_enabled
 from torch import Tensor, nn
+from torch._decomp import get_decompositions
 from torch.fx import Node
 
 from inference import RunError
@@ -58,27 +61,31 @@ def exported(
     Raises:
         RunError: if the function cannot be exported, or needs an operation that pages do not have.
     """
-    program = _program(function, modules, examples)
+    with _failing_in_one_line(), validation_enabled(False), torch.no_grad():
+        program = torch.export.export(_Function(function, modules), tuple(examples), strict=False)
+        return _graph(program.run_decompositions(_decompositions()), examples, constants)
+
+
+def _graph(program: Any, examples: Sequence[Tensor], constants: Constants) -> Graph:
     writer = Writer(constants)
     values: dict[Node, Any] = {}
     graph = Graph(operations=writer.operations)
     known = _weights(program)
     given = iter(examples)
-    with torch.no_grad():
-        for node in program.graph.nodes:
-            if node.op == "placeholder" and node.name in known:
-                values[node] = known[node.name]
-            elif node.op == "placeholder":
-                example = next(given)
-                values[node] = writer.new(example.shape, example.dtype)
-                graph.inputs.append((values[node].name, list(example.shape)))
-            elif node.op == "call_function":
-                values[node] = _translated(writer, node, values)
-            elif node.op == "output":
-                for part in node.args[0]:
-                    found = values[part]
-                    reference = writer.reference(found)
-                    graph.outputs.append((reference, list(found.shape)))
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in known:
+            values[node] = known[node.name]
+        elif node.op == "placeholder":
+            example = next(given)
+            values[node] = writer.new(example.shape, example.dtype)
+            graph.inputs.append((values[node].name, list(example.shape)))
+        elif node.op == "call_function":
+            values[node] = _translated(writer, node, values)
+        elif node.op == "output":
+            for part in node.args[0]:
+                found = values[part]
+                reference = writer.reference(found)
+                graph.outputs.append((reference, list(found.shape)))
     return graph
 
 
@@ -92,15 +99,30 @@ def part_of(graph: Graph, start: tuple[str, list[int]], ends: Sequence[tuple[Any
     return Graph([start], list(ends), kept[::-1])
 
 
-def _program(function: Callable[..., Any], modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> Any:
-    with validation_enabled(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
-        try:
-            made = torch.export.export(_Function(function, modules), tuple(examples), strict=False)
-            return made.run_decompositions()
-        except Exception as error:  # of many classes, some private to torch
-            reason = str(error).strip().partition("\n")[0]
-            raise RunError(f"this pair cannot be put on a page: torch.export stops at: {reason}") from error
+@contextmanager
+def _failing_in_one_line() -> Iterator[None]:
+    """Errors of torch as one line, without what torch logs and warns about itself."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # it logs a traceback before it raises
+    was = log.disabled
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except RunError:
+        raise
+    except Exception as error:  # of many classes, some private to torch
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(f"this pair cannot be put on a page: torch.export stops at: {reason}") from error
+    finally:
+        log.disabled = was
+
+
+def _decompositions() -> Any:
+    """Those of torch.export, and of what pages compute in smaller steps."""
+    table = torch.export.default_decompositions()
+    table.update(get_decompositions([torch.ops.aten._softmax, torch.ops.aten._log_softmax]))
+    return table
 
 
 def _weights(program: Any) -> dict[str, Tensor]:

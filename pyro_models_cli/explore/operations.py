@@ -30,7 +30,7 @@ MOVEMENTS = {
 _SAME = {"clone", "_to_copy", "alias", "detach", "lift_fresh_copy", "contiguous", "copy", "to"}
 _UNARY = {
     *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "relu", "neg", "abs", "sqrt", "rsqrt", "reciprocal", "floor"),
-    *("ceil", "round", "sign", "sin", "cos", "erf", "logical_not", "bitwise_not", "isnan", "lgamma"),
+    *("ceil", "round", "sign", "sin", "cos", "erf", "logical_not", "bitwise_not", "isnan"),
 }
 _WITH_NUMBERS = {  # elementwise, with numbers whose defaults stand here
     "elu": (1.0, 1.0, 1.0),
@@ -63,7 +63,7 @@ def emit_operation(writer: Writer, name: str, args: Any, kwargs: Any, example: A
         source = args[1] if short == "copy" else args[0]
         source = _broadcast(writer, source, example.shape)
         if source.dtype.is_floating_point and not example.dtype.is_floating_point and example.dtype != torch.bool:
-            raise RunError(_unknown(name))  # it would round
+            return writer.emit("trunc", example.shape, example.dtype, source.name)
         return Value(source.name, example.shape, example.dtype) if isinstance(source, Value) else source
     if short in _UNARY:
         kind = "logical_not" if short == "bitwise_not" else short
@@ -90,6 +90,9 @@ def emit_operation(writer: Writer, name: str, args: Any, kwargs: Any, example: A
         "slice_scatter": _emit_scatter("slice_scatter"),
         "full_like": lambda w, a, k, e: torch.full(e.shape, a[1], dtype=e.dtype),
         "index": _emit_index,
+        "gather": _emit_gather,
+        "cumsum": _emit_cumsum,
+        "rrelu_with_noise_functional": _emit_rrelu,
         "index_put": _emit_scatter("index_put"),
         "select_scatter": _emit_scatter("select_scatter"),
     }
@@ -217,6 +220,37 @@ def _emit_index(writer: Writer, args: Any, kwargs: Any, example: Any) -> Value:
         raise RunError(_unknown("an index that depends on the input"))
     places = torch.arange(source.shape.numel()).view(source.shape)
     return writer.taken(source, torch.ops.aten.index.Tensor(places, indices))
+
+
+def _emit_gather(writer: Writer, args: Any, kwargs: Any, example: Any) -> Value:
+    """The numbers at these indices along a dimension; the indices may depend on the input."""
+    source, dim, index = args
+    places = torch.arange(source.shape.numel()).view(source.shape)
+    if isinstance(index, Tensor):
+        return writer.taken(source, places.gather(dim, index))
+    start = places.select(dim, 0).unsqueeze(dim)
+    for other, size in enumerate(index.shape):
+        start = start.narrow(other, 0, size if other != dim % len(index.shape) else 1)
+    dtype, step = index.dtype, places.stride(dim)
+    scaled = writer.emit("mul", index.shape, dtype, index.name, step)
+    found = writer.emit("add", index.shape, dtype, scaled.name, writer.exact(start.expand(index.shape)))
+    return writer.emit("look", example.shape, example.dtype, writer.exact(source), found.name)
+
+
+def _emit_cumsum(writer: Writer, args: Any, kwargs: Any, example: Any) -> Value:
+    """Sums of the numbers up to each one, as a product with a triangular matrix."""
+    source, dim = args[:2]
+    size = source.shape[-1]
+    if dim % len(source.shape) != len(source.shape) - 1:
+        raise RunError(_unknown("cumsum along another dimension than the last"))
+    ones = writer.constants.add(torch.ones(size, size).tril(), exact=True)
+    return writer.emit("linear", example.shape, example.dtype, source.name, ones, 0, size, size)
+
+
+def _emit_rrelu(writer: Writer, args: Any, kwargs: Any, example: Any) -> list[Any]:
+    """The leaky ReLU that a random one is when nothing is trained, and the noise that it does not use."""
+    x, noise, lower, upper = [*args, 1 / 8, 1 / 3][:4]
+    return [writer.emit("leaky_relu", x.shape, x.dtype, x.name, (lower + upper) / 2), noise]
 
 
 def _emit_scatter(short: str) -> Emit:

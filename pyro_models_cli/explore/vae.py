@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from inference import DataSet, Pair, RunError
+from inference import Pair, RunError
 from inference.evaluation.latents import latent_records
 from pyro_models import VAE
 from pyro_models.flows import FlowDistribution
@@ -28,21 +28,32 @@ def vae_content(pair: Pair, data: Shown, constants: Constants) -> dict[str, Any]
     model: Any = pair.model
     guide: Any = pair.guide
     size = guide.latent_dim
-    x, z, noise = data.example(), torch.zeros(1, size), torch.zeros(DRAWS, 1, size)
+    x, *labels = data.arguments(1)
+    z, noise, pairs = torch.zeros(1, size), torch.zeros(DRAWS, 1, size), noise_in_pairs(size)
+    _check_has_mean(model, z, *labels)
     make = partial(exported, modules=[model, guide], constants=constants)
-    labels = data.label()
+    known = {"prior": prior_content(model, constants), **codes(pair, data, pairs, constants)}
     return {
         "kind": "vae",
         "latent": size,
         "draws": DRAWS,
+        **known,
         "graphs": {
             "decode": make(partial(decoded, model), examples=[z, *labels]),
-            "encode": make(partial(encoded, model, guide), examples=[x, *labels]),
+            "encode": make(partial(encoded, model, guide, pairs), examples=[x, *labels]),
             "weigh": make(partial(weighed, model, guide), examples=[x, noise, *labels]),
         },
-        "prior": prior_content(model, constants),
-        **codes(pair, data.set, constants),
     }
+
+
+def _check_has_mean(model: VAE, z: Tensor, *labels: Tensor) -> None:
+    try:
+        decoded(model, z, *labels)
+    except NotImplementedError as error:
+        raise RunError(
+            f"explore shows the mean of p(x | z), and the {type(model.likelihood).__name__} of this run have none in "
+            "closed form: each depends on others"
+        ) from error
 
 
 def decoded(model: VAE, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -50,14 +61,28 @@ def decoded(model: VAE, z: Tensor, labels: Tensor | None = None) -> Tensor:
     return model.image(z, labels).mean
 
 
-def encoded(model: VAE, guide: Any, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Mean and standard deviation of the base of q(z | x), and the divergence from the prior where it is known."""
+def encoded(model: VAE, guide: Any, pairs: Tensor, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Moments of q(z | x), see :func:`moments`, and its divergence from the prior where it has a closed form."""
     q = guide.posterior(x, labels)
-    base = q.base_dist if isinstance(q, FlowDistribution) else q
     try:
-        return base.mean, base.stddev, dist.kl.kl_divergence(q, model.code(labels))
+        return *moments(q, pairs), dist.kl.kl_divergence(q, model.code(labels))
     except NotImplementedError:
-        return base.mean, base.stddev
+        return moments(q, pairs)
+
+
+def noise_in_pairs(size: int, count: int = 32) -> Tensor:
+    """Standard normal noise (count, 1, size), always the same, each half the negative of the other."""
+    half = torch.randn(count // 2, 1, size, generator=torch.Generator().manual_seed(0))
+    return torch.cat([half, -half])
+
+
+def moments(q: dist.TorchDistribution, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each coordinate; of a flow, which has no formula for them, those of draws."""
+    if not isinstance(q, FlowDistribution):
+        return q.mean, q.stddev
+    z, _ = drawn(q, pairs)
+    mean = z.mean(0)
+    return mean, ((z - mean).square().sum(0) / (len(pairs) - 1)).sqrt()
 
 
 def weighed(
@@ -110,17 +135,18 @@ def prior_content(model: VAE, constants: Constants, count: int = 500) -> dict[st
 
 
 @torch.no_grad()
-def codes(pair: Pair, data: DataSet, constants: Constants, most: int = 1000) -> dict[str, Any]:
-    """Mean codes of test data, their labels, and what each coordinate says of the data."""
-    given = data.arguments(slice(most))
+def codes(pair: Pair, data: Shown, pairs: Tensor, constants: Constants, most: int = 1000) -> dict[str, Any]:
+    """Mean codes of data, and what each coordinate says of the data."""
+    given = data.arguments(most)
     guide: Any = pair.guide
     q = guide.posterior(*given)
-    means = q.base_dist.mean if isinstance(q, FlowDistribution) else q.mean
+    means, _ = moments(q, pairs)
     (record,) = latent_records(pair.model, guide, *given)
     order = sorted(range(len(record.variance_of_means)), key=lambda d: -record.variance_of_means[d])
     return {
         "codes": constants.add(means),
         "count": len(means),
+        "estimated": len(pairs) if isinstance(q, FlowDistribution) else 0,
         "order": order,
         "divergence": record.divergence,
         "variance": record.variance_of_means,

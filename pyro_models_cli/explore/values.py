@@ -83,6 +83,10 @@ class Writer:
             return _number(part.item()) if part.numel() == 1 else self.constants.add(part)
         return _number(part)
 
+    def exact(self, part: "Value | Tensor") -> str:
+        """How an operation refers to the elements of a value or a tensor, however few, in single precision."""
+        return part.name if isinstance(part, Value) else self.constants.add(part, exact=True)
+
     def emit(self, name: str, shape: Any, dtype: torch.dtype, *parts: Any) -> Value:
         result = self.new(shape, dtype)
         self.operations.append([name, result.name, *parts])

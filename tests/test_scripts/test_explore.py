@@ -4,6 +4,8 @@ import contextlib
 import os
 import re
 import shutil
+from dataclasses import asdict, replace
+from typing import get_args
 
 import pytest
 import torch
@@ -13,34 +15,47 @@ from inference import Images, Pair, RunError, effective_sample_share, iwae_bound
 from inference.data.vectors import Vectors
 from pyro_models import (
     VAE,
+    CategoricalPixels,
+    ClassNormal,
     ConvDecoder,
     ConvEncoder,
     DensityModel,
     FlowGuide,
     FlowModel,
+    FlowPrior,
     FullRankGuide,
     GaussianMixture,
+    GaussianVectors,
+    LogisticPixels,
     MeanFieldGuide,
     MLPDecoder,
     MLPEncoder,
     NoLatents,
+    PixelCNNPixels,
     SemiAmortizedGuide,
     StandardNormal,
+    TwoLevelGuide,
+    TwoLevelVAE,
     UniformDequantizer,
     VampPrior,
+    ZukoFlow,
+    ZukoPrior,
     flip_realnvp,
     image_realnvp,
     masked_realnvp,
     multiscale_realnvp,
     vector_realnvp,
 )
+from pyro_models.networks import Activation
+from pyro_models.networks.mlp import activation_class
 from pyro_models_cli.commands.explore import ExploreOptions, explore
 from pyro_models_cli.course import CHAPTERS, chapter_on
-from pyro_models_cli.explore.content import run_content
+from pyro_models_cli.explore import operations
+from pyro_models_cli.explore.content import check_side_by_side, run_content
 from pyro_models_cli.explore.flow import stops
 from pyro_models_cli.explore.graph import exported
-from pyro_models_cli.explore.page import is_page, rendered
-from pyro_models_cli.explore.vae import decoded, encoded, weighed
+from pyro_models_cli.explore.page import FOLDER, is_page, rendered
+from pyro_models_cli.explore.vae import decoded, encoded, noise_in_pairs, weighed
 from pyro_models_cli.explore.values import Constants
 
 SHAPE = (1, 8, 8)
@@ -124,6 +139,19 @@ def assert_same(found, expected, precision):
         assert error < TOLERANCES[precision]
 
 
+def assert_numbers_of_a_vae(page, index, pair, precision, x, *labels):
+    model, guide = pair.model, pair.guide
+    z, noise = torch.randn(1, guide.latent_dim), torch.randn(20, 1, guide.latent_dim)
+    pairs = noise_in_pairs(guide.latent_dim)
+    with torch.no_grad():
+        for graph, expected, given in (
+            ("decode", [decoded(model, z, *labels)], [z]),
+            ("encode", encoded(model, guide, pairs, x, *labels), [x]),
+            ("weigh", weighed(model, guide, x, noise, *labels), [x, noise]),
+        ):
+            assert_same(results(page, index, graph, *given, *labels), expected, precision)
+
+
 VAES = [("normal", "mlp", "mean"), ("vamp", "mlp", "mean"), ("mixture", "conv", "full"), ("normal", "conv", "flow")]
 
 
@@ -131,22 +159,92 @@ VAES = [("normal", "mlp", "mean"), ("vamp", "mlp", "mean"), ("mixture", "conv", 
 def test_a_page_computes_the_numbers_of_a_vae(browser, tmp_path, precision):
     pairs = [vae(*parts) for parts in (VAES if precision == "float32" else VAES[:1])]
     file = written(tmp_path, pairs, images(), precision)
-    x, z, noise = (torch.rand(1, *SHAPE) < 0.5).float(), torch.randn(1, 4), torch.randn(20, 1, 4)
-    with opened(browser, file) as page, torch.no_grad():
+    with opened(browser, file) as page:
         for i, pair in enumerate(pairs):
-            model, guide = pair.model, pair.guide
-            assert_same(results(page, i, "decode", z), [decoded(model, z)], precision)
-            assert_same(results(page, i, "encode", x), encoded(model, guide, x), precision)
-            assert_same(results(page, i, "weigh", x, noise), weighed(model, guide, x, noise), precision)
+            assert_numbers_of_a_vae(page, i, pair, precision, (torch.rand(1, *SHAPE) < 0.5).float())
+
+
+GREY = Images("grey", torch.randint(5, (30, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte(), levels=5)
+LABELLED = replace(GREY, labels=torch.arange(30) % 3, conditional=True)
+POINTS = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+FAMILIES = {
+    "categorical pixels": (lambda: small_vae(CategoricalPixels(5)), GREY),
+    "logistic pixels and labels": (lambda: small_vae(LogisticPixels(5), classes=3), LABELLED),
+    "vectors in double precision": (
+        lambda: small_vae(GaussianVectors((5,), scale_from_decoder=True), shape=(5,)),
+        Vectors("points", POINTS.double()),
+    ),
+    "a flow of mixtures as prior": (
+        lambda: small_vae(CategoricalPixels(5), FlowPrior(2, couplings=2, hidden=[4], components=2)),
+        GREY,
+    ),
+    "splines as prior": (lambda: small_vae(CategoricalPixels(5), ZukoPrior(2, "NSF", 1, [4])), GREY),
+}
+
+
+def small_vae(likelihood, prior=None, shape=(1, 4, 4), classes=0):
+    torch.manual_seed(0)
+    guide = MeanFieldGuide(MLPEncoder(shape, [6], context=classes), 2, num_classes=classes)
+    decoder = MLPDecoder(2, shape, [6], per_pixel=likelihood.per_pixel, context=classes)
+    model = VAE(prior or StandardNormal(2), decoder, likelihood, num_classes=classes)
+    return Pair(randomise(model, 0.2), randomise(guide, 0.2), {}, 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_page_computes_the_numbers_of_other_families(browser, tmp_path, family):
+    make, data = FAMILIES[family]
+    pair = make()
+    if "double" in family:
+        pair.model.double(), pair.guide.double()
+    file = written(tmp_path, [pair], data)
+    x, *labels = data.arguments(slice(1))
+    with opened(browser, file) as page:
+        assert_numbers_of_a_vae(page, 0, pair, "float32", x.float(), *labels)
+
+
+def test_a_page_computes_every_activation(browser, tmp_path):
+    chosen = [activation_class(name)().eval() for name in get_args(Activation)]
+    constants = Constants("float32")
+    graph = exported(lambda x: tuple(part(x) for part in chosen), chosen, [torch.zeros(41)], constants)
+    file = tmp_path / "page.html"
+    file.write_text(rendered("", [], constants, file).replace("SECTIONS[content.runs[0].kind]", "[]"))
+    x = torch.linspace(-10, 10, 41)
+    with browser.new_context(offline=True, bypass_csp=True) as context:
+        page = context.new_page()
+        page.goto(f"file://{file}")
+        found = page.evaluate(
+            "([graph, x]) => evaluate(graph, constants, x).map((y) => [...y])", [asdict(graph), x.tolist()]
+        )
+    with torch.no_grad():
+        assert_same([torch.tensor(y) for y in found], [part(x) for part in chosen], "float32")
+
+
+def test_pages_know_every_operation_that_is_written_to_them():
+    known = (FOLDER / "run.js").read_text()
+    elementwise = {*operations._UNARY, *operations._BINARY, *operations._WITH_NUMBERS, *operations._REDUCTIONS}
+    for name in {*elementwise, *operations._ALSO.values(), "trunc", "gelu"} - {*operations._ALSO, "bitwise_not"}:
+        assert re.search(rf"\b{name}(:|,)", known), name
+
+
+def test_the_code_of_a_flow_is_what_the_flow_makes_of_its_noise():
+    pair = vae(guide="flow")
+    x, pairs = torch.rand(1, *SHAPE).round(), noise_in_pairs(4)
+    with torch.no_grad():
+        q = pair.guide.posterior(x)
+        mean, deviation, *_ = encoded(pair.model, pair.guide, pairs, x)
+        draws = q.sample([20_000])
+    assert torch.allclose(mean, draws.mean(0), atol=0.3 * float(deviation.max()))
+    assert torch.allclose(deviation, draws.std(0), rtol=0.3)
+    assert not torch.allclose(mean, q.base_dist.mean, atol=0.01)
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
     flows = [
-        flip_realnvp(SHAPE, pairs=2, hidden=[20]),
+        flip_realnvp(SHAPE, pairs=1, hidden=[20]),
         masked_realnvp(SHAPE, layers=2, hidden=[20]),
-        image_realnvp(SHAPE, channels=4, blocks=1, outer=2, squeezed=2, inner=2),
-        multiscale_realnvp(SHAPE, channels=4, blocks=1, couplings=2, last=2),
+        image_realnvp(SHAPE, channels=4, blocks=1, outer=1, squeezed=1, inner=1),
+        multiscale_realnvp(SHAPE, channels=4, blocks=1, couplings=1, last=1),
     ]
     flows = flows if precision == "float32" else flows[:1]
     pairs = [Pair(FlowModel(randomise(flow, 0.1), levels=17), UniformDequantizer(17), {}, 1) for flow in flows]
@@ -159,8 +257,17 @@ def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
             assert_same(results(page, i, "inverse", y), flow().to_base(y), precision)
 
 
-def test_a_page_computes_the_steps_of_a_flow_over_the_plane(browser, tmp_path):
-    flow = randomise(vector_realnvp(2, couplings=3, hidden=[20]))
+PLANES = {
+    "affine": lambda: vector_realnvp(2, couplings=3, hidden=[20]),
+    "mixtures": lambda: vector_realnvp(2, couplings=1, hidden=[4], components=2),
+    "splines": lambda: ZukoFlow(2, "NSF", 1, [4]),
+}
+
+
+@pytest.mark.parametrize("kind", PLANES)
+def test_a_page_computes_the_steps_of_a_flow_over_the_plane(browser, tmp_path, kind):
+    torch.manual_seed(0)
+    flow = randomise(PLANES[kind]())
     data = Vectors("points", torch.randn(300, 2))
     file = written(tmp_path, [Pair(DensityModel(flow), NoLatents(), {}, 1)], data)
     points = torch.randn(256, 2)
@@ -168,8 +275,9 @@ def test_a_page_computes_the_steps_of_a_flow_over_the_plane(browser, tmp_path):
         for direction, back in (("forward", False), ("inverse", True)):
             code = "([way, all]) => mapped(content.runs[0], content.runs[0].steps[%d], way, all)"
             expected, before = stops(flow(), back, points), points
-            for i in range(6):
-                step = 5 - i if back else i
+            count = len(expected) // 2
+            for i in range(count):
+                step = count - 1 - i if back else i
                 found = torch.tensor(page.evaluate(code % step, [direction, before.tolist()]))
                 before = expected[2 * i]
                 assert_same([found[:, :2].flatten(), found[:, 2]], [before, expected[2 * i + 1]], "float32")
@@ -267,9 +375,9 @@ def test_a_narrow_page_does_not_scroll_sideways_and_every_control_has_a_name(bro
 def test_an_unknown_operation_is_named_in_one_line():
     class Sorted(torch.nn.Module):
         def forward(self, z):
-            return torch.cumsum(z, -1)
+            return torch.cumprod(z, -1)
 
-    with pytest.raises(RunError, match="computes cumsum, which pages do not know") as caught:
+    with pytest.raises(RunError, match="computes cumprod, which pages do not know") as caught:
         exported(Sorted(), [], [torch.zeros(1, 3)], Constants())
     assert "\n" not in str(caught.value)
     pair = vae()
@@ -277,6 +385,45 @@ def test_an_unknown_operation_is_named_in_one_line():
     with pytest.raises(RunError, match="cannot be put on a page|do not know") as caught:
         run_content("run", pair, images(), Constants())
     assert "\n" not in str(caught.value)
+
+
+def hopeless(kind):
+    if kind == "pixels":
+        return small_vae(PixelCNNPixels((1, 4, 4), channels=4, blocks=1)), images()
+    if kind == "levels":
+        model = TwoLevelVAE(StandardNormal(2), MLPDecoder(3, SHAPE), 3, 2)
+        return Pair(model, TwoLevelGuide(MLPEncoder(SHAPE), 3, 2), {}, 1), images()
+    if kind == "prior":
+        return small_vae(CategoricalPixels(5), ClassNormal(2, 3), classes=3), LABELLED
+    pair = vae()
+    next(pair.model.decoder.parameters()).data[0] = torch.nan
+    return pair, images()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    {
+        "pixels": "PixelCNNPixels of this run have none in closed form",
+        "levels": "explore shows models with one code; a run has a TwoLevelVAE",
+        "prior": "explore does not know priors that depend on a label yet",
+        "weights": "a run cannot be put on a page: its weights decoder.* hold NaN or infinity",
+    }.items(),
+)
+def test_what_a_page_cannot_show_is_said_in_one_line(kind, words, capfd):
+    pair, data = hopeless(kind)
+    with pytest.raises(RunError, match=words) as caught:
+        run_content("a run", pair, data, Constants())
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_runs_of_other_kinds_or_shapes_do_not_go_side_by_side():
+    first = {"name": "a", "kind": "vae", "shape": [1, 8, 8]}
+    check_side_by_side([first, first])
+    with pytest.raises(RunError, match=r"data of one shape; got \(1, 8, 8\) and \(5,\)"):
+        check_side_by_side([first, {**first, "shape": [5]}])
+    with pytest.raises(RunError, match="side by side go runs of one kind.*; a and b are not"):
+        check_side_by_side([first, {**first, "name": "b", "kind": "flow"}])
 
 
 def test_a_page_replaces_pages_alone(tmp_path, two_vaes):

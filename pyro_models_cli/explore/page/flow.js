@@ -16,12 +16,12 @@ function densityWords(run, noise, logDet) {
   const logDensity = logNormal(noise) - logDet;
   if (!isImage(run)) return `log p(x) = ${nats(logDensity + run.log_det)}`;
   const bits = (sizeOf(run) * Math.log(levelsOf(run)) - logDensity) / (sizeOf(run) * LOG_2);
-  return `log p(y) = ${nats(logDensity, 1)}, ${bits.toFixed(2)} bits per dimension; log-determinant ${nats(logDet, 1)}`;
+  return `log p(y) = ${nats(logDensity, 1)}, as bits per dimension ${bits.toFixed(2)} at this one y; log-determinant ${nats(logDet, 1)}`;
 }
 
 function flowDrawsSection() {
   const again = button("draw again", () => update({ seed: state.seed + 1 }));
-  const about = "Noise from N(0, T² I), mapped to data by the flow. T is the temperature; 1 is the model itself.";
+  const about = "Noise from N(0, T² I), mapped to data by the flow. T is the temperature: 1 is the model itself, less keeps to likely noise.";
   const controls = [stateSlider("temperature", [0.1, 1.5, 0.05], "temperature"), again];
   section("Draws", about, ["08_change_of_variables"], controls, ["seed", "temperature"], (run) => {
     const grid = canvas(28, 28, "nine draws of the flow", { class: "grid" });
@@ -36,7 +36,7 @@ function flowDrawsSection() {
 
 function flowBetweenSection() {
   const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t"), chooser("to", "second")];
-  const about = "Two test observations are mapped to their noise; between them the line is straight in the base space.";
+  const about = "Two observations are mapped to their noise, pixels from the middle of their cells; between them the line is straight in the base space.";
   section("Between two, in the base space", about, ["08_change_of_variables", "09_integer_pixels"], controls, ["first", "second", "t"], (run) => {
     const strip = canvas(28, 28, "draws between two points of the base", { class: "strip" });
     const image = canvas(28, 28, "the chosen place", { class: "picture" });

@@ -39,7 +39,7 @@ function planeSection() {
   const controls = [stateSlider("transforms applied", [0, most, 0.05], "step"), play];
   controls.push(stateSlider("temperature", [0.1, 1.5, 0.05], "temperature"), again);
   const about = "A grid and draws from N(0, T² I) on their way through the flow. The shading is the density after the " +
-    "transforms applied so far, darker where it is higher; where the grid is spread out, the density falls: that is the " +
+    "transforms applied so far, at temperature 1, darker where it is higher; where the grid is spread out, the density falls: that is the " +
     "log-determinant. Between whole numbers, points move along straight lines.";
   section("From noise to data", about, ["08_change_of_variables"], controls, ["step", "seed", "temperature"], planePanel);
 }

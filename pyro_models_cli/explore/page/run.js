@@ -2,7 +2,7 @@
 
 const UNARY = {
   exp: Math.exp, log: Math.log, log1p: Math.log1p, expm1: Math.expm1, tanh: Math.tanh, abs: Math.abs, sqrt: Math.sqrt,
-  floor: Math.floor, ceil: Math.ceil, sign: Math.sign, sin: Math.sin, cos: Math.cos,
+  floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc, sign: Math.sign, sin: Math.sin, cos: Math.cos,
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   relu: (x) => Math.max(x, 0),
   neg: (x) => -x,

@@ -27,7 +27,7 @@ function mapSection() {
   }, ["axes"]);
   const controls = most > 1 ? [axis("across", 0), axis("up", 1)] : [];
   controls.push(button("back to zero", () => update({ z: [] })), ...classes());
-  const about = "Each point is the mean code of one test observation, coloured by label. Drag over the map, or use the " +
+  const about = "Each point is the mean code of one observation, coloured by label. Drag over the map, or use the " +
     "arrow keys on it: the decoder draws the mean of p(x | z) for the code under the cross. Codes have no unit.";
   section("Map of codes", about, ["02_vae", "07_posterior_collapse"], controls, ["z", "axes", "label"], mapPanel);
 }
@@ -102,21 +102,22 @@ function legend(run) {
 
 // Sliders of the most active coordinates, each with what it costs.
 function coordinates(run) {
-  const each = run.divergence.length === run.latent;
+  const each = run.divergence.length === run.latent, exact = run.graphs.encode.outputs.length > 2;
   const sliders = run.order.slice(0, 8).map((d, rank) => {
     const note = each ? `KL ${nats(run.divergence[d])}` : `variance of means ${run.variance[d].toFixed(2)}`;
     const read = () => state.z[rank] ?? 0;
     return slider(`z${d + 1}`, [-4, 4, 0.05], read, (value) => moved([rank], [value]), ["z"], note);
   });
   const total = run.divergence.reduce((a, b) => a + b, 0);
-  const text = `${run.active} of ${run.latent} coordinates are active; KL of the whole code ${nats(total)}, a mean over ` +
-    `${run.count} test observations`;
+  const text = `${run.active} of ${run.latent} coordinates are active; KL of the whole code ${nats(total)}, the mean over ` +
+    `${run.count} observations${exact ? "" : ", estimated from one draw for each"}` +
+    (each ? "" : "; it does not split into coordinates");
   return element("details", { open: "" }, element("summary", {}, text), ...sliders);
 }
 
 function betweenSection() {
   const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t"), chooser("to", "second")];
-  const about = "The mean codes of two test observations, and the decoder's means along the straight line between them.";
+  const about = "The mean codes of two observations, and the decoder's means along the straight line between them.";
   section("Between two", about, ["02_vae"], controls, ["first", "second", "t", "label"], (run) => {
     const strip = canvas(28, 28, "decoded means between two codes", { class: "strip" });
     const image = canvas(28, 28, "decoded mean at the chosen place", { class: "picture" });

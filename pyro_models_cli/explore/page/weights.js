@@ -3,7 +3,7 @@
 function pictureSection() {
   const pad = isImage(content.runs[0]) ? [drawingPad(content.runs[0])] : [];
   const draw = button("draw 500 weights", () => update({ weights: WEIGHTS }));
-  const controls = [...pad, chooser("test observation", "picture", { drawn: "", weights: 0 }), draw];
+  const controls = [...pad, chooser("observation", "picture", { drawn: "", weights: 0 }), draw];
   const about = "What the guide says of one observation: mean and one standard deviation of q(z | x) for each coordinate, " +
     "with ±1 shaded, and the decoder's mean at the mean code. Then draw weights: log w = log p(x, z) − log q(z | x). " +
     "The bound L(m), the mean over groups of m draws of the log of their mean weight, rises with m towards log p(x).";
@@ -44,7 +44,8 @@ function picturePanel(run) {
     const kl = divergence ? `KL ${nats(divergence[0])}` : `KL ${nats(average(terms))} over ${terms.length} draws`;
     const [m, last] = points[points.length - 1];
     words.textContent = `${kl}; ELBO ${nats(points[0][1])} over ${weights.length} draws, L(${m}) = ${nats(last)}; effective ` +
-      `sample size ${effectiveSize(weights).toFixed(1)} of ${weights.length} draws`;
+      `sample size ${effectiveSize(weights).toFixed(1)} of ${weights.length} draws` +
+      (run.estimated ? `; mean and standard deviation of q from ${run.estimated} draws` : "");
     if (weights.length < state.weights) update({ weights: state.weights });
   };
   return { draw, parts: [element("div", { class: "pair" }, seen, again), posterior, curve, words] };
@@ -81,7 +82,7 @@ const effectiveSize = (weights) => Math.exp(2 * logSumExp(weights) - logSumExp(w
 
 // Pixels drawn by hand, from the address: one character of base 36 for five pixels.
 function drawnPixels(run) {
-  if (!state.drawn) return null;
+  if (!state.drawn || !isImage(run)) return null;
   const bits = [...state.drawn].flatMap((letter) => [...parseInt(letter, 36).toString(2).padStart(5, "0").slice(-5)]);
   return Float64Array.from({ length: sizeOf(run) }, (_, i) => Number(bits[i] ?? 0) * (levelsOf(run) - 1));
 }
