@@ -28,6 +28,7 @@ RESULTS = (  # written by those who evaluate a trained run
     *("figures/samples.png", "figures/inpainting.png", "figures/latent_*.png"),
 )
 _MADE = ("config.yaml", "model.yaml", "data.json", "environment.json")  # with the run
+DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # before the first epoch
 TABLES = ("metrics.csv", "seconds.csv")
 DESCRIPTIONS = (*_MADE, "evaluation.json")  # small files of names and numbers
 SHARED = (*DESCRIPTIONS, *TABLES, "checkpoints/last.safetensors", "checkpoints/best.safetensors")  # with others
@@ -138,8 +139,10 @@ def check_name(path: Path) -> None:
     """Check that the folder's name is valid UTF-8: otherwise checkpoints could be written but not read.
 
     Raises:
-        RunError: if it is not.
+        RunError: if it is not, or if it is an address on the Hub.
     """
+    if path.parts[:1] == ("hf:",):
+        raise RunError(f"{path} is no folder: train in a folder, and share it with pyro-models push FOLDER owner/name")
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

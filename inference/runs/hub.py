@@ -1,15 +1,18 @@
 """Runs on the Hugging Face Hub, at ``hf://owner/name`` or ``hf://owner/name@revision``."""
 
+import errno
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from inference.runs.folder import DESCRIPTIONS, SHARED, TABLES, RunError
+from inference.runs.folder import DESCRIBED, DESCRIPTIONS, SHARED, TABLES, RunError
 from inference.runs.reading import LARGEST
 from inference.runs.tables import LARGEST_TABLE
 from inference.system.progress import Bar
@@ -19,6 +22,10 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9]\w*([.-]\w+)*/[A-Za-z0-9]\w*([.-]\w+)*", r
 _REVISION = re.compile(r"\w+([./-]\w+)*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LARGEST_WEIGHTS = 4 * 2**30  # bytes
+_NEW = ".new-"
+_FORGOTTEN = 86_400  # seconds after which a download is of a killed process
+_OF_A_NEW_ONE = (".gitattributes", "README.md", "LICENSE")
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def place_of(run: Path | str) -> Path:
@@ -27,6 +34,8 @@ def place_of(run: Path | str) -> Path:
     Raises:
         RunError: if it cannot be fetched.
     """
+    if isinstance(run, Path) and run.parts[:1] == ("hf:",):  # which a path makes of hf://
+        run = PREFIX + "/".join(run.parts[1:])
     return fetched(run) if isinstance(run, str) and run.startswith(PREFIX) else Path(run)
 
 
@@ -53,16 +62,30 @@ def fetched(address: str) -> Path:
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit):
             raise RunError(f"{address} has no commit: the Hub answered {commit!r:.80}")
-        names = _checked(address, {file.rfilename: file.size for file in info.siblings or ()})
+        sizes = _checked(address, {file.rfilename: file.size for file in info.siblings or ()})
         if not (home / commit).is_dir():
-            home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=home, prefix=".new-") as new, Bar(f"fetching {address}"):
-                for name in names:
-                    api.hf_hub_download(repository, name, revision=commit, local_dir=Path(new) / "run")
-                shutil.rmtree(Path(new) / "run" / ".cache", ignore_errors=True)  # the library's notes
-                if not (home / commit).is_dir():
-                    (Path(new) / "run").rename(home / commit)
+            _download(partial(api.hf_hub_download, repository, revision=commit), address, home / commit, sizes)
     return home / commit
+
+
+def _download(get: Callable[..., Any], address: str, place: Path, sizes: dict[str, int]) -> None:
+    """Fetch files of a repository into a new folder, which is named as its commit and is there once it is whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for old in place.parent.glob(f"{_NEW}*"):  # of a process that was killed
+        if time.time() - old.lstat().st_mtime > _FORGOTTEN:
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=_NEW) as new, Bar(f"fetching {address}"):
+        run = Path(new) / "run"
+        for name, size in sizes.items():
+            get(filename=name, local_dir=run)
+            if (got := (run / name).stat().st_size) != size:
+                raise RunError(f"{address} is refused: its {name} was to have {size:,} bytes and has {got:,}")
+        shutil.rmtree(run / ".cache", ignore_errors=True)  # the library's notes
+        try:
+            run.rename(place)
+        except OSError:
+            if not place.is_dir():  # or another process was faster
+                raise
 
 
 def pushed(folder: Path, repository: str, private: bool = False) -> str:
@@ -71,7 +94,7 @@ def pushed(folder: Path, repository: str, private: bool = False) -> str:
     Files of an earlier run that this one lacks are removed; all others stay.
 
     Raises:
-        RunError: if the repository cannot be written.
+        RunError: if the repository cannot be written, holds another model, or is public but asked to be private.
     """
     check_repository(repository)
     with _plain_errors(PREFIX + repository):
@@ -79,14 +102,33 @@ def pushed(folder: Path, repository: str, private: bool = False) -> str:
 
         api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
+        info = api.model_info(repository)
+        there = {file.rfilename for file in info.siblings or ()}
+        _check_is_for_a_run(repository, there)
+        if private and not info.private:
+            raise RunError(
+                f"{PREFIX}{repository} is public already: make it private on its page, or push without --private"
+            )
         files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-        there = {file.rfilename for file in api.model_info(repository).siblings or ()}
         stale = there & {*SHARED} - files.keys()
         changes: list[Any] = [
             *(CommitOperationAdd(name, str(file)) for name, file in sorted(files.items())),
             *(CommitOperationDelete(name) for name in sorted(stale)),
         ]
-        return str(api.create_commit(repository, changes, commit_message="Share a run of pyro-models").commit_url)
+        message = "Share a run of pyro-models"
+        done = api.create_commit(repository, changes, commit_message=message, parent_commit=info.sha)
+        return str(done.commit_url)
+
+
+def _check_is_for_a_run(repository: str, there: set[str]) -> None:
+    """Check that a repository is new or holds a run, so that no other model is replaced.
+
+    Raises:
+        RunError: if not.
+    """
+    others = sorted(name for name in there if name not in _OF_A_NEW_ONE)
+    if others and not there.issuperset(DESCRIBED):
+        raise RunError(f"{PREFIX}{repository} holds {others[0]!r:.80}, which is no run: push to another repository")
 
 
 def check_repository(name: str) -> None:
@@ -99,18 +141,18 @@ def check_repository(name: str) -> None:
         raise RunError(f"{name!r:.80} is no repository: expected owner/name")
 
 
-def _checked(address: str, sizes: dict[str, int | None]) -> list[str]:
-    """The names of a run's files among those of a repository."""
-    names = [name for name in SHARED if name in sizes]
-    missing = [name for name in ("config.yaml", "model.yaml", "environment.json") if name not in sizes]
-    if missing:
+def _checked(address: str, sizes: dict[str, int | None]) -> dict[str, int]:
+    """The names and sizes of a run's files among those of a repository."""
+    if missing := [name for name in DESCRIBED if name not in sizes]:
         raise RunError(f"{address} holds no run: {', '.join(missing)} missing")
-    for name in names:
+    checked = {}
+    for name in (name for name in SHARED if name in sizes):
         most = LARGEST if name in DESCRIPTIONS else LARGEST_TABLE if name in TABLES else _LARGEST_WEIGHTS
         size = sizes[name]
         if size is None or size > most:
             raise RunError(f"{address} is refused: its {name} may have up to {most:,} bytes; got {size}")
-    return names
+        checked[name] = size
+    return checked
 
 
 def _cache() -> Path:
@@ -142,5 +184,9 @@ def _plain_errors(address: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403) or isinstance(error, errors.LocalTokenNotFoundError):
             raise RunError(f"{constants.ENDPOINT} refused {address}: log in (hf auth login) as its owner") from error
+        if status == 412:
+            raise RunError(f"{address} was changed by someone else meanwhile: look at it, and push again") from error
+        if isinstance(error, OSError) and (error.filename or error.errno in _OF_DISKS):
+            raise RunError(f"{address} stopped at this machine's disk: {error}") from error
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise RunError(f"{constants.ENDPOINT} cannot be reached or gave no answer for {address}: {first}") from error

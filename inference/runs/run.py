@@ -12,6 +12,7 @@ import yaml
 
 from inference.runs.checkpoint import CheckpointError, holds_weights_alone, read_progress
 from inference.runs.folder import (
+    DESCRIBED,
     check_name,
     check_nothing_is_in_the_way,
     is_a_runs,
@@ -28,7 +29,6 @@ from inference.runs.tables import as_csv, read_rows
 from inference.system.environment import describe_environment
 from inference.system.files import write_whole
 
-_DESCRIBED = ("config.yaml", "model.yaml", "environment.json")  # written before the first epoch
 _COLUMNS = {"epoch", "train_negative_elbo"}
 
 
@@ -188,9 +188,9 @@ class Run:
             raise RunError(f"there is no run folder {path}")
         run.settle()
         check_nothing_is_in_the_way(run.path)
-        missing = [name for name in _DESCRIBED if not (run.path / name).is_file()]
+        missing = [name for name in DESCRIBED if not (run.path / name).is_file()]
         if missing:
-            raise RunError(f"{path} is not a complete run folder: {', '.join(missing)} missing")
+            raise RunError(f"{run.path} is not a complete run folder: {', '.join(missing)} missing")
         run = replace(run, opened=run._identity())
         run.environment  # noqa: B018  (reading it checks it)
         return run

@@ -18,7 +18,7 @@ class PushOptions:
     """Options of the repository.
 
     Args:
-        private: make a new repository private; one that exists stays as it is.
+        private: make a new repository private; a public one is refused.
     """
 
     private: bool = False

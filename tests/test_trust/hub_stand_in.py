@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.sizes: dict[str, int] = {}  # told instead of the true ones
         self.sha: str | None = None
+        self.before_each_file: Callable[[], object] = lambda: None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -77,9 +79,17 @@ class _Answers(BaseHTTPRequestHandler):
             if found := self._find(repository, revision):
                 sizes = {name: len(content) for name, content in found[1].items()} | self.server.sizes
                 siblings = [{"rfilename": name, "size": size, "blobId": name} for name, size in sizes.items()]
-                self._json({"id": repository, "sha": self.server.sha or found[0], "siblings": siblings})
+                self._json(
+                    {
+                        "id": repository,
+                        "sha": self.server.sha or found[0],
+                        "siblings": siblings,
+                        "private": repository in self.server.private,
+                    }
+                )
         elif len(path) > 4 and path[2] == "resolve":
             found, name = self._find("/".join(path[:2]), path[3]), "/".join(path[4:])
+            self.server.before_each_file()
             if found and name in found[1]:
                 etag = hashlib.sha1(found[1][name]).hexdigest()
                 self._send(200, found[1][name], ETag=f'"{etag}"', X_Repo_Commit=found[0])
@@ -114,6 +124,9 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _commit(self, repository: str, lines: list[dict]) -> None:
         files = dict(self.server.files(repository))
+        if lines[0]["value"].get("parentCommit") not in (None, self.server.commits[repository][-1][0]):
+            self._send(412, b'{"error": "A commit has happened since."}')
+            return
         for line in lines:
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])

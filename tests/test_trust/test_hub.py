@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -194,3 +197,142 @@ def test_the_commands_push_privately_and_evaluate_from_there(hub, run, tmp_path)
 def test_a_public_repository_stays_public_unless_asked(hub, run):
     push(run, "me/vae", PushOptions())
     assert not hub.private
+
+
+def test_a_file_of_another_size_than_announced_is_refused_and_not_kept(hub, run, tmp_path):
+    hub.commit("me/vae", contents(run))
+    hub.sizes = {"metrics.csv": 10}
+    with pytest.raises(RunError, match=r"is refused: its metrics\.csv was to have 10 bytes and has"):
+        load(HERE)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_two_processes_that_fetch_at_once_both_get_the_run(hub, run, monkeypatch):
+    hub.commit("me/vae", contents(run))
+    rename, places = Path.rename, []
+
+    def after_another(new, place):
+        monkeypatch.setattr(Path, "rename", rename)
+        places.append(shutil.copytree(new, place))  # the other was faster
+        return rename(new, place)
+
+    monkeypatch.setattr(Path, "rename", after_another)
+    assert Run.open(HERE).path == places[0]
+    assert load(HERE).epoch == 100
+
+
+def test_a_download_that_was_cut_off_is_not_taken_for_a_run(hub, run, tmp_path):
+    commit = hub.commit("me/vae", contents(run))
+    asked = []
+
+    def third_file_never_comes():
+        asked.append(1)
+        if len(asked) > 5:  # two questions a file
+            os.kill(process.pid, signal.SIGKILL)
+
+    hub.before_each_file = third_file_never_comes
+    code = "import sys; from inference import load; load(sys.argv[1])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code, HERE], env=environment)
+    assert process.wait() == -signal.SIGKILL
+    home = tmp_path / "cache" / "pyro-models" / "hub" / "me" / "vae"
+    (left,) = home.iterdir()
+    assert list(left.rglob("*.*"))
+    hub.before_each_file = lambda: None
+    assert load(f"{HERE}@{commit}").epoch == 100
+    assert left.exists(), "another process may be at it"
+    hub.commit("me/vae", contents(run))
+    os.utime(left, (0, 0))
+    assert load(HERE).epoch == 100
+    assert not left.exists()
+
+
+def test_ctrl_c_ends_a_download_with_one_line_and_leaves_nothing(hub, run, tmp_path):
+    hub.commit("me/vae", contents(run))
+    coming, go_on = threading.Event(), threading.Event()
+
+    def wait():
+        coming.set()
+        go_on.wait(60)
+
+    hub.before_each_file = wait
+    code = "import sys; sys.argv = sys.argv[1:]; from pyro_models_cli.start import pyro_models; pyro_models()"
+    command = [sys.executable, "-c", code, "pyro-models", "evaluate", HERE]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert coming.wait(120)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=120)[1]
+    go_on.set()
+    assert process.returncode == 130
+    assert told.splitlines()[-1].endswith("error: interrupted")
+    assert "Traceback" not in told
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_a_cache_that_cannot_be_written_is_told(hub, run, tmp_path):
+    hub.commit("me/vae", contents(run))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "pyro-models").write_text("in the way")
+    with pytest.raises(RunError, match="stopped at this machine's disk: .*pyro-models") as error:
+        load(HERE)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_copy_is_named_by_its_folder(hub, run):
+    hub.commit("me/vae", contents(run))
+    place = Run.open(HERE).path
+    (place / "model.yaml").unlink()
+    with pytest.raises(RunError, match="is not a complete run folder: model.yaml missing") as error:
+        load(HERE)
+    assert str(error.value).startswith(str(place))
+
+
+def test_a_push_replaces_no_other_model(hub, run):
+    theirs = {"config.yaml": b"theirs", "weights.bin": b"1", "README.md": b"theirs"}
+    hub.commit("me/bert", theirs)
+    with pytest.raises(RunError, match="hf://me/bert holds 'config.yaml', which is no run: push to another repository"):
+        push(run, "me/bert")
+    assert hub.files("me/bert") == theirs
+    hub.commit("me/new", {".gitattributes": b"", "README.md": b"new"})
+    push(run, "me/new")
+    hub.commit("me/new", hub.files("me/new") | {"notes/mine.txt": b"kept"})
+    push(run, "me/new")
+    assert hub.files("me/new")["notes/mine.txt"] == b"kept"
+
+
+def test_a_public_repository_is_not_pushed_to_as_a_private_one(hub, run):
+    push(run, "me/vae")
+    before = len(hub.commits["me/vae"])
+    with pytest.raises(RunError, match="hf://me/vae is public already"):
+        push(run, "me/vae", PushOptions(private=True))
+    assert len(hub.commits["me/vae"]) == before
+    push(run, "me/mine", PushOptions(private=True))
+    push(run, "me/mine", PushOptions(private=True))
+    assert hub.private == {"me/mine"}
+
+
+def test_of_two_pushes_at_once_one_is_refused(hub, run, monkeypatch):
+    from huggingface_hub import HfApi
+
+    push(run, "me/vae")
+    told = HfApi.model_info
+
+    def and_another_pushes(self, repository, **options):
+        info = told(self, repository, **options)
+        hub.commit("me/vae", {**hub.files("me/vae"), "README.md": b"the other's"})
+        return info
+
+    monkeypatch.setattr(HfApi, "model_info", and_another_pushes)
+    with pytest.raises(RunError, match="was changed by someone else meanwhile"):
+        push(run, "me/vae")
+    assert hub.files("me/vae")["README.md"] == b"the other's"
+
+
+def test_an_address_is_no_folder_to_train_in(hub, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="is no folder: train in a folder, and share it with pyro-models push"):
+        Run.create(Path(HERE), {}, {})
+    assert not (tmp_path / "hf:").exists()
+    hub.commit("me/vae", contents(run))
+    assert Run.open(Path(HERE)).path == Run.open(HERE).path
