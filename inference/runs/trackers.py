@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from inference.runs.run import Run
@@ -89,6 +91,12 @@ class MLflow:
         self.client.set_terminated(self.id)
 
 
+_PATIENCE = {  # with servers that do not answer; the libraries would let a training wait for minutes, or without end
+    "WANDB_INIT_TIMEOUT": "30",
+    "WANDB_FINISH_TIMEOUT": "60",  # seconds; what was not sent by then stays in the run's folder, for wandb sync
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
 TRACKERS: dict[str, Callable[[Run], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "mlflow": MLflow}
 
 
@@ -119,7 +127,10 @@ class Tracking:
 
     def _started(self) -> Tracker:
         if self.tracker is None:
-            self.tracker = TRACKERS[self.name](self.run)
+            for name, value in _PATIENCE.items():
+                os.environ.setdefault(name, value)
+            with _asking_nothing():
+                self.tracker = TRACKERS[self.name](self.run)
         return self.tracker
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -127,13 +138,25 @@ class Tracking:
             return
         try:
             step()
-        except Exception as error:  # from a library, a network or a disk
+        except (Exception, SystemExit) as error:  # from a library, a network or a disk
             self.failed = True
             first = str(error).strip().partition("\n")[0]
             warnings.warn(
                 f"{self.name} failed ({type(error).__name__}: {first}): training goes on without it",
                 stacklevel=2,
             )
+
+
+@contextmanager
+def _asking_nothing() -> Iterator[None]:
+    """Within, standard input is at its end: a library that would ask for a login fails instead of waiting for one."""
+    before = sys.stdin
+    with open(os.devnull) as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = before
 
 
 def identity(run: Run) -> str:

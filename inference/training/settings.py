@@ -85,7 +85,7 @@ class Settings:
             raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
         if (wanted := self.tracked_by) and find_spec(wanted) is None:
             raise ValueError(
-                f"{wanted} is not installed: install it (pip install 'pyro-models[{wanted}]'), or leave the tracker out"
+                f"{wanted} is not installed: install it (pip install 'pyro-models[{wanted}]'), or give tracker none"
             )
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs data to judge by: give num_validation too")

@@ -1,15 +1,20 @@
 """Metrics also go to trackers: the same numbers, one tracked run even if resumed, and no failure ends training."""
 
+import io
 import json
+import os
+import random
 import struct
+import sys
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from conftest import described_vae
 
-from inference import Run, Settings, binarise, build, fit, load_dataset
+from inference import Run, Settings, binarise, build, fit, load, load_dataset
 from inference.runs import trackers
 
 PAIR = described_vae((1, 8, 8), [8])
@@ -114,7 +119,7 @@ class Failing:
             raise SystemError("no end")
 
 
-@pytest.mark.parametrize("place", ["start", "add", "close"])
+@pytest.mark.parametrize("place", ["start", "exit", "add", "close"])
 def test_a_failing_tracker_never_ends_the_training(place, tmp_path, monkeypatch):
     asked = []
 
@@ -122,6 +127,8 @@ def test_a_failing_tracker_never_ends_the_training(place, tmp_path, monkeypatch)
         asked.append(run)
         if place == "start":
             raise PermissionError("no account")
+        if place == "exit":
+            sys.exit("no account")
         return Failing(place)
 
     plain = train(tmp_path / "plain", 3, "none")
@@ -136,6 +143,65 @@ def test_a_failing_tracker_never_ends_the_training(place, tmp_path, monkeypatch)
     assert len(asked) == 1
     assert [row["test_negative_elbo"] for row in rows] == [row["test_negative_elbo"] for row in plain]
     assert len(Run.open(tmp_path / "run").metrics()) == 3
+
+
+class Drawing:
+    """A tracker that draws from every generator of random numbers, and seeds them anew."""
+
+    def add(self, row, epoch):
+        random.seed(epoch), np.random.seed(epoch), torch.manual_seed(epoch)
+        random.random(), np.random.rand(), torch.rand(3)
+
+    def close(self):
+        torch.manual_seed(1)
+
+
+def test_a_tracker_changes_no_number_of_the_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", lambda run: Drawing())
+    train(tmp_path / "plain", 3, "none")
+    train(tmp_path / "tracked", 3, "tensorboard")
+    plain, tracked = (Run.open(tmp_path / name) for name in ("plain", "tracked"))
+    assert (tracked.path / "metrics.csv").read_bytes() == (plain.path / "metrics.csv").read_bytes()
+    for half in ("model", "guide"):
+        ours, theirs = (getattr(load(run.path), half).state_dict() for run in (plain, tracked))
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_may_go_on_with_another_tracker(tmp_path, monkeypatch):
+    first, second = Failing(""), Failing("")
+    monkeypatch.setattr("inference.training.settings.find_spec", lambda name: True)
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", lambda run: first)
+    monkeypatch.setitem(trackers.TRACKERS, "wandb", lambda run: second)
+    rows = train(tmp_path / "run", 2, "tensorboard")
+    rows = train(tmp_path / "run", 3, "wandb", resume=True)
+    logged = [row["test_negative_elbo"] for row in (*first.rows, *second.rows)]
+    assert logged == [row["test_negative_elbo"] for row in rows]
+    assert len(second.rows) == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_tracker_that_would_ask_for_a_login_fails_instead_and_waits_little(tmp_path, monkeypatch):
+    for name in trackers._PATIENCE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "7")  # the user's own choice stays
+    terminal = Terminal("a secret")
+    monkeypatch.setattr(sys, "stdin", terminal)
+    found = []
+
+    def asking(run):
+        found.append((sys.stdin.isatty(), os.environ["WANDB_INIT_TIMEOUT"], os.environ["WANDB_FINISH_TIMEOUT"]))
+        raise RuntimeError(f"no login: {input()}")
+
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", asking)
+    with pytest.warns(UserWarning, match=r"tensorboard failed \(EOFError: .*\): training goes on without it"):
+        train(tmp_path / "run", 1, "tensorboard")
+    assert found == [(False, "7", "60")]
+    assert sys.stdin is terminal
+    assert terminal.read() == "a secret"
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_the_work(monkeypatch):
