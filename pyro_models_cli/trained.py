@@ -58,7 +58,13 @@ def check_config(run: Run) -> None:
     Raises:
         RunError: if not.
     """
-    check_kinds(run.config, run.path / "config.yaml", **_NEEDED)
+    config, file = run.config, run.path / "config.yaml"
+    check_kinds(config, file, **_NEEDED)
+    check_kinds(config["objective"], file, class_path=str)
+    check_kinds({"num_validation": config.get("num_validation") or 0}, file, num_validation=int)
+    for name, least, most in (("seed", 0, 2**63), ("batch_size", 1, 2**63), ("lr", 0, 1e30)):
+        if not least <= config[name] <= most:
+            raise RunError(f"{file} is damaged: {name} cannot be {str(config[name])[:40]}")
 
 
 def checked_result(file: str) -> Path:

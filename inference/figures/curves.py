@@ -1,5 +1,6 @@
 """The curves of a run: its metrics by epoch."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from inference.figures.style import COLOURS, WIDEST, Figure, styled
 from inference.runs.reading import RunError
 from inference.runs.run import Run
 
+_LARGEST = 1e100
 _LABELS = {
     "negative_elbo": "negative ELBO (nats)",
     "kl": "KL (nats)",
@@ -24,7 +26,7 @@ def plot_curves(
 ) -> Figure:
     """The metrics of a run by epoch: one panel each, with a line for every split that has it.
 
-    The vertical axes leave out the first epochs where they would flatten the rest.
+    The vertical axes leave out the first epochs where they would flatten the rest, and the lines what is not finite.
 
     Args:
         run: a run, its folder, or the rows that ``fit`` returns.
@@ -81,9 +83,15 @@ def _draw(axis: Axes, rows: Sequence[dict[str, float]], name: str) -> None:
     epochs = [row["epoch"] for row in rows]
     splits = {split: colour for split, colour in COLOURS.items() if f"{split}{name}" in rows[0]}
     for split, colour in splits.items():
-        values = [row[f"{split}{name}"] for row in rows]
+        values = [value if _can_be_drawn(value) else math.nan for value in (row[f"{split}{name}"] for row in rows)]
         axis.plot(epochs, values, color=colour, label=split, marker="o" if len(rows) < 3 else None)
-    later = [row[f"{split}{name}"] for row in rows[len(rows) // 20 :] for split in splits]
-    margin = 0.05 * (max(later) - min(later)) or 1.0
-    axis.set_ylim(min(later) - margin, max(later) + margin)  # the first epochs would flatten the rest
+    shown = [row[f"{split}{name}"] for row in rows[len(rows) // 20 :] for split in splits]
+    if later := [value for value in shown if _can_be_drawn(value)]:
+        margin = 0.05 * (max(later) - min(later)) or 1.0
+        axis.set_ylim(min(later) - margin, max(later) + margin)  # the first epochs would flatten the rest
     axis.locator_params("x", integer=True)
+
+
+def _can_be_drawn(value: float) -> bool:
+    """Whether a value is finite, and not so large that an axis cannot have room around it."""
+    return abs(value) < _LARGEST

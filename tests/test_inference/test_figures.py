@@ -1,5 +1,6 @@
 """Figures: what they show, that they leave everything as it was, and what they say to bad input."""
 
+import math
 import random
 import subprocess
 import sys
@@ -90,6 +91,16 @@ def test_curves_show_every_term_with_a_line_for_each_split(tmp_path, rows):
     shown = figure.axes[1].get_lines()[0].get_ydata()
     assert list(shown) == [2.0 / n for n in range(1, rows + 1)]
     assert figure._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e308])
+def test_curves_leave_out_what_cannot_be_drawn(value):
+    rows = [{"epoch": n, "train_negative_elbo": value if n % 2 else float(n)} for n in range(1, 31)]
+    (axes,) = plot_curves(rows, ["negative_elbo"]).axes
+    assert [y for y in axes.get_lines()[0].get_ydata() if y == y] == list(range(2, 31, 2))
+    assert axes.get_ylim() == pytest.approx((2 - 1.4, 30 + 1.4))
+    nothing = plot_curves([{"epoch": 1, "train_negative_elbo": value}], ["negative_elbo"])
+    assert nothing._repr_png_()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize(("kl", "reconstruction"), [(0.0, 9.0), (9.0, 0.0)])

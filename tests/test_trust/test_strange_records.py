@@ -10,6 +10,8 @@ from conftest import ROOT
 from inference import CheckpointError, Run, RunError, load
 from inference.runs.checkpoint import _read, _write
 from pyro_models_cli.card import card
+from pyro_models_cli.commands.report import ReportOptions, report
+from pyro_models_cli.trained import check_config
 
 DIGITS = ROOT / "pretrained" / "vae_digits"
 EVALUATION = json.loads((DIGITS / "evaluation.json").read_text())
@@ -87,6 +89,43 @@ def test_a_checkpoint_that_does_not_say_where_it_stood_is_refused(run, header):
     tensors, _ = _read(run.last)
     _write(run.last, tensors, header)
     assert_refused(lambda: load(run.path), run.last, CheckpointError)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"batch_size": 0},
+            {"batch_size": HUGE},
+            {"seed": -1},
+            {"lr": HUGE},
+            {"lr": float("nan")},
+            {"num_validation": "<b>"},
+        ),
+        *({"objective": {"class_path": 3}}, {"objective": {}}, {"dataset": 3}),
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_options_that_a_report_cannot_show_are_named(run, change):
+    check_config(run)
+    run.write_config({**run.config, **change})
+    assert_refused(lambda: check_config(run), run.path / "config.yaml")
+
+
+def test_a_report_shows_strange_numbers_and_names_as_text(run, tmp_path):
+    header = (run.path / "metrics.csv").read_text().splitlines()[0]
+    (run.path / "metrics.csv").write_text(f"{header}\n1{',nan' * header.count(',')}\n")
+    (run.path / "seconds.csv").write_text("epoch,seconds\n1,inf\n")
+    markup = "<script>x</script>"
+    change = {"command": markup, "machine": markup, "versions": {markup: markup}}
+    (run.path / "environment.json").write_text(json.dumps({**run.environment, **change}))
+    latent = {**LATENT, "name": markup}
+    (run.path / "diagnosis.json").write_text(json.dumps({**DIAGNOSIS, "epochs": 100, "latents": [latent]}))
+    record = {**EVALUATION, "binarisation": markup, "negative_iwae": {markup: ESTIMATE}}
+    (run.path / "evaluation.json").write_text(json.dumps(record))
+    page = report([run.path], ReportOptions(out=str(tmp_path / "report"))).read_text()
+    assert markup not in page
+    assert page.count("&lt;script&gt;x") >= 6
 
 
 class Evil:
