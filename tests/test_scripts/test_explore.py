@@ -354,6 +354,28 @@ def test_strings_of_a_run_execute_nothing(browser, two_vaes):
         assert "unsafe" not in policy
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "axes=0",
+        "axes=99,99",
+        "z=1e99,7",
+        "z=,",
+        "picture=-3&first=-1&second=1e99",
+        "weights=1e9",
+        "step=-2",
+        "label=-1",
+    ],
+)
+def test_no_address_breaks_a_page(browser, two_vaes, address):
+    with opened(browser, two_vaes, f"#{address}") as page:
+        page.evaluate("new Promise((done) => requestAnimationFrame(done))")
+        assert "NaN" not in page.locator("body").inner_text()
+        assert page.evaluate("state.weights") <= 500
+        assert page.evaluate("state.axes.length") == 2
+        assert page.evaluate("Math.min(state.picture, state.first, state.step, state.label)") >= 0
+
+
 def test_every_section_links_its_chapters(browser, two_vaes):
     with opened(browser, two_vaes) as page:
         assert all("Chapter" in words for words in page.locator(".about").all_inner_texts())
@@ -372,7 +394,7 @@ def test_a_narrow_page_does_not_scroll_sideways_and_every_control_has_a_name(bro
         assert page.evaluate(f"{unnamed}.length") == 0
 
 
-def test_an_unknown_operation_is_named_in_one_line():
+def test_an_unknown_operation_is_named_in_one_line(capfd):
     class Sorted(torch.nn.Module):
         def forward(self, z):
             return torch.cumprod(z, -1)
@@ -380,6 +402,9 @@ def test_an_unknown_operation_is_named_in_one_line():
     with pytest.raises(RunError, match="computes cumprod, which pages do not know") as caught:
         exported(Sorted(), [], [torch.zeros(1, 3)], Constants())
     assert "\n" not in str(caught.value)
+    with pytest.raises(RunError, match="torch.export stops at: .*same reduction dim"):
+        exported(lambda z: z @ torch.zeros(2, 2), [], [torch.zeros(1, 3)], Constants())
+    assert capfd.readouterr().err == ""
     pair = vae()
     pair = Pair(pair.model, SemiAmortizedGuide(pair.guide.encoder, 4, pair.model), {}, 1)
     with pytest.raises(RunError, match="cannot be put on a page|do not know") as caught:

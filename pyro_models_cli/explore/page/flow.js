@@ -63,12 +63,12 @@ function flowCoordinateSection() {
     const words = element("p", { role: "status" });
     const draw = () => {
       const y = intensities(run, state.first), [noise] = toNoise(run, y);
-      const was = noise[state.coordinate];
-      noise[state.coordinate] = state.value;
+      const place = Math.min(state.coordinate, run.size - 1), was = noise[place];
+      noise[place] = state.value;
       const [moved, logDet] = toData(run, noise);
       paint(before, run, [y]);
       paint(after, run, [moved]);
-      words.textContent = `coordinate ${state.coordinate} was ${was.toFixed(2)}; ${densityWords(run, noise, logDet[0])}`;
+      words.textContent = `coordinate ${place} was ${was.toFixed(2)}; ${densityWords(run, noise, logDet[0])}`;
     };
     return { draw, parts: [element("div", { class: "pair" }, before, after), words] };
   });

@@ -65,7 +65,7 @@ function chooser(label, key, also = {}) {
 }
 
 function labelOf(run) {
-  return run.conditional ? [[state.label]] : [];
+  return run.conditional ? [[Math.min(state.label, run.classes - 1)]] : [];
 }
 
 function classes() {

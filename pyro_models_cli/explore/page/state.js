@@ -4,6 +4,12 @@ const DEFAULTS = {
   z: [], axes: [0, 1], picture: 0, drawn: "", weights: 0, first: 0, second: 1, t: 0.5, temperature: 1, seed: 1,
   label: 0, coordinate: 0, value: 0, step: 0,
 };
+// Smallest and largest values that an address may give, and the step between values.
+const LIMITS = {
+  z: [-8, 8, 0], axes: [0, 1e6, 1], picture: [0, 1e6, 1], weights: [0, 500, 1], first: [0, 1e6, 1], second: [0, 1e6, 1],
+  t: [0, 1, 0], temperature: [0, 1.5, 0], seed: [0, 1e6, 1], label: [0, 1e6, 1], coordinate: [0, 1e6, 1],
+  value: [-4, 4, 0], step: [0, 1e6, 0],
+};
 const state = { ...DEFAULTS, ...fromAddress() };
 const sections = [];
 let changed = new Set(Object.keys(DEFAULTS)), waiting = false, writing = 0;
@@ -14,8 +20,11 @@ function fromAddress() {
     if (!(key in DEFAULTS)) continue;
     if (key === "drawn") found[key] = /^[0-9a-z]*$/.test(text) ? text : "";
     else {
-      const numbers = text.split(",").map(Number);
-      if (numbers.every(Number.isFinite)) found[key] = Array.isArray(DEFAULTS[key]) ? numbers : numbers[0];
+      const [low, high, step] = LIMITS[key];
+      const numbers = text.split(",").map((part) => Math.min(Math.max(step ? Math.round(part) : Number(part), low), high));
+      const count = key === "z" ? numbers.length : [DEFAULTS[key]].flat().length;
+      if (numbers.length !== count || !numbers.every(Number.isFinite)) continue;
+      found[key] = Array.isArray(DEFAULTS[key]) ? numbers : numbers[0];
     }
   }
   return found;

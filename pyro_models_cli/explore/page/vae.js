@@ -1,7 +1,5 @@
 // The sections of a variational autoencoder.
 
-const WEIGHTS = 500;
-
 // The code of a run: the state holds coordinates by their rank, the most active one first.
 function codeOf(run) {
   const z = new Float64Array(run.latent);
@@ -48,7 +46,7 @@ function mapPanel(run) {
   const single = run.latent < 2;
   const map = canvas(320, 320, "", { class: "map", tabindex: 0, role: "application" });
   const image = canvas(28, 28, "decoded mean of p(x | z)", { class: "picture" });
-  const axes = () => (single ? [0, 0] : state.axes);
+  const axes = () => (single ? [0, 0] : state.axes.map((rank) => Math.min(rank, run.latent - 1)));
   let at, points = document.createElement("canvas"), drawnFor = "";
   const go = (event) => {
     const box = map.getBoundingClientRect();

@@ -2,7 +2,7 @@
 
 function pictureSection() {
   const pad = isImage(content.runs[0]) ? [drawingPad(content.runs[0])] : [];
-  const draw = button("draw 500 weights", () => update({ weights: WEIGHTS }));
+  const draw = button("draw 500 weights", () => update({ weights: LIMITS.weights[1] }));
   const controls = [...pad, chooser("observation", "picture", { drawn: "", weights: 0 }), draw];
   const about = "What the guide says of one observation: mean and one standard deviation of q(z | x) for each coordinate, " +
     "with ±1 shaded, and the decoder's mean at the mean code. Then draw weights: log w = log p(x, z) − log q(z | x). " +
