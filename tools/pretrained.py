@@ -25,9 +25,13 @@ def add(run: Path, name: str, folder: Path = PRETRAINED) -> Path:
 
     Raises:
         RunError, CheckpointError: if the run cannot be read, or there is one of this name.
+        ValueError: if the name is a path.
     """
+    if Path(name).name != name or name == "..":
+        raise ValueError(f"{name!r} is no name of a folder in {folder}")
+    check = json.dumps(measured(run), indent=2) + "\n"  # first: a run that cannot be measured is not added
     shared = share(Run.open(run), folder / name)
-    (shared.path / CHECK).write_text(json.dumps(measured(shared.path), indent=2) + "\n")
+    (shared.path / CHECK).write_text(check)
     return shared.path
 
 

@@ -23,6 +23,8 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.sizes: dict[str, int] = {}  # told instead of the true ones
         self.sha: str | None = None
+        self.moved_to: str | None = None  # the address of another server that has the files
+        self.shown: list[str | None] = []  # what visitors showed as their authorization
         self.before_each_file: Callable[[], object] = lambda: None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -74,6 +76,7 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path).strip("/").split("/")
         self.server.asked.append("/".join(path))
+        self.server.shown.append(self.headers.get("Authorization"))
         if path[:2] == ["api", "models"]:
             repository, revision = "/".join(path[2:4]), path[5] if len(path) > 5 else "main"
             if found := self._find(repository, revision):
@@ -90,7 +93,12 @@ class _Answers(BaseHTTPRequestHandler):
         elif len(path) > 4 and path[2] == "resolve":
             found, name = self._find("/".join(path[:2]), path[3]), "/".join(path[4:])
             self.server.before_each_file()
-            if found and name in found[1]:
+            if found and name in found[1] and self.server.moved_to:
+                sha, size = found[0], str(len(found[1][name]))
+                etag = hashlib.sha1(found[1][name]).hexdigest()
+                place = f"{self.server.moved_to}{self.path}"
+                self._send(302, Location=place, X_Repo_Commit=sha, X_Linked_Size=size, X_Linked_ETag=f'"{etag}"')
+            elif found and name in found[1]:
                 etag = hashlib.sha1(found[1][name]).hexdigest()
                 self._send(200, found[1][name], ETag=f'"{etag}"', X_Repo_Commit=found[0])
             elif found:

@@ -207,6 +207,21 @@ def test_a_file_of_another_size_than_announced_is_refused_and_not_kept(hub, run,
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
+def test_a_token_is_not_shown_to_the_host_that_the_hub_sends_on_to(hub, run):
+    hub.commit("me/vae", contents(run))
+    other = Hub()
+    try:
+        other.commit("me/vae", contents(run))
+        hub.moved_to = other.address.replace("127.0.0.1", "localhost")
+        assert load(HERE).epoch == 100
+    finally:
+        other.shutdown()
+        other.server_close()
+    assert f"Bearer {TOKEN}" in hub.shown
+    assert other.shown
+    assert set(other.shown) == {None}
+
+
 def test_two_processes_that_fetch_at_once_both_get_the_run(hub, run, monkeypatch):
     hub.commit("me/vae", contents(run))
     rename, places = Path.rename, []

@@ -48,6 +48,18 @@ def test_pretrained_runs_are_small_and_hold_what_a_shared_run_does(tmp_path):
         assert holds_weights_alone(again.default_weights)
 
 
+def test_a_run_that_cannot_be_measured_is_not_added(tmp_path, monkeypatch):
+    import pretrained
+
+    monkeypatch.setattr(pretrained, "measured", lambda run: {}[run])
+    with pytest.raises(KeyError):
+        pretrained.add(RUNS[0], "new", tmp_path)
+    for name in ("../new", "/new", "a/b", ".."):
+        with pytest.raises(ValueError, match="is no name of a folder in"):
+            pretrained.add(RUNS[0], name, tmp_path / "folder")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def digits(tmp_path, monkeypatch):
     """A tiny run on a file of digits, and the options that made it."""
