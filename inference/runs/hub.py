@@ -39,6 +39,11 @@ def place_of(run: Path | str) -> Path:
     return fetched(run) if isinstance(run, str) and run.startswith(PREFIX) else Path(run)
 
 
+def is_fetched(path: Path) -> bool:
+    """Whether a folder of a run is a copy from the Hub, in the user's cache."""
+    return path.resolve().is_relative_to(_cache().resolve())
+
+
 def fetched(address: str) -> Path:
     """Fetch a run into the user's cache folder, one folder a commit: the files that a shared run has, and no others.
 

@@ -2,8 +2,10 @@
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from inference import Pair, Run
+from inference.runs.hub import is_fetched
 from pyro_models_cli.report.blocks import latents_of
 from pyro_models_cli.report.run_data import RunData
 
@@ -47,7 +49,8 @@ def _on(run: Run, command: str) -> str:
 
 
 def _train_again(run: Run, change: str, name: str) -> str:
-    """The command that trains with one option changed, into a folder beside the run's."""
+    """The command that trains with one option changed, into a folder beside the run's, or not in the Hub's cache."""
+    place = Path("runs", run.path.parent.name) if is_fetched(run.path) else run.path
     command = "train-realnvp" if "flow" in run.config else "train-vae"
-    config, out = (shlex.quote(str(path)) for path in (run.path / "config.yaml", f"{run.path}_{name}"))
+    config, out = (shlex.quote(str(path)) for path in (run.path / "config.yaml", f"{place}_{name}"))
     return f"pyro-models {command} --config {config} {change} --out {out}"

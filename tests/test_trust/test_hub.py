@@ -17,6 +17,7 @@ from inference import Run, RunError, load
 from inference.runs.folder import SHARED
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.push import PushOptions, push
+from pyro_models_cli.commands.report import ReportOptions, report
 
 DIGITS = ROOT / "pretrained" / "vae_digits"
 HERE = "hf://me/vae"
@@ -177,6 +178,14 @@ def test_classes_of_a_strangers_run_are_refused_as_ever(hub, run):
     hub.commit("me/vae", files)
     with pytest.raises(ValueError, match="refused to import 'evil.Prior'"):
         load(HERE)
+
+
+def test_a_report_on_a_fetched_run_suggests_no_training_in_the_cache(hub, run, tmp_path):
+    hub.commit("me/vae", contents(run))
+    page = report([HERE], ReportOptions(out=str(tmp_path / "report"))).read_text()
+    assert "--conditional --out runs/vae_conditional<" in page
+    page = report([run], ReportOptions(out=str(tmp_path / "report"))).read_text()
+    assert f"--conditional --out {run}_conditional<" in page
 
 
 def test_the_commands_push_privately_and_evaluate_from_there(hub, run, tmp_path):
