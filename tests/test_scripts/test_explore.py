@@ -13,6 +13,8 @@ from conftest import randomise
 
 from inference import Images, Pair, RunError, effective_sample_share, iwae_bound
 from inference.data.vectors import Vectors
+from inference.runs import hub
+from inference.runs.checkpoint import CheckpointError
 from pyro_models import (
     VAE,
     CategoricalPixels,
@@ -39,7 +41,6 @@ from pyro_models import (
     UniformDequantizer,
     VampPrior,
     ZukoFlow,
-    ZukoPrior,
     flip_realnvp,
     image_realnvp,
     masked_realnvp,
@@ -49,6 +50,7 @@ from pyro_models import (
 from pyro_models.networks import Activation
 from pyro_models.networks.mlp import activation_class
 from pyro_models_cli.commands.explore import ExploreOptions, explore
+from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 from pyro_models_cli.course import CHAPTERS, chapter_on
 from pyro_models_cli.explore import operations
 from pyro_models_cli.explore.content import check_side_by_side, run_content
@@ -157,7 +159,7 @@ VAES = [("normal", "mlp", "mean"), ("vamp", "mlp", "mean"), ("mixture", "conv", 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_a_page_computes_the_numbers_of_a_vae(browser, tmp_path, precision):
-    pairs = [vae(*parts) for parts in (VAES if precision == "float32" else VAES[:1])]
+    pairs = [vae(*parts) for parts in (VAES[1:] if precision == "float32" else VAES[:1])]
     file = written(tmp_path, pairs, images(), precision)
     with opened(browser, file) as page:
         for i, pair in enumerate(pairs):
@@ -178,7 +180,6 @@ FAMILIES = {
         lambda: small_vae(CategoricalPixels(5), FlowPrior(2, couplings=2, hidden=[4], components=2)),
         GREY,
     ),
-    "splines as prior": (lambda: small_vae(CategoricalPixels(5), ZukoPrior(2, "NSF", 1, [4])), GREY),
 }
 
 
@@ -246,7 +247,7 @@ def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
         image_realnvp(SHAPE, channels=4, blocks=1, outer=1, squeezed=1, inner=1),
         multiscale_realnvp(SHAPE, channels=4, blocks=1, couplings=1, last=1),
     ]
-    flows = flows if precision == "float32" else flows[:1]
+    flows = flows[1:] if precision == "float32" else flows[:1]
     pairs = [Pair(FlowModel(randomise(flow, 0.1), levels=17), UniformDequantizer(17), {}, 1) for flow in flows]
     grey = Images("noise", images().pixels, levels=17)
     file = written(tmp_path, pairs, grey, precision)
@@ -258,7 +259,7 @@ def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
 
 
 PLANES = {
-    "affine": lambda: vector_realnvp(2, couplings=3, hidden=[20]),
+    "affine": lambda: vector_realnvp(2, couplings=2, hidden=[20]),
     "mixtures": lambda: vector_realnvp(2, couplings=1, hidden=[4], components=2),
     "splines": lambda: ZukoFlow(2, "NSF", 1, [4]),
 }
@@ -460,3 +461,21 @@ def test_a_page_replaces_pages_alone(tmp_path, two_vaes):
     assert not is_page(own)
     assert is_page(two_vaes)
     assert len(rendered("", [], Constants(), own)) < 60_000
+
+
+def test_an_address_of_the_hub_is_fetched_once_and_a_failure_leaves_the_page(tmp_path, monkeypatch):
+    run = train_vae(
+        TrainVAEOptions(dataset="wine", latent_dim=2, epochs=1, compile="off", out=str(tmp_path / "run"))
+    ).path
+    asked = []
+    monkeypatch.setattr(hub, "fetched", lambda address: asked.append(address) or run)
+    page = explore(["hf://me/wine"], ExploreOptions(out=str(tmp_path / "page.html")))
+    assert asked == ["hf://me/wine"]
+    before = page.read_bytes()
+    assert b"hf://me/wine" in before
+    weights = run / "checkpoints" / "last.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match="damaged"):
+        explore(["hf://me/wine"], ExploreOptions(out=str(page)))
+    assert page.read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
