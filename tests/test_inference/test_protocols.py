@@ -35,6 +35,7 @@ ELSEWHERE = {
     *("matmul", "fp32_precision"),
     *("fn", "tags", "unconstrained", "vectorize_particles", "device_count", "forward", "n_frames", "shape"),
     *("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "strerror", "__name__", "__self__", "__dict__"),
+    *("response", "status_code"),  # of an answer by HTTP
 }
 
 
