@@ -243,10 +243,10 @@ class Run:
             CheckpointError: if all hold weights alone, as those of a shared run do.
         """
         there = [file for file in (self.last, self.previous, self.best) if file.is_file()]
-        if there and all(map(holds_weights_alone, there)):
+        if there and self.metrics() and all(map(holds_weights_alone, there)):
             raise CheckpointError(
-                f"{self.path} is a shared run, without the optimiser's state: it can be used but not resumed; train it "
-                f"again with --config {self.path / 'config.yaml'} --out ANOTHER_FOLDER"
+                f"{self.path} has no checkpoint with the optimiser's state, as a shared run: it can be used but not "
+                f"resumed; train it again with --config {self.path / 'config.yaml'} --out ANOTHER_FOLDER"
             )
 
     @property

@@ -121,7 +121,8 @@ class History:
         if self.run is None:
             raise ValueError("there is nothing to resume without a run folder")
         self.run.check_resumable()
-        if not self.run.has_checkpoint and len(self.run.metrics()) <= 1:
+        begun = self.run.last.exists() or self.run.previous.exists()
+        if not begun and len(self.run.metrics()) <= 1:
             self.products = self.run.environment.get("products", self.products)
             return
         progress = self._load(self.run, model, guide, optimizer)

@@ -101,7 +101,9 @@ def test_a_shared_run_has_the_weights_that_load_takes_and_no_place_of_this_machi
 def test_a_shared_run_says_that_it_cannot_be_resumed_and_is_not_replaced_unasked(digits, tmp_path):
     shared = share(Run.open(digits.path), tmp_path / "shared")
     before = {file: file.read_bytes() for file in shared.path.rglob("*") if file.is_file()}
-    with pytest.raises(CheckpointError, match="is a shared run, without the optimiser's state: .* train it again with"):
+    with pytest.raises(
+        CheckpointError, match="has no checkpoint with the optimiser's state, as a shared run: .* train it again with"
+    ):
         train_vae(TrainVAEOptions(**{**digits.config, "out": str(shared.path)}, resume=True))
     with pytest.raises(RuntimeError, match="already holds a run"):
         train_vae(TrainVAEOptions(**{**digits.config, "out": str(shared.path)}))
