@@ -35,13 +35,11 @@ class ReadingOptions:
     Args:
         dataset: the run's data, if they are no longer in their place; they must be the same.
         data_root: folder of the data sets; by default the run's own.
-        device: where to compute: auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1 or mps.
         allow_import: packages of your own whose classes a run may name.
     """
 
     dataset: str | None = None
     data_root: str | None = None
-    device: str = "auto"
     allow_import: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -49,7 +47,18 @@ class ReadingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ReadingOptions):
+class ComputingOptions(ReadingOptions):
+    """Options for computing with a run.
+
+    Args:
+        device: where to compute: auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1 or mps.
+    """
+
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ComputingOptions):
     """Options for reading the weights of a run.
 
     Args:

@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from inference.compilation.make_up import MakeUp
 from inference.compilation.numbers_held import NumbersHeld
 from inference.system.randomness import generators_as_they_were
 from inference.system.switches import switches_as_they_were, validating
@@ -124,41 +125,6 @@ def form_of(tensors: tuple[Tensor, ...]) -> Any:
     """What a graph is recorded for: the layout of its inputs, their dtypes and devices, and whether autocast is on."""
     forms = [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors]
     return forms, torch.is_autocast_enabled(tensors[0].device.type)
-
-
-class MakeUp:
-    """The modules and parameters within a module, their modes, and the layout of buffers, as they are now.
-
-    Args:
-        module: the module.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._parts = list(module.modules())
-        self._now = self._state()
-
-    def changed(self) -> bool:
-        """Whether modules or parameters were replaced, or anything has another mode or layout."""
-        return self._state() != self._now
-
-    def _state(self) -> list[Any]:
-        state: list[Any] = []
-        for part in self._parts:
-            state.append(part.training)
-            state += map(id, part._modules.values())
-            for parameter in part._parameters.values():
-                if parameter is not None:
-                    state += (id(parameter), parameter.requires_grad, is_hooked(parameter))
-                    state += (parameter.dtype, parameter.shape, parameter.stride())
-            for buffer in part._buffers.values():
-                if buffer is not None:
-                    state += (buffer.dtype, buffer.shape, buffer.stride())
-        return state
-
-
-def is_hooked(parameter: Tensor) -> bool:
-    """Whether a user's hook sees or changes the gradient of a parameter."""
-    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
 class _Recorded:

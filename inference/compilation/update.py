@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inference.compilation.compiled import annealed_number, guesses_plates, loss_and_gradients
 from inference.compilation.fallback import Compiler
-from inference.compilation.graph import is_hooked
+from inference.compilation.make_up import is_hooked
 from inference.objectives.with_terms import ELBOWithTerms
 from inference.programs.terms import Terms
 

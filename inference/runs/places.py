@@ -5,17 +5,16 @@ import shlex
 from pathlib import PureWindowsPath
 from typing import Any
 
-_PLACE = re.compile(
-    r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]|.*[/\\]\.\.([/\\]|$)"
-)  # how a text that is a path elsewhere begins
+# texts that are paths: absolute ones, those of a home folder, and those that lead out of the current folder
+_PLACE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]|.*[/\\]\.\.([/\\]|$)")
 _BETWEEN_WORDS = re.compile(r"([\s=,;'\"()\[\]{}]+)")
 _WITHIN_WORD = re.compile(r"([=,;'\"()\[\]{}][\s=,;'\"()\[\]{}]*)")  # a folder's name may hold spaces
 
 
 def without_folders(value: Any) -> Any:
-    """A plain value in which absolute paths, and those that lead out of the current folder, are cut to their names.
+    """Replace paths in a record by the names they end in, if they are absolute or lead out of the current folder.
 
-    Words of recorded commands are cut one by one.  Other relative paths and addresses on the Hub stay.
+    In recorded commands each word is looked at.  Other relative paths, and addresses on the Hub, stay.
 
     Example:
         >>> without_folders({"command": "python /home/me/train.py --out runs/vae", "dataset": "/home/me/my faces.npy"})
@@ -29,7 +28,7 @@ def without_folders(value: Any) -> Any:
 
 
 def _of_command(command: Any) -> Any:
-    """A command whose words are cut; those that are not keep their quotes."""
+    """A command line with the paths among its words replaced; without any, it stays exactly as it was."""
     if not isinstance(command, str):
         return command
     words = shlex.shlex(command, posix=True, punctuation_chars=False)

@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Have the next tensors take the memory of those freed before; returns whether this C library can.
 
     By default glibc returns blocks from some megabytes on to the system at once, and each step of a training gets
-    them back page by page, cleared: a tenth of the time of networks with large images.  Memory that is freed is
-    reused first, so that a process needs no more of it at its largest.  Settings of the user, such as the
+    them back page by page, cleared, which takes a good part of the time of networks for images.  Memory that is freed
+    is reused first, so that a process needs hardly more of it at its largest.  Settings of the user, such as the
     environment variable ``MALLOC_MMAP_MAX_``, stay.
 
     Source: the manual page mallopt(3) of the Linux man-pages project.

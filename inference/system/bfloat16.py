@@ -13,12 +13,12 @@ _CALLS = 3
 
 @cache
 def warn_if_bfloat16_is_slow() -> None:
-    """Say, once in a process, if the CPU only imitates bfloat16; two small products are timed, in some 20 ms."""
+    """Warn, once in a process, if this CPU is slower in bfloat16 than in float32; it times two small products."""
     ratio = _seconds(torch.bfloat16) / _seconds(torch.float32)
     if ratio > _SLOWER:
         warnings.warn(
-            f"this processor has no arithmetic of bfloat16: a small product takes {ratio:.0f} times as long as in "
-            "float32. Leave mixed_precision out here, unless you repeat a run",
+            f"bfloat16 is slow on this processor: a small product takes {ratio:.0f} times as long as in float32. "
+            "Leave mixed_precision out here, unless you want to repeat a run",
             stacklevel=3,
         )
 

@@ -83,6 +83,8 @@ class Settings:
             raise ValueError(f"lr must be a positive number; got {self.lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive; got {self.clip_norm}")
+        if self.tensorboard and self.tracker not in ("none", "tensorboard"):
+            raise ValueError(f"tensorboard does not go with tracker {self.tracker}: a run has one tracker")
         if (wanted := self.tracked_by) and find_spec(wanted) is None:
             raise ValueError(
                 f"{wanted} is not installed: install it (pip install 'pyro-models[{wanted}]'), or give tracker none"

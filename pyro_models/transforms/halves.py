@@ -1,4 +1,4 @@
-"""An event split into two halves, of which a coupling transforms one."""
+"""The two halves of an event in a coupling: one stays as it is, the other is transformed."""
 
 from typing import NamedTuple
 

@@ -11,13 +11,13 @@ from inference.system.devices import find_device
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
 from pyro_models_cli.data import data_again
-from pyro_models_cli.options import ReadingOptions
+from pyro_models_cli.options import ComputingOptions
 from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.trained import check_config
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions(ReadingOptions):
+class ReportOptions(ComputingOptions):
     """Options of the report.
 
     Args:

@@ -61,7 +61,7 @@ def _diagnosis(record: dict[str, Any], data: RunData) -> Table:
     caption = (
         f"The latents over {record['num_images']:,} test {data.noun}s: a coordinate is active if its posterior mean "
         f"varies by more than {ACTIVE:g}. The guide loses at least {record['gap']:.2f} nats per {data.noun}. The "
-        f"Pareto k of its weights, of which small ones can be trusted, is above {record['pareto_k_threshold']:.2f} for "
+        f"Pareto k of its importance weights should be small: it is above {record['pareto_k_threshold']:.2f} for "
         f"{100 * above:.0f} % of {record['num_weighted']:,} {data.noun}s; the median is "
         f"{'infinite' if k is None else f'{k:.2f}'}."
     )

@@ -214,6 +214,8 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_work(monkeypatch):
 
 def test_the_earlier_flag_asks_for_tensorboard():
     assert Settings(tensorboard=True).tracked_by == "tensorboard"
+    with pytest.raises(ValueError, match="tensorboard does not go with tracker wandb"):
+        Settings(tensorboard=True, tracker="wandb")
     assert Settings().tracked_by is None
 
 
