@@ -4,6 +4,9 @@ RUN := .venv/bin/python
 PIP = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 CORE := tests/test_project.py tests/test_pyro_models tests/test_inference tests/test_scripts
+# so many processes of one thread share out the test files; WORKERS=0 is one process that pytest runs in itself
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 # an environment with the CPU build of torch keeps it
 TORCH ?= $(if $(wildcard .venv/.torch-cpu),cpu)
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: use TORCH=cpu for the CPU build of torch, or leave it out))
@@ -12,7 +15,7 @@ $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH) is unknown: use TORCH=cpu
 
 help:
 	@echo "make install      set up .venv; with TORCH=cpu, the CPU build of torch"
-	@echo "make test         lint (ruff, mypy, import-linter), examples in docstrings, tests"
+	@echo "make test         lint (ruff, mypy, import-linter), examples in docstrings, tests; WORKERS=4 runs four at a time"
 	@echo "make test-oldest  the core tests and the demo with the oldest supported dependencies, in .venv-oldest"
 	@echo "make test-newest  the same with the newest dependencies, in .venv-newest"
 	@echo "make demo         train, evaluate and report on the digits of scikit-learn"
@@ -57,8 +60,8 @@ lint: install
 	.venv/bin/lint-imports --no-logo
 
 test: lint
-	$(RUN) -m pytest --doctest-modules pyro_models inference
-	$(RUN) -m pytest
+	$(PYTEST) --doctest-modules pyro_models inference
+	$(PYTEST)
 
 test-oldest test-newest: test-%: .venv-%/.installed
 	.venv-$*/bin/python -m pytest $(CORE)

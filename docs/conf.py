@@ -38,6 +38,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "command_line",
+    "notebooks",
     "public_names",
 ]
 root_doc = "docs/index"

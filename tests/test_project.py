@@ -146,6 +146,15 @@ def test_an_index_that_is_out_of_reach_is_told(make, tmp_path):
     assert make("install", "TORCH=gpu")[0].stderr.count("TORCH=cpu") == 1
 
 
+def test_files_of_tests_are_shared_out_over_processes_of_one_thread(make):
+    for workers, given in (("auto", []), ("3", ["WORKERS=3"])):
+        done, _ = make("test", *given, "--dry-run")
+        commands = [line for line in done.stdout.splitlines() if "-m pytest" in line]
+        assert len(commands) == 2
+        assert all(f"-n {workers} --dist loadfile" in line for line in commands)
+        assert all(line.startswith("OMP_NUM_THREADS=1 ") for line in commands)
+
+
 @pytest.mark.parametrize(
     ("machine", "gpu", "torch", "told"),
     [
