@@ -16,7 +16,7 @@ from typing import Any
 
 from processor import describe_processor
 
-from inference.system.environment import describe_environment
+from inference.system.environment import describe_environment, threads_in_words
 from inference.system.products import better_products
 
 PEERS = ("zuko", "nflows", "normflows", "numpyro", "jax")
@@ -64,7 +64,7 @@ def describe_machine() -> dict[str, Any]:
     for name in PEERS:
         with suppress(PackageNotFoundError):
             kept["versions"][name] = version(name)
-    words = [processor["name"], *processor["instructions"], f"{processor['threads']} CPU thread(s)"]
+    words = [processor["name"], *processor["instructions"], threads_in_words(processor["threads"])]
     return {**kept, "machine": ", ".join(words), "processor": processor}
 
 

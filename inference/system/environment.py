@@ -22,11 +22,16 @@ def describe_environment(command: str | None = None) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "processes": rank_and_size()[1],
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} CPU thread(s), {_accelerator()}",
+        "machine": f"{platform.machine()}, {threads_in_words(torch.get_num_threads())}, {_accelerator()}",
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def threads_in_words(count: int) -> str:
+    """1 CPU thread, 2 CPU threads."""
+    return f"{count} CPU thread{'' if count == 1 else 's'}"
 
 
 def _accelerator() -> str:

@@ -25,6 +25,7 @@ from scaling import predicted
 from timing import Group, Times, side_by_side
 
 from inference.figures.style import as_bytes
+from inference.system.environment import describe_environment, threads_in_words
 
 
 def test_a_ratio_is_of_medians_and_its_spread_of_repeats():
@@ -182,7 +183,12 @@ def test_measuring_some_again_keeps_the_others():
 
 @pytest.mark.parametrize(
     ("recorded", "shown"),
-    [("1 threads", "1 thread"), ("1 CPU thread(s)", "1 CPU thread"), ("12 CPU thread(s)", "12 CPU threads")],
+    [
+        ("1 threads", "1 thread"),
+        *(("1 CPU thread(s)", "1 CPU thread"), ("12 CPU thread(s)", "12 CPU threads")),
+        *((threads_in_words(1), "1 CPU thread"), (threads_in_words(12), "12 CPU threads")),
+    ],
 )
 def test_a_table_counts_threads_as_one_speaks(recorded, shown):
     assert machine_of({"machine": f"x86_64, {recorded}, no GPU"}) == f"x86_64, {shown}, no GPU"
+    assert threads_in_words(torch.get_num_threads()) in describe_environment()["machine"]
