@@ -38,6 +38,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "command_line",
+    "explored",
     "notebooks",
     "public_names",
 ]

@@ -27,13 +27,15 @@ def published_at() -> str | None:
     return dict(url.split(", ", 1) for url in urls).get("Documentation", "").rstrip("/") or None
 
 
-def chapter_on(chapter: str, page: Path) -> dict[str, str | None]:
+def chapter_on(chapter: str, page: Path, site: Path | None = None) -> dict[str, str | None]:
     """The title of a chapter, and its address for a link on a page.
 
     The address is on the published site; without one, that of the file in this checkout, as built by ``make docs`` or
-    else as text; None where there is neither.
+    else as text; None where there is neither.  A page that is part of a site, in this folder, links to it.
     """
     title = f"Chapter {int(chapter[:2])}, {CHAPTERS[chapter]}"
+    if site is not None:
+        return {"title": title, "address": _from(page.parent, site.resolve() / "tutorial" / f"{chapter}.html")}
     if (site := published_at()) is not None:
         return {"title": title, "address": f"{site}/tutorial/{chapter}.html"}
     built = _CHECKOUT / "docs" / "_build" / "html" / "tutorial" / f"{chapter}.html"

@@ -214,6 +214,16 @@ def growth_table(record: dict[str, Any]) -> str:
     return "\n\n".join([figure, _markdown(caption, header, rows), f"Command: `{record['command']}`"])
 
 
+def dragging_line(record: dict[str, Any]) -> str:
+    """How fast a page answers while its map is dragged."""
+    low, high = record["quartiles"]
+    return (
+        f"The map of a VAE of {record['vae']} units, dragged for {record['frames']} frames in {record['browser']} without "
+        f"a GPU: **{record['frames_per_second']:.0f} frames per second**, of at most 60; the page takes "
+        f"{record['milliseconds']:.1f} ms for one, quartiles {low:.1f} and {high:.1f} ({machine_of(record)})."
+    )
+
+
 def machine_of(record: dict[str, Any]) -> str:
     """Where a record was made; some say "1 threads", others "1 CPU thread(s)"."""
     return re.sub(r"(\d+)( CPU)? thread(s|\(s\))", _threads, record["machine"])
@@ -261,8 +271,12 @@ def pages() -> dict[Path, str]:
         "docs/collapse.md": collapse_table(_read(results / "collapse_digits.json")),
         "docs/scaling.md": scaling_table(_read(results / "bench.json")),
     }
-    if (results / "growth.json").exists():
-        texts["docs/growth.md"] = growth_table(_read(results / "growth.json"))
+    for name, page, table_of in (
+        ("growth", "docs/growth.md", growth_table),
+        ("dragging", "docs/explore.md", dragging_line),
+    ):
+        if (results / f"{name}.json").exists():
+            texts[page] = table_of(_read(results / f"{name}.json"))
     return {ROOT / name: with_table((ROOT / name).read_text(), text) for name, text in texts.items()}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
+from pyro_models_cli.commands.explore import ExploreOptions, explore
 from pyro_models_cli.commands.report import ReportOptions, report
 from pyro_models_cli.commands.train_realnvp import TrainRealNVPOptions, train_realnvp
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
@@ -15,10 +16,10 @@ FOLDER = Path("demo")
 
 
 def demo(folder: Path | str = FOLDER, epochs: tuple[int, int] = (80, 50)) -> Path:
-    """Train a VAE and a flow, evaluate both and report on them; returns the path of the page.
+    """Train a VAE and a flow, evaluate both and report on them; returns the path of the report.
 
     Args:
-        folder: folder for the runs and the report.
+        folder: folder for the runs, the report, and the page on which the VAE is played with.
         epochs: epochs of the VAE and of the flow.
     """
     networks = {"class_path": "flip_realnvp", "init_args": {"hidden": [256, 256]}}
@@ -26,6 +27,7 @@ def demo(folder: Path | str = FOLDER, epochs: tuple[int, int] = (80, 50)) -> Pat
     vae = TrainVAEOptions(latent_dim=16, epochs=epochs[0], out=str(Path(folder) / "vae"), **common)
     flow = TrainRealNVPOptions(flow=networks, epochs=epochs[1], out=str(Path(folder) / "realnvp"), **common)
     for_vae, for_flow, for_both = EvaluateOptions(repeats=10), EvaluateOptions(), ReportOptions(out=str(folder))
+    to_play = ExploreOptions(out=str(Path(folder) / "explore.html"))
 
     _show("train-vae", vae)
     train_vae(vae)
@@ -35,6 +37,8 @@ def demo(folder: Path | str = FOLDER, epochs: tuple[int, int] = (80, 50)) -> Pat
     train_realnvp(flow)
     _show("evaluate", for_flow, flow.out)
     evaluate(flow.out, for_flow)
+    _show("explore", to_play, vae.out)
+    explore([vae.out], to_play)
     _show("report", for_both, vae.out, flow.out)
     page = report([vae.out, flow.out], for_both)
     print(f"\nOpen the report: {page.resolve()}")

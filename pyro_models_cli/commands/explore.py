@@ -31,15 +31,20 @@ class ExploreOptions(ReadingOptions):
     images: int = 60
 
 
-def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -> Path:
+def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None, site: Path | None = None) -> Path:
     """Write a page on runs, side by side in the order given; returns its path.
+
+    Args:
+        runs: folders of training runs, or hf://owner/name.
+        options: of the page.
+        site: folder of the site that the page is part of, if it is.
 
     Raises:
         ValueError: if an option is out of its range, or the file would replace something else.
         RunError, OSError: if a run cannot be read or put on a page, or the page not written.
     """
     from pyro_models_cli.explore.content import check_side_by_side, run_content
-    from pyro_models_cli.explore.page import is_page, rendered
+    from pyro_models_cli.explore.page import identity, is_page, rendered
     from pyro_models_cli.explore.values import Constants
 
     options = options or ExploreOptions()
@@ -60,10 +65,11 @@ def explore(runs: Sequence[Path | str], options: ExploreOptions | None = None) -
             set_seed(0)  # a page of a run is always the same
             pair = load(run.path, allow=options.allow_import, device="cpu")
             data = data_again(run, options).shown()
-            contents.append(run_content(str(path), pair, data, constants, options.images))
+            content = run_content(str(path), pair, data, constants, options.images)
+            contents.append({**content, "identity": identity(run, pair)})
             check_side_by_side(contents)
             bar.update()
-    write_whole(page, rendered(options.title, contents, constants, page))
+    write_whole(page, rendered(options.title, contents, constants, page, site))
     print(page)
     return page
 

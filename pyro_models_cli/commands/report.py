@@ -71,6 +71,7 @@ def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counte
     import pyro_models_cli.report.density_section
     import pyro_models_cli.report.flow_section
     import pyro_models_cli.report.vae_section  # noqa: F401  (these register what is said of their models)
+    from pyro_models_cli.explore.page import identity, page_with
     from pyro_models_cli.report.left_out import left_out
     from pyro_models_cli.report.run_data import RunData
     from pyro_models_cli.report.sections import section  # matplotlib is slow to import
@@ -92,6 +93,7 @@ def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counte
     return {
         "title": content.title,
         "summary": content.summary,
+        "explored": None if (explored := page_with(identity(run, pair), page.parent)) is None else explored.name,
         "blocks": blocks,
         "left_out": left_out(run, pair, seen),
         "assumptions": content.assumptions,

@@ -32,8 +32,9 @@ def run_content(name: str, pair: Pair, data: DataSet, constants: Constants, imag
         parts = [f"prior {type(model.prior).__name__}", f"guide {type(guide).__name__}"]
         parts += [f"decoder {type(model.decoder).__name__}", f"likelihood {type(model.likelihood).__name__}"]
     elif isinstance(model, FlowModel | DensityModel):
-        content = flow_content(distribution_of(model), pair, shown, constants)
-        parts = [f"{type(model.flow).__name__} of {len(distribution_of(model).transforms)} transforms"]
+        content = flow_content(pair, shown, constants)
+        transforms = distribution_of(model, *shown.arguments(1)[1:]).transforms
+        parts = [f"{type(model.flow).__name__} of {len(transforms)} transforms"]
     else:
         raise RunError(f"explore knows VAEs and flows; {name} has a {type(model).__name__}")
     return {"name": name, "parts": ", ".join(parts), "data": data.name, **shown.content(constants), **content}

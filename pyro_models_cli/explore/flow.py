@@ -16,25 +16,33 @@ from pyro_models_cli.explore.values import Constants
 POINTS = 256  # of a plane that one run of a graph maps
 
 
-def flow_content(flow: FlowDistribution, pair: Pair, data: Shown, constants: Constants) -> dict[str, Any]:
+def flow_content(pair: Pair, data: Shown, constants: Constants) -> dict[str, Any]:
     """Graphs of the whole flow, or, on a plane, of each of its transforms.
 
     Raises:
         RunError: if a transform cannot be put on a page.
     """
+    model: Any = pair.model
+    _, *labels = data.arguments(1)
+    flow = distribution_of(model, *labels)
     event, base = flow.event_shape, flow.base_dist.event_shape
-    make = partial(exported, modules=[pair.model, pair.guide], constants=constants)
+    of = partial(distribution_of, model) if labels else lambda: flow
+    make = partial(exported, modules=[model, pair.guide], constants=constants)
     if event == (2,):
+        examples = [torch.zeros(POINTS, 2), *(label.expand(POINTS) for label in labels)]
         forward, inverse = (
-            make(partial(stops, flow, back), examples=[torch.zeros(POINTS, 2)]) for back in (False, True)
+            make(lambda points, *labels, back=back: stops(of(*labels), back, points), examples=examples)
+            for back in (False, True)
         )
         names = [_name(transform) for transform in flow.transforms]
         both = zip(names, _steps(forward), _steps(inverse)[::-1], strict=True)
         steps = [{"name": name, "forward": there, "inverse": back} for name, there, back in both]
         return {"kind": "plane", "points": POINTS, "steps": steps, "log_det": float(data.set.log_det)}
-    examples = {"forward": torch.zeros(1, *base), "inverse": torch.full((1, *event), 0.5)}
-    maps = {"forward": flow.from_base_with_log_det, "inverse": flow.to_base}
-    graphs: dict[str, Graph] = {name: make(maps[name], examples=[examples[name]]) for name in maps}
+    noise, y = torch.zeros(1, *base), torch.full((1, *event), 0.5)
+    graphs: dict[str, Graph] = {
+        "forward": make(lambda e, *labels: of(*labels).from_base_with_log_det(e), examples=[noise, *labels]),
+        "inverse": make(lambda y, *labels: of(*labels).to_base(y), examples=[y, *labels]),
+    }
     return {"kind": "flow", "size": base.numel(), "graphs": graphs, "log_det": float(data.set.log_det)}
 
 
@@ -59,15 +67,13 @@ def _name(transform: Any) -> str:
     return type(part if isinstance(part, torch.nn.Module) else transform).__name__
 
 
-def distribution_of(model: Any) -> FlowDistribution:
-    """The distribution of a flow's model.
+def distribution_of(model: Any, *labels: Tensor) -> FlowDistribution:
+    """The distribution of a flow's model, given labels if it depends on them.
 
     Raises:
-        RunError: if it depends on a label.
+        RunError: if it is of another kind.
     """
-    if model.num_classes:
-        raise RunError("explore does not know flows that depend on a label yet")
-    found = model.intensities() if hasattr(model, "intensities") else model.density()
+    found = model.intensities(*labels) if hasattr(model, "intensities") else model.density(*labels)
     if not isinstance(found, FlowDistribution):
         raise RunError(f"explore knows flows of this package; this one is a {type(found).__name__}")
     return found

@@ -90,13 +90,13 @@ def _graph(program: Any, examples: Sequence[Tensor], constants: Constants) -> Gr
 
 
 def part_of(graph: Graph, start: tuple[str, list[int]], ends: Sequence[tuple[Any, list[int]]]) -> Graph:
-    """The operations of a graph that lead from one of its results to others."""
+    """The operations of a graph that lead from one of its results, and its inputs after the first, to others."""
     needed, kept = {name for name, _ in ends}, []
     for operation in reversed(graph.operations):
         if operation[1] in needed and operation[1] != start[0]:
             kept.append(operation)
             needed |= {part for part in _leaves(operation[2:]) if isinstance(part, str)}
-    return Graph([start], list(ends), kept[::-1])
+    return Graph([start, *graph.inputs[1:]], list(ends), kept[::-1])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -10,20 +11,24 @@ from typing import Any
 
 import jinja2
 
+from inference import Pair, Run
 from pyro_models_cli.course import CHAPTERS, chapter_on
 from pyro_models_cli.explore.values import Constants
 
 FOLDER = Path(__file__).parent / "page"
-SCRIPTS = ("run", "draw", "state", "parts", "vae", "weights", "flow", "plane", "main")
+SCRIPTS = ("run", "draw", "state", "parts", "quantities", "vae", "weights", "flow", "plane", "main")
 MARK = "<!doctype html><!-- made by pyro-models explore -->"
 
 
-def rendered(title: str, runs: Sequence[dict[str, Any]], constants: Constants, page: Path) -> str:
-    """The page at a path; its policy lets these scripts and styles act, and nothing that strings of a run may hold."""
+def rendered(
+    title: str, runs: Sequence[dict[str, Any]], constants: Constants, page: Path, site: Path | None = None
+) -> str:
+    """The page at a path, perhaps in the folder of a site; its policy lets these scripts and styles act, and nothing
+    that strings of a run may hold."""
     script = "\n".join((FOLDER / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n{script}'
     style = (FOLDER / "page.css").read_text()
-    chapters = {chapter: chapter_on(chapter, page) for chapter in CHAPTERS}
+    chapters = {chapter: chapter_on(chapter, page, site) for chapter in CHAPTERS}
     content = {"runs": runs, "constants": constants.packed(), "chapters": chapters}
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
@@ -31,12 +36,30 @@ def rendered(title: str, runs: Sequence[dict[str, Any]], constants: Constants, p
     return templates.get_template("page.html").render(
         mark=MARK,
         title=title,
+        identities=[run["identity"] for run in runs if "identity" in run],
         script=script,
         style=style,
         content=_harmless(content),
         script_hash=_hash(script),
         style_hash=_hash(style),
     )
+
+
+def identity(run: Run, pair: Pair) -> str:
+    """A digest that tells the weights of a run from those of other runs and epochs."""
+    known = [run.environment.get("id"), run.environment.get("started"), pair.epoch]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def page_with(wanted: str, folder: Path) -> Path | None:
+    """A page in a folder that holds the run of this :func:`identity`, if there is one."""
+    for file in sorted(folder.glob("*.html")):
+        if is_page(file):
+            with file.open("rb") as content:
+                held = re.search(rb'<meta name="runs" content="([0-9a-f ]*)">', content.read(10_000))
+            if held and wanted.encode() in held[1].split():
+                return file
+    return None
 
 
 def is_page(path: Path) -> bool:

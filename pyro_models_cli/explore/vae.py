@@ -118,20 +118,26 @@ def drawn(q: dist.TorchDistribution, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def prior_content(model: VAE, constants: Constants, count: int = 500) -> dict[str, Any]:
-    """The prior as a mixture of normal distributions; one of another kind as draws, without a spread around them."""
-    if getattr(model.prior, "context", 0):
-        raise RunError("explore does not know priors that depend on a label yet")
-    p = model.prior()
+    """The prior as a mixture of normal distributions; one of another kind as draws, without a spread around them.
+
+    A prior that depends on a label has one such mixture for each label, with the same number of parts.
+    """
+    labelled = bool(getattr(model.prior, "context", 0))
+    p = model.code(torch.arange(model.num_classes) if model.num_classes else None)
     parts = p.component_distribution if isinstance(p, dist.MixtureSameFamily) else p
     if isinstance(parts, dist.Independent) and isinstance(parts.base_dist, dist.Normal):
         loc, scale = parts.base_dist.loc, parts.base_dist.scale
         weights = p.mixture_distribution.probs if isinstance(p, dist.MixtureSameFamily) else torch.ones(1)
         spread = True
     else:
-        loc = p.sample(torch.Size([count]))
+        loc = p.sample(torch.Size([count])).movedim(0, -2)
         scale, weights, spread = torch.zeros_like(loc), torch.ones(count) / count, False
     named = {"loc": loc.reshape(-1, loc.shape[-1]), "scale": scale.reshape(-1, loc.shape[-1]), "weights": weights}
-    return {"spread": spread, **{name: constants.add(tensor, exact=True) for name, tensor in named.items()}}
+    return {
+        "spread": spread,
+        "labelled": labelled,
+        **{name: constants.add(tensor, exact=True) for name, tensor in named.items()},
+    }
 
 
 @torch.no_grad()

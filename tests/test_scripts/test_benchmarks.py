@@ -13,13 +13,14 @@ sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tools")]
 
 from apart import apart, checked_out
 from commands import extrapolated
+from dragging import record_of
 from growth import slopes
 from growth_figure import growth_figure
 from growth_work import vae, weights
 from image_peers import PlainImageFlow
 from processor import describe_processor
 from products import by
-from readme_table import bench_table, growth_table, machine_of, scaling_table
+from readme_table import bench_table, dragging_line, growth_table, machine_of, scaling_table
 from run import joined
 from scaling import predicted
 from timing import Group, Times, side_by_side
@@ -155,6 +156,14 @@ def test_tables_show_what_was_measured():
         GROWTH
     )
     assert as_bytes(growth_figure(GROWTH), "png", dpi=50) == as_bytes(growth_figure(GROWTH), "png", dpi=50)
+
+
+def test_frames_per_second_are_those_of_the_whole_drag():
+    found = record_of({"milliseconds": [1.0, 2.0, 3.0], "seconds": 0.1, "browser": "a browser"})
+    line = dragging_line({**found, "machine": "a machine"})
+    assert "dragged for 3 frames in a browser" in line
+    assert "**30 frames per second**" in line
+    assert "2.0 ms for one, quartiles 1.0 and 3.0" in line
 
 
 def test_the_table_of_processes_compares_with_one_thread():

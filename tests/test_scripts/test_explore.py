@@ -5,12 +5,13 @@ import logging
 import os
 import re
 import shutil
+import sys
 from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
 import torch
-from conftest import randomise
+from conftest import ROOT, randomise
 
 from inference import Images, Pair, RunError, effective_sample_share, iwae_bound
 from inference.data.vectors import Vectors
@@ -60,6 +61,8 @@ from pyro_models_cli.explore.graph import exported
 from pyro_models_cli.explore.page import FOLDER, is_page, rendered
 from pyro_models_cli.explore.vae import decoded, encoded, noise_in_pairs, weighed
 from pyro_models_cli.explore.values import Constants
+
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tools")]
 
 SHAPE = (1, 8, 8)
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
@@ -173,6 +176,11 @@ POINTS = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
 FAMILIES = {
     "categorical pixels": (lambda: small_vae(CategoricalPixels(5)), GREY),
     "logistic pixels and labels": (lambda: small_vae(LogisticPixels(5), classes=3), LABELLED),
+    "a prior of labels": (lambda: small_vae(CategoricalPixels(5), ClassNormal(2, 3), classes=3), LABELLED),
+    "a flow of labels as prior": (
+        lambda: small_vae(CategoricalPixels(5), FlowPrior(2, couplings=2, hidden=[4], context=3), classes=3),
+        LABELLED,
+    ),
     "vectors in double precision": (
         lambda: small_vae(GaussianVectors((5,), scale_from_decoder=True), shape=(5,)),
         Vectors("points", POINTS.double()),
@@ -202,6 +210,29 @@ def test_a_page_computes_the_numbers_of_other_families(browser, tmp_path, family
     x, *labels = data.arguments(slice(1))
     with opened(browser, file) as page:
         assert_numbers_of_a_vae(page, 0, pair, "float32", x.float(), *labels)
+
+
+def test_codes_are_drawn_from_the_prior_of_the_chosen_label(browser, tmp_path):
+    """Without spread, a code is the mean of its component."""
+    pair = small_vae(CategoricalPixels(5), ClassNormal(2, 3), classes=3)
+    draws = small_vae(CategoricalPixels(5), FlowPrior(2, couplings=2, hidden=[4], context=3), classes=3)
+    draws.model.code(torch.arange(3))
+    with opened(browser, written(tmp_path, [pair, draws], LABELLED), "#label=2&temperature=0") as page:
+        code = "i => drawsOf(content.runs[i], 16).map((z) => [...z])"
+        found = [torch.tensor(page.evaluate(code, i)) for i in (0, 1)]
+        kept = torch.tensor(page.evaluate("[...constants[content.runs[1].prior.loc]]")).view(3, -1, 2)
+    assert torch.allclose(found[0], pair.model.prior.loc.detach()[2].expand(16, 2), atol=1e-5)
+    assert all((kept[2] == z).all(-1).any() for z in found[1])
+
+
+def test_an_observation_is_encoded_with_its_own_label(browser, tmp_path):
+    pair = small_vae(CategoricalPixels(5), classes=3)
+    x, labels = LABELLED.arguments(slice(2))
+    with opened(browser, written(tmp_path, [pair], LABELLED), "#label=0") as page, torch.no_grad():
+        found = page.evaluate(
+            "[...encode(content.runs[0], observation(content.runs[0], 1), ownLabel(content.runs[0], 1))[0]]"
+        )
+    assert_same([torch.tensor(found)], [pair.guide.posterior(x, labels).mean[1]], "float32")
 
 
 def test_a_page_computes_every_activation(browser, tmp_path):
@@ -259,6 +290,16 @@ def test_a_page_computes_the_numbers_of_a_flow(browser, tmp_path, precision):
             assert_same(results(page, i, "inverse", y), flow().to_base(y), precision)
 
 
+def test_a_page_computes_the_numbers_of_a_flow_of_labels(browser, tmp_path):
+    flow = FlowModel(randomise(flip_realnvp((1, 4, 4), pairs=1, hidden=[20], context=3), 0.1), 5, num_classes=3)
+    file = written(tmp_path, [Pair(flow, UniformDequantizer(5), {}, 1)], LABELLED)
+    noise, y, label = torch.randn(1, 16), torch.rand(1, 1, 4, 4), torch.tensor([2])
+    with opened(browser, file) as page, torch.no_grad():
+        p = flow.intensities(label)
+        assert_same(results(page, 0, "forward", noise, label), p.from_base_with_log_det(noise), "float32")
+        assert_same(results(page, 0, "inverse", y, label), p.to_base(y), "float32")
+
+
 PLANES = {
     "affine": lambda: vector_realnvp(2, couplings=2, hidden=[20]),
     "mixtures": lambda: vector_realnvp(2, couplings=1, hidden=[4], components=2),
@@ -286,6 +327,18 @@ def test_a_page_computes_the_steps_of_a_flow_over_the_plane(browser, tmp_path, k
         assert page.evaluate("behind(content.runs[0], [[0.5, -0.5]])[0]") == pytest.approx(
             [part for x in flow().to_base(torch.tensor([0.5, -0.5])) for part in x.flatten().tolist()], abs=1e-4
         )
+
+
+def test_a_page_computes_a_density_of_labels(browser, tmp_path):
+    flow = DensityModel(randomise(vector_realnvp(2, couplings=2, hidden=[20], context=3)), num_classes=3)
+    data = Vectors("points", torch.randn(30, 2), torch.arange(30) % 3, conditional=True)
+    file = written(tmp_path, [Pair(flow, NoLatents(), {}, 1)], data)
+    point = torch.tensor([[0.5, -0.5]])
+    for label in (0, 2):
+        with opened(browser, file, f"#label={label}") as page, torch.no_grad():
+            x, y, log_det = page.evaluate("behind(content.runs[0], [[0.5, -0.5]])[0]")
+            noise, expected = flow.density(torch.tensor([label])).to_base(point)
+            assert_same([torch.tensor([x, y]), torch.tensor([log_det])], [noise, expected], "float32")
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +380,30 @@ def test_dragging_and_keys_move_the_code_of_every_run(browser, two_vaes):
         assert page.evaluate(pictures) == after
 
 
+def test_a_timed_drag_redraws_the_map_once_a_frame(browser, two_vaes):
+    from dragging import DRAG
+
+    with opened(browser, two_vaes) as page:
+        found = page.evaluate(DRAG, 5)
+        assert len(found["milliseconds"]) == 5
+        assert page.evaluate("state.z.some((value) => value !== 0)")
+
+
+def test_the_moving_picture_is_small_and_shown(tmp_path, monkeypatch):
+    import explore_picture
+    from PIL import Image
+
+    file = ROOT / "results" / "explore.webp"
+    assert file.stat().st_size < 1_000_000
+    with Image.open(file) as picture:
+        assert picture.n_frames >= 24
+    assert f'<img src="results/{file.name}"' in (ROOT / "README.md").read_text()
+    monkeypatch.setattr(explore_picture, "LARGEST", 10)
+    with pytest.raises(ValueError, match="take fewer --frames"):
+        explore_picture.write([Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")], tmp_path / "a.webp", 15)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_drawn_image_is_encoded_and_its_bound_rises(browser, two_vaes):
     with opened(browser, two_vaes) as page:
         before = page.evaluate("[...outputs(content.runs[0], 'encode', observed(content.runs[0]))[0]]")
@@ -342,7 +419,7 @@ def test_a_drawn_image_is_encoded_and_its_bound_rises(browser, two_vaes):
         words = page.locator("[role=status]").first
         words.filter(has_text="of 500 draws").wait_for()
         said = words.inner_text().replace("\u2212", "-")
-        one, many = (float(re.search(rf"{name} (-[0-9.]+) nats", said)[1]) for name in ("ELBO", r"L\(500\) ="))
+        one, many = (float(re.search(rf"{name} (-[0-9.]+) nats", said)[1]) for name in ("ELBO", r"L\(500\)"))
         assert many > one
 
 
@@ -388,6 +465,38 @@ def test_every_section_links_its_chapters(browser, two_vaes):
     assert {tuple(link) for link in found} <= set(expected)
 
 
+# words that only stand beside a quantity's link, and no number without a unit
+MEASURED = r"\bnats\b|\bbits\b|\bKL\b|ELBO|L\(|effective sample|log-d|temperature|no unit"
+
+
+def pages_of_every_kind(folder):
+    flow = FlowModel(flip_realnvp(SHAPE, pairs=1, hidden=[20]), levels=17)
+    density = DensityModel(vector_realnvp(2, couplings=2, hidden=[20]))
+    yield [vae(), vae(guide="flow")], images()
+    yield [small_vae(GaussianVectors((5,)), shape=(5,))], Vectors("points", POINTS)
+    yield [Pair(flow, UniformDequantizer(17), {}, 1)], Images("noise", images().pixels, levels=17)
+    yield [Pair(density, NoLatents(), {}, 1)], Vectors("points", torch.randn(300, 2))
+
+
+def test_every_quantity_has_its_unit_and_its_chapter(browser, tmp_path):
+    for pairs, data in pages_of_every_kind(tmp_path):
+        with opened(browser, written(tmp_path, pairs, data)) as page:
+            page.wait_for_timeout(200)
+            code = """all => all.map((e) => [e.textContent, e.querySelector(".name").getAttribute("href")])"""
+            found = page.eval_on_selector_all(".quantity", code)
+            units = page.evaluate("Object.keys(QUANTITIES).map((key) => unitOf(key))")
+            assert len(found) >= 3
+            for words, address in found:
+                assert any(words.endswith(unit) for unit in units), words
+                assert "undefined" not in words
+                assert (tmp_path / address).is_file(), words
+            page.evaluate(
+                "document.querySelectorAll('.quantity, .about, .chapter, script, style').forEach((e) => e.remove())"
+            )
+            left = page.evaluate("document.body.textContent")
+            assert not re.search(MEASURED, left), left
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_page_does_not_scroll_sideways_and_every_control_has_a_name(browser, two_vaes, scheme):
     with opened(browser, two_vaes, viewport={"width": 390, "height": 800}, color_scheme=scheme) as page:
@@ -431,8 +540,6 @@ def hopeless(kind):
     if kind == "levels":
         model = TwoLevelVAE(StandardNormal(2), MLPDecoder(3, SHAPE), 3, 2)
         return Pair(model, TwoLevelGuide(MLPEncoder(SHAPE), 3, 2), {}, 1), images()
-    if kind == "prior":
-        return small_vae(CategoricalPixels(5), ClassNormal(2, 3), classes=3), LABELLED
     pair = vae()
     next(pair.model.decoder.parameters()).data[0] = torch.nan
     return pair, images()
@@ -443,7 +550,6 @@ def hopeless(kind):
     {
         "pixels": "PixelCNNPixels of this run have none in closed form",
         "levels": "explore shows models with one code; a run has a TwoLevelVAE",
-        "prior": "explore does not know priors that depend on a label yet",
         "weights": "a run cannot be put on a page: its weights decoder.* hold NaN or infinity",
     }.items(),
 )

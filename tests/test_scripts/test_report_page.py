@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from inference import RunError
 from pyro_models_cli import course
+from pyro_models_cli.commands.explore import ExploreOptions, explore
 from pyro_models_cli.commands.report import ReportOptions, report
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 from pyro_models_cli.course import CHAPTERS, chapter_on
@@ -91,6 +92,17 @@ def test_what_was_measured_of_other_weights_is_left_out(trained):
     stale = [why for why in left_out(page) if why.endswith("not of these weights, those of epoch 2")]
     assert [why.split()[1] for why in stale] == ["evaluation", "diagnosis"]
     assert "<th" not in page
+
+
+def test_a_page_of_the_same_weights_beside_the_report_is_linked(trained, tmp_path):
+    trained(dataset="wine")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "own.html").write_text("<p>mine</p>")
+    assert ".html" not in page_of()
+    explore(["a run"], ExploreOptions(out="page/to play.html"))
+    assert page_of().count('href="to%20play.html"') == 1
+    run("pyro-models train-vae --resume --epochs 2 --out 'a run'")
+    assert ".html" not in page_of()
 
 
 def test_without_test_data_nothing_is_measured(trained, tmp_path):

@@ -693,8 +693,16 @@ def test_the_demo_trains_evaluates_and_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = demo(epochs=(1, 1))
     assert "Table 2." in page.read_text()
+    assert page.read_text().count('<a href="explore.html">') == 1
     shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("$ ")]
-    assert [line.split()[2] for line in shown] == ["train-vae", "evaluate", "train-realnvp", "evaluate", "report"]
+    assert [line.split()[2] for line in shown] == [
+        "train-vae",
+        "evaluate",
+        "train-realnvp",
+        "evaluate",
+        "explore",
+        "report",
+    ]
     assert Run.open("demo/vae").environment["command"] == shown[0].removeprefix("$ ")
 
 

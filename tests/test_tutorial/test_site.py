@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -65,6 +66,20 @@ def test_the_search_with_optuna_finds_the_smallest_bound():
     assert 1e-4 <= names["study"].best_params["lr"] <= 1e-2
 
 
+def test_the_site_says_which_runs_it_cannot_show(tmp_path, monkeypatch):
+    pytest.importorskip("sphinx", reason="the site needs pip install -e '.[docs]'")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "extensions")
+    from explored import explored
+
+    run = shutil.copytree(ROOT / "pretrained" / "vae_digits", tmp_path / "vae_mnist")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("dataset: digits", "dataset: mnist"))
+    monkeypatch.setenv("PYRO_MODELS_DATA", str(tmp_path))
+    said = explored(run, tmp_path / "site" / "vae_mnist.html", tmp_path / "site")
+    assert said == "<p>No page of <code>vae_mnist</code>: mnist was not on the machine that built this site.</p>"
+    assert not (tmp_path / "site").exists()
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("myst_nb", reason="the site needs pip install -e '.[docs]'")
     pytest.importorskip("furo", reason="the site needs pip install -e '.[docs]'")
@@ -85,4 +100,10 @@ def test_the_site_builds_without_a_warning(tmp_path):
         fetched = re.findall(r"<(?:script|img|link)[^>]*(?:src|href)=\"(https?://[^\"]+)\"", text)
         assert not fetched, f"{page.name} fetches {fetched}"
     assert "--latent_dim" in (tmp_path / "html/docs/command_line.html").read_text()
+    frame = re.search(r'<iframe class="explored" src="(.*?)"', (tmp_path / "html/docs/explore.html").read_text())[1]
+    played = tmp_path / "html/docs" / frame
+    linked = set(re.findall(r'"address":"(.*?)"', played.read_text()))
+    assert len(linked) == 8
+    assert str(ROOT) not in played.read_text()
+    assert all((played.parent / address).is_file() for address in linked)
     assert "MeanFieldGuide" in (tmp_path / "html/docs/api/guides.html").read_text()

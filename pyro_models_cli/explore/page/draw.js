@@ -116,7 +116,7 @@ function paintPosterior(target, means, deviations) {
   paintText(target, "−4", 2, target.height - 4);
 }
 
-// A curve over a logarithmic axis.
+// A curve over a logarithmic axis, with the numbers at its ends: every curve has a scale of its own.
 function paintCurve(target, points, unit) {
   cleared(target);
   if (!points.length) return;
@@ -127,7 +127,7 @@ function paintCurve(target, points, unit) {
   points.forEach(([m, value], i) => {
     const last = i === points.length - 1;
     paintPoints(target, at, [[Math.log10(m), value]], () => colour("accent"), 3);
-    if (i === 0 || last) paintText(target, `m = ${m}`, at.x(Math.log10(m)), target.height - 3, last ? "right" : "left");
+    const said = `m = ${m}: ${value.toFixed(2).replace("-", "−")} ${unit}`;
+    if (i === 0 || last) paintText(target, said, last ? target.width - 4 : 4, target.height - 3, last ? "right" : "left");
   });
-  paintText(target, `${high.toFixed(1).replace("-", "−")} ${unit}`, 4, 12);
 }

@@ -4,7 +4,7 @@ let content, constants;
 
 function chapter(name) {
   const { title, address } = content.chapters[name];
-  const link = address ? element("a", { href: address, rel: "noopener" }, title) : title;
+  const link = address ? element("a", { href: address, rel: "noopener", target: "_blank" }, title) : title;
   return element("span", { class: "chapter" }, link);
 }
 
@@ -24,7 +24,8 @@ function section(title, about, chapters, controls, uses, makePanel) {
   sections.push({ uses, draw: (now) => panels.forEach((panel) => panel.draw(now)) });
 }
 
-function slider(label, [low, high, step], read, write, uses, note = "") {
+// `name` stands where the label would, which is its text alone.
+function slider(label, [low, high, step], read, write, uses, note = "", name = label, kind = "slider") {
   const input = element("input", {
     type: "range", min: low, max: high, step, "aria-label": label, input: () => write(Number(input.value)),
   });
@@ -34,11 +35,12 @@ function slider(label, [low, high, step], read, write, uses, note = "") {
     shown.textContent = Number(read()).toFixed(step < 1 ? 2 : 0);
   };
   sections.push({ uses, draw });
-  return element("label", { class: "slider" }, element("span", {}, label), input, shown, element("span", { class: "note" }, note));
+  return element("label", { class: kind }, element("span", {}, name), input, shown, element("span", { class: "note" }, note));
 }
 
-function stateSlider(label, range, key) {
-  return slider(label, range, () => state[key], (value) => update({ [key]: value }), [key]);
+function stateSlider(label, range, key, kind) {
+  const about = kind ? [unitOf(kind), named(kind, label), "slider quantity"] : [];
+  return slider(label, range, () => state[key], (value) => update({ [key]: value }), [key], ...about);
 }
 
 function button(text, action) {
@@ -64,8 +66,9 @@ function chooser(label, key, also = {}) {
   return element("label", {}, element("span", {}, label), " ", button("‹", go(-1)), input, button("›", go(1)));
 }
 
-function labelOf(run) {
-  return run.conditional ? [[Math.min(state.label, run.classes - 1)]] : [];
+// What programs that see labels are given beside a code: the chosen class, or a label.
+function labelOf(run, label = state.label) {
+  return run.conditional ? [[Math.min(label, run.classes - 1)]] : [];
 }
 
 function classes() {
@@ -95,5 +98,3 @@ function observation(run, index) {
   const { uniform } = generator(1000 + index);
   return pixels.map((pixel) => Number(uniform() < pixel / (run.levels - 1)));
 }
-
-const nats = (value, digits = 2) => `${value.toFixed(digits).replace("-", "−")} nats`;

@@ -2,12 +2,12 @@
 
 // Points (x, y) mapped by a step, with their log-determinants; the graph takes a fixed number at a time.
 function mapped(run, step, direction, points) {
-  const result = [];
+  const result = [], labels = labelOf(run).map(([label]) => new Array(run.points).fill(label));
   for (let start = 0; start < points.length; start += run.points) {
     const part = points.slice(start, start + run.points);
     const flat = new Float64Array(2 * run.points);
     part.forEach(([x, y], i) => flat.set([x, y], 2 * i));
-    const [moved, logDet] = evaluate(step[direction], constants, flat);
+    const [moved, logDet] = evaluate(step[direction], constants, flat, ...labels);
     part.forEach((_, i) => result.push([moved[2 * i], moved[2 * i + 1], logDet[i]]));
   }
   return result;
@@ -36,12 +36,12 @@ function planeSection() {
   const most = Math.max(...content.runs.map((run) => run.steps.length));
   const play = button("play", () => advance(0, most));
   const again = button("draw again", () => update({ seed: state.seed + 1 }));
-  const controls = [stateSlider("transforms applied", [0, most, 0.05], "step"), play];
-  controls.push(stateSlider("temperature", [0.1, 1.5, 0.05], "temperature"), again);
+  const controls = [stateSlider("applied", [0, most, 0.05], "step", "transforms"), play];
+  controls.push(stateSlider("temperature", [0.1, 1.5, 0.05], "temperature", "temperature"), again, ...classes());
   const about = "A grid and draws from N(0, T² I) on their way through the flow. The shading is the density after the " +
     "transforms applied so far, at temperature 1, darker where it is higher; where the grid is spread out, the density falls: that is the " +
     "log-determinant. Between whole numbers, points move along straight lines.";
-  section("From noise to data", about, ["08_change_of_variables"], controls, ["step", "seed", "temperature"], planePanel);
+  section("From noise to data", about, ["08_change_of_variables"], controls, ["step", "seed", "temperature", "label"], planePanel);
 }
 
 function advance(step, most) {
@@ -57,11 +57,11 @@ function planePanel(run) {
   const plane = canvas(360, 360, "", { class: "plane" });
   const words = element("p", { role: "status" });
   const grid = [...LINES.map((x) => ALONG.map((y) => [x, y])), ...LINES.map((y) => ALONG.map((x) => [x, y]))];
-  const gridStops = journey(run, grid.flat());
   const heat = new Map();
-  let points, pointsFor;
+  let points, pointsFor, gridStops, gridFor;
   const draw = () => {
-    const drawn = `${state.seed} ${state.temperature}`;
+    if (gridFor !== state.label) [gridStops, gridFor] = [journey(run, grid.flat()), state.label];
+    const drawn = `${state.seed} ${state.temperature} ${state.label}`;
     if (drawn !== pointsFor) {
       const { normal } = generator(state.seed);
       const noise = Array.from({ length: 400 }, () => [state.temperature * normal(), state.temperature * normal()]);
@@ -80,22 +80,25 @@ function planePanel(run) {
     const moved = between(points);
     paintPoints(plane, at, moved, () => colour("accent"), 1.5);
     const name = whole ? `after ${run.steps[whole - 1].name}` : "noise";
-    words.textContent = `${whole} of ${run.steps.length} transforms (${name}); mean log-density of the draws ` +
-      `${nats(average(moved.map((point) => point[2])))}, in standardised units`;
+    words.replaceChildren(
+      `${whole} of ${run.steps.length} transforms (${name}); `,
+      quantity("density", average(moved.map((point) => point[2])), "mean log-density of the draws"), ", in standardised units",
+    );
     plane.setAttribute("aria-label", words.textContent);
   };
   return { draw, parts: [plane, words] };
 }
 
-// The density after some transforms, from the noise behind each place; computed once for each number of transforms.
+// The density after some transforms, from the noise behind each place; computed once for each number of transforms and label.
 function paintDensity(plane, run, count, known, cells = 36) {
-  if (!known.has(count)) {
+  const key = `${count} ${state.label}`;
+  if (!known.has(key)) {
     const place = (i) => WINDOW[0] + ((i + 0.5) / cells) * (WINDOW[1] - WINDOW[0]);
     const places = Array.from({ length: cells * cells }, (_, i) => [place(i % cells), place(Math.floor(i / cells))]);
     const density = behind(run, places, run.steps.slice(0, count)).map(([x, y, logDet]) => Math.exp(logNormal([x, y]) + logDet));
-    known.set(count, density);
+    known.set(key, density);
   }
-  const density = known.get(count), largest = Math.max(...density), side = plane.width / cells;
+  const density = known.get(key), largest = Math.max(...density), side = plane.width / cells;
   const context = plane.getContext("2d");
   context.fillStyle = colour("heat");
   density.forEach((value, i) => {

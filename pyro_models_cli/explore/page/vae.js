@@ -7,9 +7,10 @@ function codeOf(run) {
   return z;
 }
 
-const decode = (run, z) => outputs(run, "decode", z, ...labelOf(run))[0];
+const decode = (run, z, label) => outputs(run, "decode", z, ...labelOf(run, label))[0];
 const outputs = (run, graph, ...inputs) => evaluate(run.graphs[graph], constants, ...inputs);
-const encode = (run, x) => outputs(run, "encode", x, ...labelOf(run));
+const encode = (run, x, label) => outputs(run, "encode", x, ...labelOf(run, label));
+const ownLabel = (run, index) => run.labels?.[index % run.shown];
 
 function moved(ranks, values) {
   const z = Array.from({ length: Math.max(...content.runs.map((run) => run.latent)) }, (_, rank) => state.z[rank] ?? 0);
@@ -67,11 +68,11 @@ function mapPanel(run) {
   const paintCodes = () => {
     const codes = constants[run.codes], [across, up] = axes().map((rank) => run.order[rank]);
     points.width = points.height = 320;
-    const at = scaled(points, ...extentOf(axes()).map((most) => [-most, most]));
+    const most = extentOf(axes()), at = scaled(points, ...most.map((end) => [-end, end]));
     const pairs = Array.from({ length: run.count }, (_, n) => [codes[n * run.latent + across], codes[n * run.latent + up]]);
     paintPoints(points, at, pairs, (n) => (run.labels ? PALETTE[run.labels[n] % 10] : colour("accent")));
-    paintText(points, `z${across + 1}`, 316, 160 - 4, "right");
-    paintText(points, `z${up + 1}`, 164, 12);
+    paintText(points, `z${across + 1} = ${most[0].toFixed(1)}`, 316, 160 - 4, "right");
+    paintText(points, `z${up + 1} = ${most[1].toFixed(1)}`, 164, 12);
     return at;
   };
   const draw = () => {
@@ -84,7 +85,8 @@ function mapPanel(run) {
     map.setAttribute("aria-label", `map of codes, at ${place.map((x) => x.toFixed(1)).join(", ")}: arrow keys move`);
     paint(image, run, [decode(run, codeOf(run))]);
   };
-  return { draw, parts: [element("div", { class: "pair" }, map, image), ...legend(run), coordinates(run)] };
+  const pictures = [figure(map, titled("code", run, "codes: means of q(z | x)")), figure(image, titled("decoded", run))];
+  return { draw, parts: [element("div", { class: "pair" }, ...pictures), ...legend(run), coordinates(run)] };
 }
 
 function legend(run) {
@@ -101,31 +103,35 @@ function legend(run) {
 // Sliders of the most active coordinates, each with what it costs.
 function coordinates(run) {
   const each = run.divergence.length === run.latent, exact = run.graphs.encode.outputs.length > 2;
+  const said = (d) => (each ? run.divergence : run.variance)[d].toFixed(2);
   const sliders = run.order.slice(0, 8).map((d, rank) => {
-    const note = each ? `KL ${nats(run.divergence[d])}` : `variance of means ${run.variance[d].toFixed(2)}`;
     const read = () => state.z[rank] ?? 0;
-    return slider(`z${d + 1}`, [-4, 4, 0.05], read, (value) => moved([rank], [value]), ["z"], note);
+    return slider(`z${d + 1}`, [-4, 4, 0.05], read, (value) => moved([rank], [value]), ["z"], said(d));
   });
+  const cost = element("span", { class: "note" }, titled(each ? "kl" : "variance", run));
+  const head = element("div", { class: "slider head" }, titled("code", run, "coordinates of z"), cost);
   const total = run.divergence.reduce((a, b) => a + b, 0);
-  const text = `${run.active} of ${run.latent} coordinates are active; KL of the whole code ${nats(total)}, the mean over ` +
-    `${run.count} observations${exact ? "" : ", estimated from one draw for each"}` +
-    (each ? "" : "; it does not split into coordinates");
-  return element("details", { open: "" }, element("summary", {}, text), ...sliders);
+  const text = [
+    quantity("active", `${run.active} of ${run.latent}`), "; ", quantity("kl", total, "KL of the whole code"),
+    `, the mean over ${run.count} observations${exact ? "" : ", estimated from one draw for each"}`,
+    each ? "" : "; it does not split into coordinates",
+  ];
+  return element("details", { open: "" }, element("summary", {}, ...text), head, ...sliders);
 }
 
 function betweenSection() {
-  const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t"), chooser("to", "second")];
+  const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t", "way"), chooser("to", "second")];
   const about = "The mean codes of two observations, and the decoder's means along the straight line between them.";
   section("Between two", about, ["02_vae"], controls, ["first", "second", "t", "label"], (run) => {
     const strip = canvas(28, 28, "decoded means between two codes", { class: "strip" });
     const image = canvas(28, 28, "decoded mean at the chosen place", { class: "picture" });
     const draw = () => {
-      const [from, to] = [state.first, state.second].map((n) => encode(run, observation(run, n % run.shown))[0]);
+      const [from, to] = [state.first, state.second].map((n) => encode(run, observation(run, n % run.shown), ownLabel(run, n))[0]);
       const mixed = (t) => decode(run, from.map((x, d) => (1 - t) * x + t * to[d]));
       paint(strip, run, [0, 1, 2, 3, 4, 5, 6].map((k) => mixed(k / 6)), 7);
       paint(image, run, [mixed(state.t)]);
     };
-    return { draw, parts: [strip, image] };
+    return { draw, parts: [strip, figure(image, titled("decoded", run))] };
   });
 }
 
@@ -133,10 +139,11 @@ function priorSection() {
   const again = button("draw again", () => update({ seed: state.seed + 1 }));
   const about = "Codes drawn from the prior, and the decoder's means. The temperature multiplies the standard deviations " +
     "of the prior, or of each component of a mixture: 1 is the prior itself.";
-  const controls = [stateSlider("temperature", [0, 1.5, 0.05], "temperature"), again];
+  const controls = [stateSlider("temperature", [0, 1.5, 0.05], "temperature", "temperature"), again];
   section("Draws from the prior", about, ["06_swapping_parts"], controls, ["seed", "temperature", "label"], (run) => {
     const grid = canvas(28, 28, "decoded means of sixteen draws from the prior", { class: "grid" });
-    const parts = run.prior.spread ? [grid] : [grid, element("p", {}, "this prior was drawn beforehand: no temperature")];
+    const without = run.prior.spread ? [] : [element("p", {}, "these codes were drawn beforehand: nothing to spread")];
+    const parts = [figure(grid, titled("decoded", run)), ...without];
     return { draw: () => paint(grid, run, drawsOf(run, 16).map((z) => decode(run, z)), 4), parts };
   });
 }
@@ -147,7 +154,8 @@ function drawsOf(run, count) {
   return Array.from({ length: count }, () => {
     let left = uniform(), k = 0;
     while (k < weights.length - 1 && (left -= weights[k]) > 0) k++;
-    const at = (d) => k * run.latent + d;
+    const before = run.prior.labelled ? Math.min(state.label, run.classes - 1) * weights.length : 0;
+    const at = (d) => (before + k) * run.latent + d;
     return Float64Array.from({ length: run.latent }, (_, d) => loc[at(d)] + state.temperature * scale[at(d)] * normal());
   });
 }

@@ -21,10 +21,10 @@ function picturePanel(run) {
   const posterior = canvas(320, 120, "mean and standard deviation of q(z | x)", { class: "chart" });
   const curve = canvas(320, 140, "the bound as the number of draws grows", { class: "chart" });
   const words = element("p", { role: "status" });
-  let weights = [], terms = [], x, key;
+  let weights = [], terms = [], x, label, key;
   const more = () => {
     const noise = generator(7 + weights.length).normals(run.draws * run.latent);
-    const [, prior, likelihood, q] = outputs(run, "weigh", x, noise, ...labelOf(run));
+    const [, prior, likelihood, q] = outputs(run, "weigh", x, noise, ...labelOf(run, label));
     prior.forEach((value, s) => {
       weights.push(value + likelihood[s] - q[s]);
       terms.push(q[s] - value);
@@ -34,21 +34,26 @@ function picturePanel(run) {
     const now = `${state.picture} ${state.drawn} ${state.label}`;
     if (now !== key || !state.weights) [weights, terms, key] = [[], [], now];
     x = observed(run);
-    const [mean, deviation, divergence] = encode(run, x);
+    label = drawnPixels(run) ? state.label : ownLabel(run, state.picture);
+    const [mean, deviation, divergence] = encode(run, x, label);
     paint(seen, run, [x]);
-    paint(again, run, [decode(run, mean)]);
+    paint(again, run, [decode(run, mean, label)]);
     paintPosterior(posterior, [...run.order].map((d) => mean[d]), [...run.order].map((d) => deviation[d]));
     if (weights.length < Math.max(state.weights, run.draws)) more();
     const points = [1, 2, 5, 10, 20, 50, 100, 200, 500].filter((m) => m <= weights.length).map((m) => [m, smoothBound(weights, m)]);
     paintCurve(curve, points, "nats");
-    const kl = divergence ? `KL ${nats(divergence[0])}` : `KL ${nats(average(terms))} over ${terms.length} draws`;
-    const [m, last] = points[points.length - 1];
-    words.textContent = `${kl}; ELBO ${nats(points[0][1])} over ${weights.length} draws, L(${m}) = ${nats(last)}; effective ` +
-      `sample size ${effectiveSize(weights).toFixed(1)} of ${weights.length} draws` +
-      (run.estimated ? `; mean and standard deviation of q from ${run.estimated} draws` : "");
+    const [m, last] = points[points.length - 1], over = ` over ${weights.length} draws; `;
+    words.replaceChildren(
+      quantity("kl", divergence ? divergence[0] : average(terms)), divergence ? "; " : over,
+      quantity("elbo", points[0][1]), over, quantity("bound", last, `L(${m})`), "; ",
+      quantity("size", `${effectiveSize(weights).toFixed(1)} of ${weights.length}`),
+      run.estimated ? `; mean and standard deviation of q from ${run.estimated} draws` : "",
+    );
     if (weights.length < state.weights) update({ weights: state.weights });
   };
-  return { draw, parts: [element("div", { class: "pair" }, seen, again), posterior, curve, words] };
+  const pictures = [figure(seen, titled("observation", run)), figure(again, titled("decoded", run, "reconstruction"))];
+  const charts = [figure(posterior, titled("posterior", run)), figure(curve, titled("bound", run), ", against m, the number of draws")];
+  return { draw, parts: [element("div", { class: "pair" }, ...pictures), ...charts, words] };
 }
 
 const average = (values) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -1,0 +1,88 @@
+"""Write a moving picture of a page of `pyro-models explore`: a drag over the map of codes, with the decoder live.
+
+    python tools/explore_picture.py pretrained/vae_digits
+
+It needs Chromium and ``pip install -e '.[browser]'``.
+"""
+
+import argparse
+import io
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from inference.system.files import write_whole
+from pyro_models_cli.commands.explore import ExploreOptions, explore
+
+ROOT = Path(__file__).parent.parent
+LARGEST = 1_000_000  # bytes
+
+
+def path(frames: int) -> list[tuple[float, float]]:
+    """Places on the map, each from 0 to 1 across and down, along a closed curve that visits all sides of the middle."""
+    turns = [2 * math.pi * frame / frames for frame in range(frames)]
+    return [(0.5 + 0.3 * math.sin(turn), 0.5 + 0.3 * math.sin(2 * turn + 0.6)) for turn in turns]
+
+
+def shots(page: Any, frames: int) -> Iterator[Image.Image]:
+    """The map and the decoded picture while the mouse drags along the path."""
+    pair = page.locator(".map").first.locator("xpath=ancestor::div[@class='pair']")
+    box = page.locator(".map").first.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path(frames)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places:
+        page.mouse.move(*place)
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        yield Image.open(io.BytesIO(pair.screenshot())).convert("RGB")
+    page.mouse.up()
+
+
+def recorded(run: Path, frames: int) -> list[Image.Image]:
+    """A page of the run, in Chromium without a network."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        file = explore([run], ExploreOptions(out=str(Path(folder) / "explore.html")))
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 560, "height": 800}, color_scheme="light")
+        page.goto(f"file://{file}")
+        found = list(shots(page, frames))
+        browser.close()
+    return found
+
+
+def write(pictures: Sequence[Image.Image], out: Path, rate: int) -> None:
+    """An animation that repeats for ever.
+
+    Raises:
+        ValueError: if it has more bytes than a README should make its readers load.
+    """
+    file = io.BytesIO()
+    first, *others = pictures
+    shown = {"save_all": True, "append_images": others, "duration": 1000 // rate, "loop": 0}
+    first.save(file, "WEBP", quality=60, method=4, minimize_size=True, **shown)
+    if file.tell() > LARGEST:
+        raise ValueError(f"the picture has {file.tell():,} bytes, more than {LARGEST:,}: take fewer --frames")
+    write_whole(out, file.getvalue())
+    print(f"{out}: {len(pictures)} frames, {file.tell():,} bytes")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", default=ROOT / "pretrained" / "vae_digits", help="folder of a VAE")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "explore.webp", help="picture to write")
+    parser.add_argument("--frames", type=int, default=60, help="number of frames")
+    parser.add_argument("--rate", type=int, default=15, help="frames per second")
+    given = parser.parse_args(argv)
+    write(recorded(given.run, given.frames), given.out, given.rate)
+
+
+if __name__ == "__main__":
+    main()
