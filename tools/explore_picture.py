@@ -31,28 +31,28 @@ def path(frames: int) -> list[tuple[float, float]]:
 
 def shots(page: Any, frames: int) -> Iterator[Image.Image]:
     """The map and the decoded picture while the mouse drags along the path."""
-    pair = page.locator(".map").first.locator("xpath=ancestor::div[@class='pair']")
-    box = page.locator(".map").first.bounding_box()
+    both = page.locator(".pair").first
+    both.scroll_into_view_if_needed()
+    clip, box = both.bounding_box(), page.locator(".map").first.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path(frames)]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places:
         page.mouse.move(*place)
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        yield Image.open(io.BytesIO(pair.screenshot())).convert("RGB")
+        yield Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
     page.mouse.up()
 
 
-def recorded(run: Path, frames: int) -> list[Image.Image]:
-    """A page of the run, in Chromium without a network."""
+def filmed(file: Path, frames: int) -> list[Image.Image]:
+    """The frames of a page, in Chromium without a network."""
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        file = explore([run], ExploreOptions(out=str(Path(folder) / "explore.html")))
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 560, "height": 800}, color_scheme="light")
-        page.goto(f"file://{file}")
+        page = browser.new_page(viewport={"width": 680, "height": 900}, color_scheme="light", offline=True)
+        page.goto(f"file://{file.resolve()}")
         found = list(shots(page, frames))
         browser.close()
     return found
@@ -67,7 +67,7 @@ def write(pictures: Sequence[Image.Image], out: Path, rate: int) -> None:
     file = io.BytesIO()
     first, *others = pictures
     shown = {"save_all": True, "append_images": others, "duration": 1000 // rate, "loop": 0}
-    first.save(file, "WEBP", quality=60, method=4, minimize_size=True, **shown)
+    first.save(file, "WEBP", lossless=True, method=4, minimize_size=True, **shown)
     if file.tell() > LARGEST:
         raise ValueError(f"the picture has {file.tell():,} bytes, more than {LARGEST:,}: take fewer --frames")
     write_whole(out, file.getvalue())
@@ -81,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=60, help="number of frames")
     parser.add_argument("--rate", type=int, default=15, help="frames per second")
     given = parser.parse_args(argv)
-    write(recorded(given.run, given.frames), given.out, given.rate)
+    with tempfile.TemporaryDirectory() as folder:
+        page = explore([given.run], ExploreOptions(out=str(Path(folder) / "explore.html")))
+        write(filmed(page, given.frames), given.out, given.rate)
 
 
 if __name__ == "__main__":

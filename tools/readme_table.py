@@ -218,8 +218,8 @@ def dragging_line(record: dict[str, Any]) -> str:
     """How fast a page answers while its map is dragged."""
     low, high = record["quartiles"]
     return (
-        f"The map of a VAE of {record['vae']} units, dragged for {record['frames']} frames in {record['browser']} without "
-        f"a GPU: **{record['frames_per_second']:.0f} frames per second**, of at most 60; the page takes "
+        f"The map of a VAE of {record['vae']} units, dragged for {record['frames']} frames in {record['browser']} "
+        f"without a GPU: **{record['frames_per_second']:.0f} frames per second**, of at most 60; the page takes "
         f"{record['milliseconds']:.1f} ms for one, quartiles {low:.1f} and {high:.1f} ({machine_of(record)})."
     )
 

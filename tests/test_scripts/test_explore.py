@@ -358,6 +358,19 @@ def test_bounds_and_sample_sizes_of_a_page_are_those_of_inference(browser, two_v
         assert size == pytest.approx(60 * float(effective_sample_share(log_w)), rel=1e-4)
 
 
+def test_no_coordinate_lies_outside_the_chart_of_a_posterior(browser, two_vaes):
+    heights = """([means, deviations]) => {
+        const found = [], chart = canvas(320, 120, "");
+        window.paintLine = (target, at, points) => found.push(...points.map(([, y]) => at.y(y)));
+        paintPosterior(chart, means, deviations);
+        return found;
+    }"""
+    with opened(browser, two_vaes) as page:
+        found = page.evaluate(heights, [[0.0, 6.5, -9.2], [1.0, 0.5, 1.0]])
+    assert len(found) == 6
+    assert all(0 <= y <= 120 for y in found)
+
+
 def test_dragging_and_keys_move_the_code_of_every_run(browser, two_vaes):
     with opened(browser, two_vaes) as page:
         pictures = "[...document.querySelectorAll('.map + .picture')].map((image) => image.toDataURL())"
@@ -469,10 +482,17 @@ def test_every_section_links_its_chapters(browser, two_vaes):
 MEASURED = r"\bnats\b|\bbits\b|\bKL\b|ELBO|L\(|effective sample|log-d|temperature|no unit"
 
 
+def collapsed():
+    pair = vae()
+    for weights in pair.guide.encoder.parameters():
+        weights.data.zero_()
+    return pair
+
+
 def pages_of_every_kind(folder):
     flow = FlowModel(flip_realnvp(SHAPE, pairs=1, hidden=[20]), levels=17)
     density = DensityModel(vector_realnvp(2, couplings=2, hidden=[20]))
-    yield [vae(), vae(guide="flow")], images()
+    yield [vae(), vae(guide="flow"), collapsed()], images()
     yield [small_vae(GaussianVectors((5,)), shape=(5,))], Vectors("points", POINTS)
     yield [Pair(flow, UniformDequantizer(17), {}, 1)], Images("noise", images().pixels, levels=17)
     yield [Pair(density, NoLatents(), {}, 1)], Vectors("points", torch.randn(300, 2))
@@ -482,6 +502,13 @@ def test_every_quantity_has_its_unit_and_its_chapter(browser, tmp_path):
     for pairs, data in pages_of_every_kind(tmp_path):
         with opened(browser, written(tmp_path, pairs, data)) as page:
             page.wait_for_timeout(200)
+            if len(pairs) == 3:
+                said = page.locator("summary").all_inner_texts()
+                assert [": this code says nothing about the observation" in words for words in said] == [
+                    False,
+                    False,
+                    True,
+                ]
             code = """all => all.map((e) => [e.textContent, e.querySelector(".name").getAttribute("href")])"""
             found = page.eval_on_selector_all(".quantity", code)
             units = page.evaluate("Object.keys(QUANTITIES).map((key) => unitOf(key))")

@@ -102,7 +102,8 @@ function cleared(target) {
 // Mean and one standard deviation of each coordinate of q(z | x), beside those of a standard normal.
 function paintPosterior(target, means, deviations) {
   cleared(target);
-  const at = scaled(target, [-0.5, means.length - 0.5], [-4, 4]);
+  const most = Math.ceil(Math.max(4, ...means.map((mean, d) => Math.abs(mean) + deviations[d])));
+  const at = scaled(target, [-0.5, means.length - 0.5], [-most, most]);
   const context = target.getContext("2d");
   context.globalAlpha = 0.25;
   context.fillStyle = colour("line");
@@ -112,8 +113,8 @@ function paintPosterior(target, means, deviations) {
     paintLine(target, at, [[d, mean - deviations[d]], [d, mean + deviations[d]]], colour("accent"), 3);
     paintPoints(target, at, [[d, mean]], () => colour("text"), 2.5);
   });
-  paintText(target, "4", 2, 12);
-  paintText(target, "−4", 2, target.height - 4);
+  paintText(target, `${most}`, 2, 12);
+  paintText(target, `−${most}`, 2, target.height - 4);
 }
 
 // A curve over a logarithmic axis, with the numbers at its ends: every curve has a scale of its own.
@@ -122,7 +123,8 @@ function paintCurve(target, points, unit) {
   if (!points.length) return;
   const values = points.map(([, value]) => value);
   const low = Math.min(...values), high = Math.max(...values), margin = 0.15 * (high - low) + 0.05;
-  const at = scaled(target, [-0.15, Math.log10(points[points.length - 1][0]) + 0.2], [low - margin, high + margin]);
+  const heights = [low - 2 * margin, high + margin]; // the numbers stand below
+  const at = scaled(target, [-0.15, Math.log10(points[points.length - 1][0]) + 0.2], heights);
   paintLine(target, at, points.map(([m, value]) => [Math.log10(m), value]), colour("accent"));
   points.forEach(([m, value], i) => {
     const last = i === points.length - 1;

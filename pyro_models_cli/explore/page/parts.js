@@ -32,7 +32,7 @@ function slider(label, [low, high, step], read, write, uses, note = "", name = l
   const shown = element("output", {});
   const draw = () => {
     input.value = read();
-    shown.textContent = Number(read()).toFixed(step < 1 ? 2 : 0);
+    shown.textContent = Number(read()).toFixed(step < 1 ? 2 : 0).replace("-", "−");
   };
   sections.push({ uses, draw });
   return element("label", { class: kind }, element("span", {}, name), input, shown, element("span", { class: "note" }, note));

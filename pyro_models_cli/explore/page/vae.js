@@ -112,11 +112,13 @@ function coordinates(run) {
   const head = element("div", { class: "slider head" }, titled("code", run, "coordinates of z"), cost);
   const total = run.divergence.reduce((a, b) => a + b, 0);
   const text = [
-    quantity("active", `${run.active} of ${run.latent}`), "; ", quantity("kl", total, "KL of the whole code"),
+    quantity("active", `${run.active} of ${run.latent}`),
+    run.active ? "; " : ": this code says nothing about the observation; ", quantity("kl", total, "KL of the whole code"),
     `, the mean over ${run.count} observations${exact ? "" : ", estimated from one draw for each"}`,
     each ? "" : "; it does not split into coordinates",
   ];
-  return element("details", { open: "" }, element("summary", {}, ...text), head, ...sliders);
+  const open = run === content.runs[0] || matchMedia("(min-width: 30rem)").matches; // the sliders move all runs
+  return element("details", { open: open && "" }, element("summary", {}, ...text), head, ...sliders);
 }
 
 function betweenSection() {
