@@ -36,8 +36,8 @@ def chapter_on(chapter: str, page: Path, site: Path | None = None) -> dict[str, 
     title = f"Chapter {int(chapter[:2])}, {CHAPTERS[chapter]}"
     if site is not None:
         return {"title": title, "address": _from(page.parent, site.resolve() / "tutorial" / f"{chapter}.html")}
-    if (site := published_at()) is not None:
-        return {"title": title, "address": f"{site}/tutorial/{chapter}.html"}
+    if (published := published_at()) is not None:
+        return {"title": title, "address": f"{published}/tutorial/{chapter}.html"}
     built = _CHECKOUT / "docs" / "_build" / "html" / "tutorial" / f"{chapter}.html"
     found = next((file for file in (built, _CHECKOUT / "tutorial" / f"{chapter}.md") if file.is_file()), None)
     return {"title": title, "address": None if found is None else _from(page.parent, found)}
