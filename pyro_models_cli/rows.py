@@ -15,10 +15,12 @@ from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair, parse, train_vae
 from pyro_models_cli.data import Data, DataOptions, data_of
+from pyro_models_cli.seeds import active_of, bound_text, by_name, mean_of
 from pyro_models_cli.training import MAY_CHANGE, build_and_try, changed
 from pyro_models_cli.words import one_line
 
 _OF_THE_DATA = [*DataOptions.__dataclass_fields__, "binarisation", "seed", "conditional"]
+_SAMPLES_OF_THE_ELBO = 50  # for each image, where the log-likelihood is not estimated
 _NOT_OF_A_ROW = {"out", "config", "print_config", "resume", "overwrite", "allow_import", "data_root"}
 
 
@@ -110,13 +112,21 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
             raise ValueError(f"row {name!r} cannot be trained: {error}") from error
 
 
-def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
+def with_seeds(options: TrainVAEOptions, count: int) -> list[TrainVAEOptions]:
+    """The options of a row with its own seed and those that follow it, which have folders of their own."""
+    later = range(options.seed + 1, options.seed + count)
+    return [options, *(replace(options, seed=seed, out=f"{options.out}_seed{seed}") for seed in later)]
+
+
+def make_row(options: TrainVAEOptions, row: str, num_samples: int, likelihood: bool = True) -> None:
     """Train a row (or finish its training), diagnose and evaluate it.
 
     Args:
         options: of the training.
         row: the options as its list has them, to be printed.
         num_samples: importance samples of the estimate of the log-likelihood.
+        likelihood: whether to estimate the log-likelihood, which can take longer than the training; the ELBO takes
+            little.
 
     Raises:
         RuntimeError: if that fails, or the folder holds a run with other options.
@@ -127,7 +137,7 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
     trained = (path / "checkpoints" / "last.safetensors").exists()
     if trained and not is_of(Run.open(path).config, options):
         raise RuntimeError(f"{path} holds a run with other options: remove it, or choose another --out")
-    if is_made(path, num_samples):
+    if is_made(path, num_samples if likelihood else None):
         print(f"{path.name}: already made", flush=True)
         return
     print(one_line(f"{path.name}: {row}"), flush=True)
@@ -135,7 +145,8 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int) -> None:
     try:
         train_vae(replace(options, resume=trained))
         diagnose_run(path, DiagnoseOptions(num_samples=num_samples, data_root=root, allow_import=allow))
-        evaluate(path, EvaluateOptions(m=[num_samples], repeats=1, data_root=root, allow_import=allow))
+        m = [num_samples if likelihood else _SAMPLES_OF_THE_ELBO]
+        evaluate(path, EvaluateOptions(m=m, repeats=1, data_root=root, allow_import=allow))
     except Exception as error:
         raise RuntimeError(f"row {path.name!r} failed: {error}; the rows made so far are kept") from error
 
@@ -145,36 +156,49 @@ def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
     return set(changed(config, options)) <= MAY_CHANGE - {"epochs", "patience"}
 
 
+def options_in(row: dict[str, Any], allow: Sequence[str] = ()) -> TrainVAEOptions:
+    """The options that a row of a table was trained with, by the command it records; its folder is not among them.
+
+    Raises:
+        ValueError: if the command is another, or its options are wrong.
+    """
+    typed = shlex.split(row["command"].partition(" && ")[0])
+    after = [*dropwhile(lambda word: word != "train-vae" and not word.endswith("train_vae.py"), typed)]
+    words = shlex.join(takewhile(lambda word: not word.startswith("--out"), after[1:])) if after else "--help"
+    check_row(row["name"], words)
+    return parse_row(row["name"], words, Path("unknown"), allow=allow)
+
+
 def is_in(row: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a row of a table was made with these options, by the command it records."""
+    """Whether a row of a table was made with these options."""
     try:
-        typed = shlex.split(row["command"].partition(" && ")[0])
-        after = [*dropwhile(lambda word: word != "train-vae" and not word.endswith("train_vae.py"), typed)]
-        words = shlex.join(takewhile(lambda word: not word.startswith("--out"), after[1:])) if after else "--help"
-        check_row(row["name"], words)
-        return is_of(parse_row(row["name"], words, Path(options.out), allow=options.allow_import).config, options)
+        return is_of(options_in(row, options.allow_import).config, options)
     except ValueError:
         return False
 
 
-def is_made(path: Path, num_samples: int) -> bool:
+def is_made(path: Path, num_samples: int | None) -> bool:
+    """Whether a row is trained, diagnosed and evaluated, with so many importance samples if it matters."""
     done = (path / "diagnosis.json").is_file() and (path / "evaluation.json").is_file()
-    return done and str(num_samples) in (Run.open(path).evaluation() or {}).get("negative_iwae", {})
+    if not done or num_samples is None:
+        return done
+    return str(num_samples) in (Run.open(path).evaluation() or {}).get("negative_iwae", {})
 
 
-def row_of(path: Path, num_samples: int) -> dict[str, Any]:
-    """One row of the table, from the files of its run."""
+def row_of(name: str, path: Path, num_samples: int) -> dict[str, Any]:
+    """One entry of the table, from the files of a run; without the log-likelihood where it was not estimated."""
     run = Run.open(path)
     evaluation = run.evaluation() or {}
     diagnosis = json.loads((path / "diagnosis.json").read_text())
     last = next(row for row in run.metrics() if row["epoch"] == evaluation["epochs"])  # whose weights these are
+    likelihood = evaluation["negative_iwae"].get(str(num_samples))
     parts = ("model", "prior", "guide", "decoder", "likelihood", "objective")
     return {
-        "name": path.name,
+        "name": name,
         **{part: run.config[part]["class_path"].rpartition(".")[2] for part in parts},
         "layers": len(diagnosis["latents"]),
         "negative_elbo": evaluation["negative_elbo"],
-        f"nll_{num_samples}": evaluation["negative_iwae"][str(num_samples)],
+        **({f"nll_{num_samples}": likelihood} if likelihood else {}),
         "kl": last["test_kl"],
         "active_units": {latent["name"]: latent["active"] for latent in diagnosis["latents"]},
         "latent_dims": {latent["name"]: len(latent["variance_of_means"]) for latent in diagnosis["latents"]},
@@ -186,18 +210,16 @@ def row_of(path: Path, num_samples: int) -> dict[str, Any]:
     }
 
 
-def active_of(row: dict[str, Any]) -> str:
-    """Active coordinates out of all, for one latent or two."""
-    return " + ".join(f"{used:d}/{row['latent_dims'][name]:d}" for name, used in row["active_units"].items())
-
-
 def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) -> None:
-    """Print the table, with a column for each name in ``more``."""
-    print(f"{'row':20s}" + "".join(f"{name:>11s}" for name in (*more, "-ELBO", f"NLL {num_samples}", "KL", "active")))
-    for row in table:
-        values = [row[name] for name in more]
-        values += [row["negative_elbo"]["value"], row[f"nll_{num_samples}"]["value"], row["kl"]]
-        print(f"{row['name']:20s}" + "".join(f"{value:11.3f}" for value in values) + f"  {active_of(row):>9s}")
+    """Print the table, one line for the seeds of a row, with a column for each name in ``more``."""
+    bounds = {"-ELBO": "negative_elbo", f"NLL {num_samples}": f"nll_{num_samples}"}
+    names = "".join(f"{name:>11s}" for name in (*more, "k", "KL")) + "".join(f"{name:>25s}" for name in bounds)
+    print(f"{'row':20s}  seeds{names}  {'active':>11s}")
+    for name, runs in by_name(table).items():
+        numbers = (mean_of(runs, key) for key in (*more, "pareto_k", "kl"))
+        cells = [f"{'-' if number is None else format(number, '.3f'):>11s}" for number in numbers]
+        cells += [f"{bound_text(runs, key, '.3f'):>25s}" for key in bounds.values()]
+        print(f"{name:20s}  {len(runs):5d}{''.join(cells)}  {active_of(runs):>11s}")
 
 
 def write_rows(table: Sequence[dict[str, Any]], file: Path) -> None:
@@ -213,7 +235,7 @@ def rows_in(file: Path, num_samples: int) -> list[dict[str, Any]]:
         ValueError: if the file is something else, or its rows have another number of samples.
     """
     rows = _read_table(file)
-    if not all(f"nll_{num_samples}" in row for row in rows):
+    if any(key.startswith("nll_") and key != f"nll_{num_samples}" for row in rows for key in row):
         raise ValueError(f"{file} holds rows with a number of samples other than {num_samples}: choose another file")
     return rows
 
@@ -223,7 +245,7 @@ def _read_table(file: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows = json.loads(file.read_text())
-        if all("name" in row and isinstance(row["command"], str) for row in rows):
+        if all("name" in row and isinstance(row["command"], str) and isinstance(row["seed"], int) for row in rows):
             return rows
     except (UnicodeDecodeError, ValueError, TypeError, KeyError):
         pass

@@ -3,11 +3,16 @@
 import argparse
 import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyro_models_cli.rows import active_of
+from inference import Diagnosis
+from pyro_models_cli.commands.diagnose import DiagnoseOptions
+from pyro_models_cli.recorded import command_of
+from pyro_models_cli.rows import options_in
+from pyro_models_cli.seeds import active_of, bound_of, bound_text, by_name, mean_of
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results: written by tools/readme_table.py -->", "<!-- end of results -->"
@@ -15,6 +20,7 @@ BEGIN, END = "<!-- results: written by tools/readme_table.py -->", "<!-- end of 
 
 # tables that one script makes whole
 ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
+TRIED = "python scripts/zoo.py --list tried --result results/vae_tried_mnist.json"
 COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
 BENCH = "python benchmarks/run.py"
 
@@ -22,7 +28,7 @@ BENCH = "python benchmarks/run.py"
 def headline(results: Path) -> str:
     """The figures that a newcomer looks for."""
     source, vae, zoo = (_read(results / f"{name}.json") for name in ("source_report", "vae_mnist", "vae_zoo_mnist"))
-    best = min(zoo, key=lambda row: row["nll_5000"]["value"])
+    best, likelihood = headline_of_best(zoo)
     rows = [
         ("VAE, negative ELBO", f"{_with_error(vae['negative_elbo'], 2)} nats", f"{source['negative_elbo']:.2f}"),
         (
@@ -32,7 +38,7 @@ def headline(results: Path) -> str:
         ),
         (
             f"best VAE (`{best['prior']}`, `{best['guide']}`, `{best['objective']}`), negative log-likelihood",
-            f"{_over_images(best['nll_5000'], 2)} nats",
+            likelihood,
             "",
         ),
     ]
@@ -57,7 +63,33 @@ def table(results: Path) -> str:
     flows, bench = _flows(results), _read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
-    return "\n\n".join([*tables, "Commands:", "\n".join(["```bash", *commands, ZOO, COLLAPSE, BENCH, "```"])])
+    commands += commands_of_zoo(ZOO, zoo)
+    tried = []
+    if (file := results / "vae_tried_mnist.json").exists():
+        tried = [tried_table(_read(file), zoo)]
+        commands += commands_of_zoo(TRIED, _read(file))
+    typed = "\n".join(["```bash", *commands, COLLAPSE, BENCH, "```"])
+    return "\n\n".join([*tables, "Commands:", typed, *tried])
+
+
+def commands_of_zoo(command: str, table: list[dict[str, Any]]) -> list[str]:
+    """The commands that make a table: one for all rows if they have as many seeds, else one for each number."""
+    groups: dict[str, list[str]] = {}
+    for name, runs in by_name(table).items():
+        seeds, estimated = len(runs), sum("nll_5000" in run for run in runs)
+        options = [f" --seeds {seeds}"] * (seeds > 1) + [f" --nll_seeds {estimated}"] * (estimated < seeds)
+        groups.setdefault("".join(options), []).append(name)
+    chosen = len(groups) > 1
+    return [f"{command}{options}" + f" --rows {' '.join(names)}" * chosen for options, names in groups.items()]
+
+
+def headline_of_best(zoo: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """An entry of the row with the smallest negative log-likelihood, and this with its error."""
+    bounds = {name: (runs, bound_of(runs, "nll_5000")) for name, runs in by_name(zoo).items()}
+    runs, bound = min(((runs, bound) for runs, bound in bounds.values() if bound), key=lambda best: best[1].value)
+    if bound.spread is None:
+        return runs[0], f"{bound.value:.2f} ± {bound.over_images:.2f} nats"
+    return runs[0], f"{bound:.2f} nats, over {bound.seeds} seeds"
 
 
 def _commands(record: dict[str, Any]) -> list[str]:
@@ -94,24 +126,61 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
 def zoo_table(zoo: list[dict[str, Any]]) -> str:
     first = zoo[0]
     caption = (
-        f"VAEs of two hidden layers of 300 units, one part at a time: nats per image, {first['binarisation']} "
-        f"binarisation, {first['num_test_images']:,} test images, negative log-likelihood by 5000 importance samples ± "
-        f"standard error over images; minutes of training ({machine_of(first)}):"
+        f"VAEs of two hidden layers of 300 units, trained for {first['epochs']} epochs, and what each row changes in "
+        f"the first: nats per image, {first['binarisation']} binarisation, {first['num_test_images']:,} test images, "
+        "NLL the negative log-likelihood by 5000 importance samples. ± is the standard deviation over seeds; brackets, "
+        "where there is one seed, have the standard error over images, which are the same for all rows. k is the "
+        f"median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
+        f"{Diagnosis.pareto_k_threshold} 5000 samples are few, and the true NLL is somewhat lower still. Minutes of "
+        f"training ({_machines_of(zoo)}):"
     )
-    header = ("", "prior", "guide", "objective", "epochs", "minutes", "active", "negative ELBO", "NLL")
-    rows = [
-        (
-            row["name"].replace("_", " "),
-            *(f"`{row[part]}`" for part in ("prior", "guide", "objective")),
-            f"{row['epochs']}",
-            f"{row['minutes']:.0f}",
-            active_of(row),
-            f"{row['negative_elbo']['value']:.2f}",
-            f"**{row['nll_5000']['value']:.2f}** ± {row['nll_5000']['standard_error_over_images']:.2f}",
+    return _table_of_rows(zoo, first, caption)
+
+
+def tried_table(tried: list[dict[str, Any]], zoo: list[dict[str, Any]]) -> str:
+    """What was tried besides the rows of the zoo, as changes to the first of these."""
+    caption = (
+        "Whatever else was tried, good or bad, as changes to the first row of the table of VAEs, in the same units; "
+        f"minutes of training ({_machines_of(tried)}):"
+    )
+    return f"## What was tried\n\n{_table_of_rows(tried, zoo[0], caption)}"
+
+
+def _table_of_rows(table: list[dict[str, Any]], first: dict[str, Any], caption: str) -> str:
+    header = ("", "changes", "seeds", "minutes", "active", "k", "negative ELBO", "NLL")
+    rows = []
+    for name, runs in by_name(table).items():
+        k = mean_of(runs, "pareto_k")
+        rows.append(
+            (
+                name.replace("_", " "),
+                ", ".join(f"`{option} {value}`" for option, value in _changes(runs[0], first).items()),
+                f"{len(runs)}",
+                f"{mean_of(runs, 'minutes'):.0f}",
+                active_of(runs),
+                "-" if k is None else f"{k:.2f}",
+                *(bound_text(runs, bound, ".2f") for bound in ("negative_elbo", "nll_5000")),
+            )
         )
-        for row in zoo
-    ]
     return _markdown(caption, header, rows)
+
+
+def _changes(row: dict[str, Any], first: dict[str, Any]) -> dict[str, str]:
+    """The options of a row that are others than the first row's, in the order of the command line."""
+    ours, theirs = _typed(row), _typed(first)
+    options = dict.fromkeys((*ours, *theirs))
+    return {name: ours.get(name, "default") for name in options if ours.get(name) != theirs.get(name)}
+
+
+def _typed(row: dict[str, Any]) -> dict[str, str]:
+    """The options that a row was trained with, except those at their defaults."""
+    words = shlex.split(command_of("train-vae", options_in(row)))
+    typed = dict(word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--"))
+    return {name: value for name, value in typed.items() if name not in ("out", "seed")}
+
+
+def _machines_of(table: list[dict[str, Any]]) -> str:
+    return "; ".join(dict.fromkeys(map(machine_of, table)))
 
 
 def collapse_table(study: list[dict[str, Any]]) -> str:
@@ -124,7 +193,7 @@ def collapse_table(study: list[dict[str, Any]]) -> str:
         (
             row["name"],
             *(f"{row[number]:.2f}" for number in ("threshold", "weight")),
-            active_of(row),
+            active_of([row]),
             *(f"{row[number]:.2f}" for number in ("kl", "weighted")),
             *(f"{row[bound]['value']:.2f}" for bound in ("negative_elbo", "nll_500")),
         )

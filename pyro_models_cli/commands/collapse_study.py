@@ -130,7 +130,7 @@ def collapse_study(options: CollapseStudyOptions | None = None) -> list[dict[str
 
 
 def _row_of_study(name: str, options: TrainVAEOptions, num_samples: int) -> dict[str, Any]:
-    row = row_of(Path(options.out), num_samples) | {"name": name}
+    row = row_of(name, Path(options.out), num_samples)
     row["weight"] = Run.open(options.out).config["objective"]["init_args"]["beta"]
     row["weighted"] = row["negative_elbo"]["value"] + (row["weight"] - 1) * row["kl"]
     return row

@@ -17,7 +17,8 @@ import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run, RunError, build, load
 from inference.runs.parts import Role, find_part, fits, is_plain, parts
 from inference.runs.reading import read_mapping
-from pyro_models_cli.rows import active_of, read_rows
+from pyro_models_cli.rows import read_rows
+from pyro_models_cli.seeds import active_of
 
 COUNT = int(os.environ.get("PYRO_MODELS_FUZZ", "250"))
 STRIKES = """
@@ -181,7 +182,7 @@ def test_names_of_rows_are_those_of_folders_and_can_be_printed(tmp_path, name):
 
 def test_a_table_of_texts_is_not_printed():
     with pytest.raises(ValueError, match="format code"):
-        active_of({"active_units": {"z": "\x1b[31m"}, "latent_dims": {"z": 2}})
+        active_of([{"active_units": {"z": "\x1b[31m"}, "latent_dims": {"z": 2}}])
 
 
 def test_a_configuration_does_not_ask_for_help(tmp_path):
