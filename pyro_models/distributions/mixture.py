@@ -25,8 +25,8 @@ class NormalMixture(dist.MixtureSameFamily):
 
     Args:
         logits: of the weights w.
-        loc: m.
-        scale: s, positive.
+        loc: the means m.
+        scale: the standard deviations s, positive.
 
     Raises:
         ValueError: if the shapes do not fit.

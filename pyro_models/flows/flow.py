@@ -115,7 +115,7 @@ class NormalFlow(nn.Module):
         """The distribution, conditioned on the context of a conditional flow.
 
         Args:
-            context: c.
+            context: the condition c.
             temperature: standard deviation of the base; below 1, draws stay in likely regions
                 (Kingma and Dhariwal, "Glow", 2018, section 6).
         """

@@ -18,7 +18,7 @@ class ScaleShiftAndMixture(nn.Module):
 
     Args:
         network: the network.
-        components: K.
+        components: their number K.
     """
 
     def __init__(self, network: nn.Module, components: int) -> None:

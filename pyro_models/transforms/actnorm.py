@@ -26,7 +26,7 @@ class ActNorm(Bijector):
     log-determinants are (\*), in nats.
 
     Args:
-        channels: C.
+        channels: their number C.
         event_dim: number of dimensions of an event, of which the first is C: 3 for images, 1 for vectors.
 
     Raises:

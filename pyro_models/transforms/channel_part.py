@@ -25,7 +25,7 @@ class ChannelPart(Bijector):
 
     Args:
         transforms: from the base to the data, of events (k, H, W); modules among them are registered.
-        channels: k.
+        channels: the number k that are transformed.
 
     Raises:
         ValueError: if no channel is left unchanged.

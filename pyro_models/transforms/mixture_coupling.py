@@ -44,7 +44,7 @@ class LogisticMixtureCoupling(Bijector):
             locations and raw log scales of the components; the first two of :math:`x_a`'s shape, the others K times
             as large along ``dim``, all numbers of the first component first.  For example
             :class:`~pyro_models.networks.MLP` with ``out_features=(D/2, D/2, K D/2, K D/2, K D/2)``.
-        components: K.
+        components: their number K.
         bound: b in :math:`s = b \tanh(\mathrm{raw} / b)`; ``None`` uses the raw log scale.  The components' log
             scales r are bounded by 5.
         dim: the dimension to split, negative; it is the first dimension of an event.
