@@ -64,40 +64,43 @@ RIGHT = [
     ),
 ]
 
+
+def within(answer: str, part: str, replacement: str, question: str, message: str) -> tuple[str, str, str, str]:
+    """A mistake that replaces a part of a right answer."""
+    return answer, answer.replace(part, replacement), question, message
+
+
 WRONG = {  # what is replaced by what, the question that loses its points, and a part of its message
     # Q2a
-    "variance for deviation": (DRAW, DRAW.replace("variance.sqrt()", "variance"), "q2a", "taken for the standard dev"),
+    "variance for deviation": within(DRAW, "variance.sqrt()", "variance", "q2a", "taken for the standard dev"),
     "unscaled noise": (DRAW, "return mean + torch.randn_like(mean) + 0 * variance", "q2a", "noise is not scaled"),
     "the mean alone": (DRAW, "return mean + 0 * variance", "q2a", "draw fresh noise"),
     "one noise": (DRAW, "return mean + variance.sqrt() * torch.randn(len(mean), 1)", "q2a", "coordinates share"),
     "uniform noise": (DRAW, "return mean + variance.sqrt() * (12**0.5) * torch.rand_like(mean)", "q2a", "not centred"),
     "no gradient": (DRAW, "return torch.normal(mean, variance.sqrt()).detach()", "q2a", "no gradient reaches the mean"),
-    "no draw returned": (DRAW, DRAW.replace("return", "z ="), "q2a", "NoneType"),
+    "no draw returned": within(DRAW, "return", "z =", "q2a", "NoneType"),
     # Q2b
-    "sign of log variance": (KL, KL.replace("1 - var", "1 + var"), "q2b", "wrong sign in front of log variance; comp"),
-    "sign of mean": (KL, KL.replace("+ mean", "- mean"), "q2b", "wrong sign in front of the squared mean"),
-    "sign of variance": (KL, KL.replace("(var", "(-var"), "q2b", "wrong sign in front of the variance"),
-    "sign of 1": (KL, KL.replace("- 1", "+ 1"), "q2b", "wrong sign in front of the 1"),
-    "sign of KL": (KL, KL.replace("0.5", "-0.5"), "q2b", "wrong sign as a whole"),
-    "no half": (KL, KL.replace("0.5 * ", ""), "q2b", "factor 1/2"),
+    "sign of log variance": within(KL, "1 - var", "1 + var", "q2b", "wrong sign in front of log variance; comp"),
+    "sign of mean": within(KL, "+ mean", "- mean", "q2b", "wrong sign in front of the squared mean"),
+    "sign of variance": within(KL, "(var", "(-var", "q2b", "wrong sign in front of the variance"),
+    "sign of 1": within(KL, "- 1", "+ 1", "q2b", "wrong sign in front of the 1"),
+    "sign of KL": within(KL, "0.5", "-0.5", "q2b", "wrong sign as a whole"),
+    "no half": within(KL, "0.5 * ", "", "q2b", "factor 1/2"),
     "variance for deviation in KL": (
         *(KL, KL.replace("variance", "variance**2").replace("**2.log()", ".log() * 2")),
         *("q2b", "variance was taken for the standard deviation"),
     ),
-    "deviation for variance in KL": (
-        *(KL, KL.replace("variance", "variance.sqrt()")),
-        *("q2b", "standard deviation was taken for the variance"),
+    "deviation for variance in KL": within(
+        KL, "variance", "variance.sqrt()", "q2b", "standard deviation was taken for the variance"
     ),
-    "sum over the batch": (KL, KL.replace(".sum(-1).mean()", ".sum()"), "q2b", "KL term: the sum over the batch"),
-    "mean of all": (KL, KL.replace(".sum(-1).mean()", ".mean()"), "q2b", "mean over the coordinates"),
-    "one KL for each image": (KL, KL.replace(".mean()", ""), "q2b", "shape (5,), expected ()"),
-    "sum of reconstructions": (
-        *(RECONSTRUCTION, RECONSTRUCTION.replace(".sum(-1).mean()", ".sum()")),
-        *("q2b", "reconstruction term: the sum over the batch"),
+    "sum over the batch": within(KL, ".sum(-1).mean()", ".sum()", "q2b", "KL term: the sum over the batch"),
+    "mean of all": within(KL, ".sum(-1).mean()", ".mean()", "q2b", "mean over the coordinates"),
+    "one KL for each image": within(KL, ".mean()", "", "q2b", "shape (5,), expected ()"),
+    "sum of reconstructions": within(
+        RECONSTRUCTION, ".sum(-1).mean()", ".sum()", "q2b", "reconstruction term: the sum over the batch"
     ),
-    "mean over pixels": (
-        *(RECONSTRUCTION, RECONSTRUCTION.replace(".sum(-1).mean()", ".mean()")),
-        *("q2b", "reconstruction term: the mean over the pixels"),
+    "mean over pixels": within(
+        RECONSTRUCTION, ".sum(-1).mean()", ".mean()", "q2b", "reconstruction term: the mean over the pixels"
     ),
     "log-likelihood": (TERMS, "return kl - reconstruction, kl, -reconstruction", "q2b", "the negative of log p(x | z)"),
     "ELBO": (TERMS, "return -kl - reconstruction, kl, reconstruction", "q2b", "the ELBO itself"),
@@ -122,51 +125,42 @@ WRONG = {  # what is replaced by what, the question that loses its points, and a
         *("q2d", "one log-mean over the whole batch"),
     ),
     "images in another order": (COPIES, "    x = x.repeat_interleave(m, 0)\n", "q2d", "two different orders"),
-    "codes in another order": (
-        *(MEAN_COPIES, MEAN_COPIES.replace("repeat(m, 1)", "repeat_interleave(m, 0)")),
-        *("q2d", "two different orders"),
+    "codes in another order": within(
+        MEAN_COPIES, "repeat(m, 1)", "repeat_interleave(m, 0)", "q2d", "two different orders"
     ),
     "weights in another order": (
         *(BOUND, "return -(log_w.view(-1, m).logsumexp(1) - torch.tensor(m).log()).mean()"),
         *("q2d", "x1 x1 x2 x2"),
     ),
-    "the bound itself": (BOUND, BOUND.replace("-(", "("), "q2d", "the bound itself; its negative"),
-    "sum of bounds": (BOUND, BOUND.replace(".mean()", ".sum()"), "q2d", "the sum over the batch"),
-    "no prior": (WEIGHT, WEIGHT.replace(" + prior.log_prob(z).sum(-1)", ""), "q2d", "log p(z) is missing"),
-    "no guide": (WEIGHT, WEIGHT.replace(" - guide.log_prob(z).sum(-1)", ""), "q2d", "log q(z | x) is missing"),
-    "guide added": (WEIGHT, WEIGHT.replace("- guide", "+ guide"), "q2d", "added, not subtracted"),
+    "the bound itself": within(BOUND, "-(", "(", "q2d", "the bound itself; its negative"),
+    "sum of bounds": within(BOUND, ".mean()", ".sum()", "q2d", "the sum over the batch"),
+    "no prior": within(WEIGHT, " + prior.log_prob(z).sum(-1)", "", "q2d", "log p(z) is missing"),
+    "no guide": within(WEIGHT, " - guide.log_prob(z).sum(-1)", "", "q2d", "log q(z | x) is missing"),
+    "guide added": within(WEIGHT, "- guide", "+ guide", "q2d", "added, not subtracted"),
     "one draw for all": (MEAN_COPIES, "vae.encode(x)", "q2d", ""),
     # Q3d, the coupling
     "halves swapped": (
         *(FORWARD, FORWARD.replace("network(a)", "network(b)").replace("[a, s.exp() * b + t]", "[s.exp() * a + t, b]")),
         *("q3d_values", "the halves are swapped"),
     ),
-    "halves swapped as they are split": (
-        *(FORWARD, FORWARD.replace("a, b =", "b, a =")),
-        *("q3d_values", "the halves are swapped"),
+    "halves swapped as they are split": within(FORWARD, "a, b =", "b, a =", "q3d_values", "the halves are swapped"),
+    "halves joined in another order": within(
+        FORWARD, "[a, s.exp() * b + t]", "[s.exp() * b + t, a]", "q3d_values", "joined in the wrong order"
     ),
-    "halves joined in another order": (
-        *(FORWARD, FORWARD.replace("[a, s.exp() * b + t]", "[s.exp() * b + t, a]")),
-        *("q3d_values", "joined in the wrong order"),
-    ),
-    "shift first": (FORWARD, FORWARD.replace("s.exp() * b + t", "s.exp() * (b + t)"), "q3d_values", "after the scale"),
-    "log-determinant negated": (FORWARD, FORWARD.replace("s.sum", "-s.sum"), "q3d_log_det", "the wrong sign"),
+    "shift first": within(FORWARD, "s.exp() * b + t", "s.exp() * (b + t)", "q3d_values", "after the scale"),
+    "log-determinant negated": within(FORWARD, "s.sum", "-s.sum", "q3d_log_det", "the wrong sign"),
     "determinant": (FORWARD, FORWARD + ".exp()", "q3d_log_det", "the determinant itself"),
-    "log-determinant of the batch": (FORWARD, FORWARD.replace("s.sum(-1)", "s.sum()"), "q3d_log_det", "the batch too"),
-    "mean of s": (FORWARD, FORWARD.replace("s.sum", "s.mean"), "q3d_log_det", "mean over the coordinates"),
-    "scale not undone": (INVERSE, INVERSE.replace("(-s)", "s"), "q3d_inverse", "the scale is not undone"),
-    "shift undone last": (
-        *(INVERSE, INVERSE.replace("(b - t) * (-s).exp()", "b * (-s).exp() - t")),
-        *("q3d_inverse", "it comes first"),
-    ),
-    "shift added": (INVERSE, INVERSE.replace("b - t", "b + t"), "q3d_inverse", "shift is added"),
+    "log-determinant of the batch": within(FORWARD, "s.sum(-1)", "s.sum()", "q3d_log_det", "the batch too"),
+    "mean of s": within(FORWARD, "s.sum", "s.mean", "q3d_log_det", "mean over the coordinates"),
+    "scale not undone": within(INVERSE, "(-s)", "s", "q3d_inverse", "the scale is not undone"),
+    "shift undone last": within(INVERSE, "(b - t) * (-s).exp()", "b * (-s).exp() - t", "q3d_inverse", "it comes first"),
+    "shift added": within(INVERSE, "b - t", "b + t", "q3d_inverse", "shift is added"),
     "inverse forwards": (
         *(INVERSE, "    return coupling_forward(y, network)[0]"),
         *("q3d_inverse", "coupling_forward once more"),
     ),
-    "inverse of the other half": (
-        *(INVERSE, INVERSE.replace("a, b =", "b, a =")),
-        *("q3d_inverse", "coupling_inverse(coupling_forward(x)) differs"),
+    "inverse of the other half": within(
+        INVERSE, "a, b =", "b, a =", "q3d_inverse", "coupling_inverse(coupling_forward(x)) differs"
     ),
     # Q3d, the flip
     "flip does nothing": ("return x.flip(-1)", "return x", "q3d_flip", "nothing changed"),
@@ -190,28 +184,24 @@ WRONG = {  # what is replaced by what, the question that loses its points, and a
         *("nn.ModuleList(Network(size // 2) for _ in range(4))", "nn.ModuleList([Network(size // 2)] * 4)"),
         *("q3d_pairs", "couplings share a network"),
     ),
-    "pairs undone in their order": (
-        *(INVERSES, INVERSES.replace("reversed(self.networks)", "self.networks")),
-        *("q3d_pairs", "last pair first"),
+    "pairs undone in their order": within(
+        INVERSES, "reversed(self.networks)", "self.networks", "q3d_pairs", "last pair first"
     ),
-    "flip undone last": (
-        *(INVERSES, INVERSES.replace("coupling_inverse(flip(z), network)", "flip(coupling_inverse(z, network))")),
-        *("q3d_pairs", "the flip before"),
+    "flip undone last": within(
+        INVERSES,
+        "coupling_inverse(flip(z), network)",
+        "flip(coupling_inverse(z, network))",
+        "q3d_pairs",
+        "the flip before",
     ),
     # Q3d, the loss
-    "sign of the log-determinant": (
-        *(DENSITY, DENSITY.replace("+ log_det", "- log_det")),
-        *("q3d_loss", "wrong sign: log p(x) ="),
-    ),
-    "no log-determinant": (DENSITY, DENSITY.replace(" + log_det", ""), "q3d_loss", "log-determinant is missing"),
-    "log-likelihood of the flow": (DENSITY, DENSITY.replace("-(", "("), "q3d_loss", "its negative is asked for"),
-    "sum of losses": (DENSITY, DENSITY.replace(").mean()", ").sum()"), "q3d_loss", "the sum over the batch"),
+    "sign of the log-determinant": within(DENSITY, "+ log_det", "- log_det", "q3d_loss", "wrong sign: log p(x) ="),
+    "no log-determinant": within(DENSITY, " + log_det", "", "q3d_loss", "log-determinant is missing"),
+    "log-likelihood of the flow": within(DENSITY, "-(", "(", "q3d_loss", "its negative is asked for"),
+    "sum of losses": within(DENSITY, ").mean()", ").sum()", "q3d_loss", "the sum over the batch"),
     "no constant": (
         *(DENSITY, "return (0.5 * z**2).sum(-1).mean() - log_det.mean()"),
         *("q3d_loss", "constant of the normal"),
     ),
-    "mean over coordinates": (
-        *(DENSITY, DENSITY.replace(".sum(-1) +", ".mean(-1) +")),
-        *("q3d_loss", "mean over the coordinates"),
-    ),
+    "mean over coordinates": within(DENSITY, ".sum(-1) +", ".mean(-1) +", "q3d_loss", "mean over the coordinates"),
 }
