@@ -285,11 +285,12 @@ def growth_table(record: dict[str, Any]) -> str:
 
 def dragging_line(record: dict[str, Any]) -> str:
     """How fast a page answers while its map is dragged."""
-    low, high = record["quartiles"]
+    vae, frames, browser = record["vae"], record["frames"], record["browser"]
     return (
-        f"The map of a VAE of {record['vae']} units, dragged for {record['frames']} frames in {record['browser']} "
-        f"without a GPU: **{record['frames_per_second']:.0f} frames per second**, of at most 60; the page takes "
-        f"{record['milliseconds']:.1f} ms for one, quartiles {low:.1f} and {high:.1f} ({machine_of(record)})."
+        f"The map of a VAE of {vae} units, dragged for {frames} frames in {browser} without a GPU: a frame takes "
+        f"**{record['processor_milliseconds']:.1f} ms** of the page's thread, where 60 frames per second leave 16.7. "
+        f"{record['frames_per_second']:.0f} frames per second were shown while {record['load']:.1f} processes shared "
+        f"each processor ({machine_of(record)})."
     )
 
 

@@ -158,12 +158,12 @@ def test_tables_show_what_was_measured():
     assert as_bytes(growth_figure(GROWTH), "png", dpi=50) == as_bytes(growth_figure(GROWTH), "png", dpi=50)
 
 
-def test_frames_per_second_are_those_of_the_whole_drag():
-    found = record_of({"milliseconds": [1.0, 2.0, 3.0], "seconds": 0.1, "browser": "a browser"})
-    line = dragging_line({**found, "machine": "a machine"})
-    assert "dragged for 3 frames in a browser" in line
-    assert "**30 frames per second**" in line
-    assert "2.0 ms for one, quartiles 1.0 and 3.0" in line
+def test_a_drag_is_told_by_its_frames():
+    found = record_of({"drawn": 30, "seconds": 2.0, "processor_seconds": 0.06, "browser": "a browser"})
+    line = dragging_line({**found, "load": 1.0, "machine": "a machine"})
+    assert "dragged for 30 frames in a browser" in line
+    assert "a frame takes **2.0 ms**" in line
+    assert "15 frames per second were shown while 1.0 processes" in line
 
 
 def test_the_table_of_processes_compares_with_one_thread():
