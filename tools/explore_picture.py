@@ -32,6 +32,9 @@ def path(frames: int) -> list[tuple[float, float]]:
 def shots(page: Any, frames: int) -> Iterator[Image.Image]:
     """The map and the decoded picture while the mouse drags along the path."""
     both = page.locator(".pair").first
+    both.locator(".picture").evaluate(
+        "picture => { picture.style.width = '18rem'; }"
+    )  # as large as fits beside the map
     both.scroll_into_view_if_needed()
     clip, box = both.bounding_box(), page.locator(".map").first.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path(frames)]
