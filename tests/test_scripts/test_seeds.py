@@ -184,7 +184,7 @@ def test_entries_made_with_other_options_leave_the_table(tmp_path, capsys):
 )
 def test_wrong_numbers_of_seeds_get_one_line(words, says, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pyro-models", "zoo", *words])
+    monkeypatch.setattr(sys, "argv", ["pyro-models", "zoo", "--rows", "none", *words])
     with pytest.raises(SystemExit) as stop:
         pyro_models()
     captured = capsys.readouterr()
