@@ -10,6 +10,7 @@ import sys
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.distributions import constraints, transforms
 from pyro.infer import SVI, Trace_ELBO
 from pyro.nn import DenseNN
@@ -90,6 +91,18 @@ def train(flow: RealNVP, data: Tensor, epochs: int, batch_size: int = 200) -> fl
 
 
 @torch.no_grad()
+def importance_weighted_bound(flow: RealNVP, x: Tensor, m: int) -> Tensor:
+    """log of the mean of m weights p(x, y) / q(y | x) of each image, (B,); with m = 1 the ELBO."""
+    draws = pyro.plate("draws", m, dim=-2)  # an outer plate: everything inside happens m times, independently
+    guide = poutine.trace(draws(flow.guide)).get_trace(x)
+    model = poutine.trace(poutine.replay(draws(flow.model), trace=guide)).get_trace(x)  # the model at the guide's y
+    for trace in (guide, model):
+        trace.compute_log_prob()
+    log_w = model.nodes["y"]["log_prob"] + model.nodes["x"]["log_prob"] - guide.nodes["y"]["log_prob"]  # (m, B)
+    return log_w.logsumexp(0) - math.log(m)
+
+
+@torch.no_grad()
 def picture(flow: RealNVP) -> Tensor:
     """Sixteen draws of 8x8 pixels, four in a row; of points the density over the plane. (H, W), from 0 to 1."""
     if flow.levels:
@@ -116,9 +129,12 @@ def main(data: str, epochs: int) -> None:
         flow = RealNVP(size=64, levels=17, hidden=200)
     train_loss = train(flow, x, epochs)
     test_loss = Trace_ELBO().loss(flow.model, flow.guide, held_out) / len(held_out)  # of points -log p(x) itself
-    for name, loss in (("training", train_loss), ("test", test_loss)):
+    losses = {"training set: negative ELBO": train_loss, "test set: negative ELBO": test_loss}
+    if flow.levels:
+        losses["test set: negative IWAE, m = 50,"] = -importance_weighted_bound(flow, held_out, m=50).mean().item()
+    for name, loss in losses.items():
         bits = loss / (flow.size * math.log(2))
-        print(f"{name} set: negative ELBO {loss:.3f} nats per observation, {bits:.3f} bits per dimension")
+        print(f"{name} {loss:.3f} nats per observation, {bits:.3f} bits per dimension")
     print(as_text(picture(flow)))
 
 

@@ -92,13 +92,19 @@ def test_realnvp_on_vectors_has_the_density_of_the_packages(float64):
     assert_same_loss(program, DensityModel(flow), NoLatents(), x)
 
 
-def test_realnvp_on_images_has_the_loss_of_the_packages(float64):
+def test_realnvp_on_images_has_the_loss_and_bound_of_the_packages(float64):
     program = randomise(realnvp.RealNVP(size=64, levels=17, pairs=4, hidden=10), 0.1)
     flow = flip_realnvp((64,), pairs=4, hidden=[10, 10], alpha=0.0)
     couplings = [step for step in flow.transforms if isinstance(step, AffineCoupling)]
     for theirs, ours in zip(couplings, program.couplings, strict=True):
         theirs.conditioner = ours.network
-    assert_same_loss(program, FlowModel(flow, 17), UniformDequantizer(17), IMAGES.flatten(1).double())
+    pair, x = (FlowModel(flow, 17), UniformDequantizer(17)), IMAGES.flatten(1).double()
+    assert_same_loss(program, *pair, x)
+    log_weights(*pair, x, 1)  # its checks of a new pair draw numbers
+    pyro.set_rng_seed(2)
+    theirs = iwae_bound(log_weights(*pair, x, 7), 7)
+    pyro.set_rng_seed(2)
+    torch.testing.assert_close(realnvp.importance_weighted_bound(program, x, 7), theirs)
 
 
 def test_a_coupling_and_its_inverse(float64):
@@ -113,12 +119,19 @@ def test_a_coupling_and_its_inverse(float64):
 def test_realnvp_prints_its_losses_and_a_picture(arguments, capsys, monkeypatch):
     monkeypatch.setattr(realnvp, "load_dataset", lambda name: [part.take(slice(400)) for part in load_dataset(name)])
     realnvp.run(arguments)
-    train, test, *picture = capsys.readouterr().out.splitlines()
-    for name, line in (("training", train), ("test", test)):
-        found = re.fullmatch(rf"{name} set: negative ELBO ([\d.]+) nats per obs.*, ([\d.]+) bits per dim.*", line)
-        size = 2 if arguments[0] == "moons" else 64
-        assert float(found[2]) == pytest.approx(float(found[1]) / (size * math.log(2)), abs=1e-3)
-    assert len(picture) == (21 if arguments[0] == "moons" else 32)
+    size, height, names = {
+        "moons": (2, 21, ["training set: negative ELBO", "test set: negative ELBO"]),
+        "digits": (64, 32, ["training set: negative ELBO", "test set: negative ELBO", "test set: .* IWAE, m = 50,"]),
+    }[arguments[0]]
+    lines = capsys.readouterr().out.splitlines()
+    losses = []
+    for name, line in zip(names, lines, strict=False):
+        nats, bits = re.fullmatch(rf"{name} ([\d.]+) nats per obs.*, ([\d.]+) bits per dim.*", line).groups()
+        assert float(bits) == pytest.approx(float(nats) / (size * math.log(2)), abs=1e-3)
+        losses.append(float(nats))
+    assert losses[1:] == sorted(losses[1:], reverse=True)
+    picture = lines[len(names) :]
+    assert len(picture) == height
     assert "".join(picture).strip()
 
 
@@ -142,7 +155,7 @@ def test_bad_arguments_get_one_line(module, arguments):
 def test_they_fit_on_a_few_screens_and_need_only_torch_pyro_and_the_data():
     for name in ("vae", "realnvp"):
         lines = (ROOT / "tutorial" / f"{name}.py").read_text().splitlines()
-        assert len(lines) <= 135
+        assert len(lines) <= 150
         imported = {line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))}
         assert imported <= {"math", "sys", "pyro", "torch", "inference"}
         assert [line for line in lines if "inference" in line] == ["from inference import load_dataset"]
