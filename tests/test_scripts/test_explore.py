@@ -438,6 +438,49 @@ def test_a_drawn_image_is_encoded_and_its_bound_rises(browser, two_vaes):
         assert many > one
 
 
+def test_an_observation_is_chosen_by_its_number_and_shown_with_its_label(browser, tmp_path):
+    with opened(browser, written(tmp_path, [vae()], images())) as page:
+        page.get_by_text("observation no.").click()  # the words press no button
+        assert page.evaluate("state.picture") == 0
+        page.get_by_role("button", name="next: observation no.").click()
+        page.locator("figure", has_text="observation x").filter(has_text="label 1").wait_for()
+        page.locator(".pad").click()
+        page.locator("figure", has_text="observation x").filter(has_text="your drawing").wait_for()
+        assert page.get_by_label("across").locator("option:checked").inner_text() == page.evaluate(
+            "`z${content.runs[0].order[0] + 1}, no. 1 by activity`"
+        )
+
+
+def test_a_played_flow_stops_when_the_slider_moves(browser, tmp_path):
+    flow = DensityModel(vector_realnvp(2, couplings=4, hidden=[4]))
+    file = written(tmp_path, [Pair(flow, NoLatents(), {}, 1)], Vectors("points", torch.randn(300, 2)))
+    with opened(browser, file) as page:
+        code = """() => {
+            let next;
+            window.setTimeout = (step) => (next = step);
+            advance(0, 4);
+            next();
+            const played = state.step;
+            update({ step: 2 });
+            next();
+            return [played, state.step];
+        }"""
+        assert page.evaluate(code) == [0.1, 2]
+
+
+def test_test_data_of_the_chosen_class_lie_under_the_draws(browser, tmp_path):
+    flow = DensityModel(randomise(vector_realnvp(2, couplings=2, hidden=[20], context=3)), num_classes=3)
+    points = torch.randn(30, 2)
+    file = written(
+        tmp_path,
+        [Pair(flow, NoLatents(), {}, 1)],
+        Vectors("points", points, torch.arange(30) % 3, conditional=True),
+    )
+    with opened(browser, file, "#label=2") as page:
+        found = page.evaluate("testData(content.runs[0]).map((point) => [...point])")
+    assert torch.tensor(found).allclose(points[2::3])
+
+
 def test_strings_of_a_run_execute_nothing(browser, two_vaes):
     with opened(browser, two_vaes) as page:
         assert page.title() == "a title"

@@ -100,7 +100,7 @@ function cleared(target) {
 }
 
 // Mean and one standard deviation of each coordinate of q(z | x), beside those of a standard normal.
-function paintPosterior(target, means, deviations) {
+function paintPosterior(target, means, deviations, names = []) {
   cleared(target);
   const most = Math.ceil(Math.max(4, ...means.map((mean, d) => Math.abs(mean) + deviations[d])));
   const at = scaled(target, [-0.5, means.length - 0.5], [-most, most]);
@@ -112,9 +112,10 @@ function paintPosterior(target, means, deviations) {
   means.forEach((mean, d) => {
     paintLine(target, at, [[d, mean - deviations[d]], [d, mean + deviations[d]]], colour("accent"), 3);
     paintPoints(target, at, [[d, mean]], () => colour("text"), 2.5);
+    if (names.length <= 10) paintText(target, names[d] ?? "", at.x(d), target.height - 4, "center");
   });
   paintText(target, `${most}`, 2, 12);
-  paintText(target, `−${most}`, 2, target.height - 4);
+  paintText(target, `−${most}`, 2, target.height - 18);
 }
 
 // A curve over a logarithmic axis, with the numbers at its ends: every curve has a scale of its own.

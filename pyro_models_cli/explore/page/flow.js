@@ -38,8 +38,8 @@ function flowDrawsSection() {
 }
 
 function flowBetweenSection() {
-  const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t", "way"), chooser("to", "second")];
-  const about = "Two observations are mapped to their noise, pixels from the middle of their cells; between them the line is straight in the base space.";
+  const controls = ends();
+  const about = "Two observations are mapped to their noise, pixels from the middle of their cells; between them the line is straight in the base space, from the first at t = 0 to the second at t = 1.";
   section("Between two, in the base space", about, ["08_change_of_variables", "09_integer_pixels"], controls, ["first", "second", "t", "label"], (run) => {
     const strip = canvas(28, 28, "draws between two points of the base", { class: "strip" });
     const image = canvas(28, 28, "the chosen place", { class: "picture" });
@@ -58,7 +58,7 @@ function flowBetweenSection() {
 
 function flowCoordinateSection() {
   const most = Math.min(...content.runs.map((run) => run.size)) - 1;
-  const controls = [chooser("observation", "first"), stateSlider("coordinate", [0, most, 1], "coordinate")];
+  const controls = [chooser("observation no.", "first"), stateSlider("coordinate", [0, most, 1], "coordinate")];
   controls.push(stateSlider("its value", [-4, 4, 0.05], "value", "base"));
   const about = "The noise behind one observation, with one coordinate moved. Under N(0, 1) nearly all values are within ±3.";
   section("One base coordinate", about, ["08_change_of_variables"], controls, ["first", "coordinate", "value", "label"], (run) => {

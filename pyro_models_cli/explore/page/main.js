@@ -3,6 +3,10 @@
 content = JSON.parse(document.getElementById("content").textContent);
 constants = unpacked(content.constants);
 
+const { kind } = content.runs[0];
+document.getElementById("about").textContent = kind === "vae"
+  ? "A variational autoencoder: the guide q(z | x), or encoder, turns an observation x into a code z, the decoder a code into an observation."
+  : "A normalising flow: invertible transforms turn noise into data.";
 const described = content.runs.map((run) => `${run.name}: ${run.parts}, on ${run.data}`);
 document.getElementById("summary").textContent = described.join(" · ");
 
@@ -11,5 +15,5 @@ const SECTIONS = {
   flow: [flowDrawsSection, flowBetweenSection, flowCoordinateSection],
   plane: [planeSection],
 };
-SECTIONS[content.runs[0].kind].forEach((make) => make());
+SECTIONS[kind].forEach((make) => make());
 redraw();

@@ -63,7 +63,9 @@ function chooser(label, key, also = {}) {
   });
   sections.push({ uses: [key], draw: () => (input.value = state[key]) });
   const go = (step) => () => update({ [key]: (state[key] + step + most + 1) % (most + 1), ...also });
-  return element("label", {}, element("span", {}, label), " ", button("‹", go(-1)), input, button("›", go(1)));
+  const step = (sign, by, name) => element("button", { type: "button", click: go(by), "aria-label": `${name}: ${label}` }, sign);
+  const field = element("label", {}, element("span", {}, label), " ", input); // a label presses its first control
+  return element("span", {}, field, step("‹", -1, "previous"), step("›", 1, "next"));
 }
 
 // What programs that see labels are given beside a code: the chosen class, or a label.

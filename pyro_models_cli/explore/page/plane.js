@@ -40,13 +40,18 @@ function planeSection() {
   controls.push(stateSlider("temperature", [0.1, 1.5, 0.05], "temperature", "temperature"), again, ...classes());
   const about = "A grid and draws from N(0, T² I) on their way through the flow. The shading is the density after the " +
     "transforms applied so far, at temperature 1, darker where it is higher; where the grid is spread out, the density falls: that is the " +
-    "log-determinant. Between whole numbers, points move along straight lines.";
+    "log-determinant. Between whole numbers, points move along straight lines. At the end, test data lie in red under the draws.";
   section("From noise to data", about, ["08_change_of_variables"], controls, ["step", "seed", "temperature", "label"], planePanel);
 }
 
+let playing;
+
+// Whoever moves the slider meanwhile stops it.
 function advance(step, most) {
+  clearTimeout(playing);
   update({ step });
-  if (step < most) setTimeout(() => advance(Math.min(step + 0.1, most), most), 30);
+  const next = () => state.step === step && advance(Math.min(step + 0.1, most), most);
+  if (step < most) playing = setTimeout(next, 30);
 }
 
 const LINES = Array.from({ length: 13 }, (_, i) => -3 + i / 2);
@@ -77,6 +82,7 @@ function planePanel(run) {
     paintDensity(plane, run, Math.round(step), heat);
     const now = between(gridStops);
     grid.forEach((_, line) => paintLine(plane, at, now.slice(line * ALONG.length, (line + 1) * ALONG.length), colour("line"), 1));
+    if (whole === run.steps.length) paintPoints(plane, at, testData(run), () => PALETTE[1], 2.5);
     const moved = between(points);
     paintPoints(plane, at, moved, () => colour("accent"), 1.5);
     const name = whole ? `after ${run.steps[whole - 1].name}` : "noise";
@@ -87,6 +93,13 @@ function planePanel(run) {
     plane.setAttribute("aria-label", words.textContent);
   };
   return { draw, parts: [plane, words] };
+}
+
+// Test data, of the chosen class if there is one.
+function testData(run, most = 400) {
+  const all = Array.from({ length: run.shown }, (_, i) => i);
+  const chosen = run.conditional ? all.filter((i) => run.labels[i] === labelOf(run)[0][0]) : all;
+  return chosen.slice(0, most).map((i) => observation(run, i));
 }
 
 // The density after some transforms, from the noise behind each place; computed once for each number of transforms and label.

@@ -6,7 +6,7 @@ const QUANTITIES = {
   posterior: ["mean and standard deviation of q(z | x)", NO_UNIT, "02_vae"],
   observation: ["observation x", seenIn, "02_vae"],
   decoded: ["mean of p(x | z)", meanIn, "02_vae"],
-  way: ["way from 0 to 1", NO_UNIT, "02_vae"],
+  way: ["position t", NO_UNIT, "02_vae"],
   active: ["active", "coordinates", "07_posterior_collapse"],
   variance: ["variance of means", NO_UNIT, "07_posterior_collapse"],
   kl: ["KL", "nats", "01_elbo"],

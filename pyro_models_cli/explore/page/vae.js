@@ -20,14 +20,18 @@ function moved(ranks, values) {
 
 function mapSection() {
   const most = Math.min(...content.runs.map((run) => run.latent));
-  const ranks = Array.from({ length: most }, (_, rank) => [rank, `no. ${rank + 1} by activity`]);
+  const [run, ...others] = content.runs;
+  const coordinate = (rank) => (others.length ? "" : `z${run.order[rank] + 1}, `); // each run has an order of its own
+  const ranks = Array.from({ length: most }, (_, rank) => [rank, `${coordinate(rank)}no. ${rank + 1} by activity`]);
   const axis = (label, i) => select(label, ranks, () => state.axes[i], (rank) => {
     update({ axes: state.axes.map((old, k) => (k === i ? rank : old)) });
   }, ["axes"]);
   const controls = most > 1 ? [axis("across", 0), axis("up", 1)] : [];
   controls.push(button("back to zero", () => update({ z: [] })), ...classes());
+  const rest = " The other coordinates of z are those of the sliders, not those of a point that you touch: its own image looks " +
+    "different. Activity is the variance of a coordinate's means over observations.";
   const about = "Each point is the mean code of one observation, coloured by label. Drag over the map, or use the " +
-    "arrow keys on it: the decoder draws the mean of p(x | z) for the code under the cross. Codes have no unit.";
+    "arrow keys on it: the decoder draws the mean of p(x | z) for the code under the cross." + (most > 2 ? rest : "");
   section("Map of codes", about, ["02_vae", "07_posterior_collapse"], controls, ["z", "axes", "label"], mapPanel);
 }
 
@@ -121,9 +125,15 @@ function coordinates(run) {
   return element("details", { open: open && "" }, element("summary", {}, ...text), head, ...sliders);
 }
 
+// The two observations of a line, and the place on it.
+function ends() {
+  return [chooser("from no.", "first"), chooser("to no.", "second"), stateSlider("position t", [0, 1, 0.01], "t", "way")];
+}
+
 function betweenSection() {
-  const controls = [chooser("from", "first"), stateSlider("way from 0 to 1", [0, 1, 0.01], "t", "way"), chooser("to", "second")];
-  const about = "The mean codes of two observations, and the decoder's means along the straight line between them.";
+  const controls = ends();
+  const about = "The mean codes of two observations, and the decoder's means along the straight line between them, from the first at t = 0 to " +
+    "the second at t = 1.";
   section("Between two", about, ["02_vae"], controls, ["first", "second", "t", "label"], (run) => {
     const strip = canvas(28, 28, "decoded means between two codes", { class: "strip" });
     const image = canvas(28, 28, "decoded mean at the chosen place", { class: "picture" });

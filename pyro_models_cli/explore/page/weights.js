@@ -3,10 +3,11 @@
 function pictureSection() {
   const pad = isImage(content.runs[0]) ? [drawingPad(content.runs[0])] : [];
   const draw = button("draw 500 weights", () => update({ weights: LIMITS.weights[1] }));
-  const controls = [...pad, chooser("observation", "picture", { drawn: "", weights: 0 }), draw];
+  const controls = [chooser("observation no.", "picture", { drawn: "", weights: 0 }), ...pad, draw];
   const about = "What the guide says of one observation: mean and one standard deviation of q(z | x) for each coordinate, " +
-    "with ±1 shaded, and the decoder's mean at the mean code. Then draw weights: log w = log p(x, z) − log q(z | x). " +
-    "The bound L(m), the mean over groups of m draws of the log of their mean weight, rises with m towards log p(x).";
+    "with ±1 shaded, and the decoder's mean at the mean code. A code drawn from q(z | x) has a weight w: " +
+    "log w = log p(x, z) − log q(z | x), whose mean is the ELBO, or L(1). The bound L(m), the mean over groups of m draws of the " +
+    "log of their mean weight, rises with m towards log p(x).";
   const uses = ["picture", "drawn", "weights", "label"];
   section("One observation", about, ["01_elbo", "04_importance_weights"], controls, uses, picturePanel);
 }
@@ -20,7 +21,7 @@ function picturePanel(run) {
   const again = canvas(28, 28, "its reconstruction", { class: "picture" });
   const posterior = canvas(320, 120, "mean and standard deviation of q(z | x)", { class: "chart" });
   const curve = canvas(320, 140, "the bound as the number of draws grows", { class: "chart" });
-  const words = element("p", { role: "status" });
+  const words = element("p", { role: "status" }), which = element("span", {});
   let weights = [], terms = [], x, label, key;
   const more = () => {
     const noise = generator(7 + weights.length).normals(run.draws * run.latent);
@@ -37,8 +38,9 @@ function picturePanel(run) {
     label = drawnPixels(run) ? state.label : ownLabel(run, state.picture);
     const [mean, deviation, divergence] = encode(run, x, label);
     paint(seen, run, [x]);
+    which.textContent = drawnPixels(run) ? ", your drawing" : run.labels ? `, label ${ownLabel(run, state.picture)}` : "";
     paint(again, run, [decode(run, mean, label)]);
-    paintPosterior(posterior, [...run.order].map((d) => mean[d]), [...run.order].map((d) => deviation[d]));
+    paintPosterior(posterior, [...run.order].map((d) => mean[d]), [...run.order].map((d) => deviation[d]), run.order.map((d) => `z${d + 1}`));
     if (weights.length < Math.max(state.weights, run.draws)) more();
     const points = [1, 2, 5, 10, 20, 50, 100, 200, 500].filter((m) => m <= weights.length).map((m) => [m, smoothBound(weights, m)]);
     paintCurve(curve, points, "nats");
@@ -51,8 +53,8 @@ function picturePanel(run) {
     );
     if (weights.length < state.weights) update({ weights: state.weights });
   };
-  const pictures = [figure(seen, titled("observation", run)), figure(again, titled("decoded", run, "reconstruction"))];
-  const charts = [figure(posterior, titled("posterior", run)), figure(curve, titled("bound", run), ", against m, the number of draws")];
+  const pictures = [figure(seen, titled("observation", run), which), figure(again, titled("decoded", run, "reconstruction"))];
+  const charts = [figure(posterior, titled("posterior", run), ", the most active coordinate first"), figure(curve, titled("bound", run), ", against m, the number of draws")];
   return { draw, parts: [element("div", { class: "pair" }, ...pictures), ...charts, words] };
 }
 
@@ -125,5 +127,5 @@ function drawingPad(run) {
   const show = () => paint(pad, run, [drawnPixels(run) ?? new Float64Array(sizeOf(run))]);
   sections.push({ uses: ["drawn"], draw: show });
   const clear = button("clear", () => update({ drawn: "", weights: 0 }));
-  return element("div", { class: "drawing" }, element("span", {}, "draw one"), pad, clear);
+  return element("div", { class: "drawing" }, element("span", {}, "or draw your own here"), pad, clear);
 }
