@@ -55,7 +55,7 @@ suppress_warnings = ["misc.highlighting_failure"]
 # notebooks: run once, kept, and fatal if a cell fails
 nb_execution_mode = os.environ.get("DOCS_NOTEBOOKS", "cache")  # "off" for the quick part
 nb_execution_cache_path = str(
-    DOCS / "_build" / "notebooks" / state_of("inference", "pyro_models", "tutorial", "results")
+    DOCS / "_build" / "notebooks" / state_of("inference", "pyro_models", "tutorial", "results", "pretrained")
 )
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
