@@ -1,6 +1,6 @@
 """Write a moving picture of a page of `pyro-models explore`: a drag over the map of codes, with the decoder live.
 
-    python tools/explore_picture.py pretrained/vae_digits
+    python tools/explore_picture.py pretrained/vae_course
 
 It needs Chromium and ``pip install -e '.[browser]'``.
 """
@@ -79,7 +79,7 @@ def write(pictures: Sequence[Image.Image], out: Path, rate: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="?", default=ROOT / "pretrained" / "vae_digits", help="folder of a VAE")
+    parser.add_argument("run", type=Path, nargs="?", default=ROOT / "pretrained" / "vae_course", help="folder of a VAE")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "explore.webp", help="picture to write")
     parser.add_argument("--frames", type=int, default=60, help="number of frames")
     parser.add_argument("--rate", type=int, default=15, help="frames per second")
