@@ -10,8 +10,9 @@ from typing import Any
 
 from inference import Diagnosis
 from pyro_models_cli.commands.diagnose import DiagnoseOptions
+from pyro_models_cli.options import packaged
 from pyro_models_cli.recorded import command_of
-from pyro_models_cli.rows import options_in
+from pyro_models_cli.rows import TableOptions, options_in, read_rows
 from pyro_models_cli.seeds import active_of, bound_of, bound_text, by_name, mean_of
 
 ROOT = Path(__file__).parent.parent
@@ -63,23 +64,38 @@ def table(results: Path) -> str:
     flows, bench = _flows(results), _read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
-    commands += commands_of_zoo(ZOO, zoo)
+    commands += commands_of_zoo(ZOO, zoo, len(read_rows(packaged("zoo"))))
     tried = []
     if (file := results / "vae_tried_mnist.json").exists():
         tried = [tried_table(_read(file), zoo)]
-        commands += commands_of_zoo(TRIED, _read(file))
+        commands += commands_of_zoo(TRIED, _read(file), len(read_rows(packaged("tried"))))
     typed = "\n".join(["```bash", *commands, COLLAPSE, BENCH, "```"])
     return "\n\n".join([*tables, "Commands:", typed, *tried])
 
 
-def commands_of_zoo(command: str, table: list[dict[str, Any]]) -> list[str]:
-    """The commands that make a table: one for all rows if they have as many seeds, else one for each number."""
+def samples_of(table: list[dict[str, Any]]) -> int:
+    """The number of importance samples of a table's log-likelihoods, which is one for all rows."""
+    found = {int(key.removeprefix("nll_")) for row in table for key in row if key.startswith("nll_")}
+    (samples,) = found or {TableOptions.num_samples}
+    return samples
+
+
+def commands_of_zoo(command: str, table: list[dict[str, Any]], rows: int) -> list[str]:
+    """The commands that make a table: one for all rows if they have as many seeds, else one for each number.
+
+    Args:
+        command: of the list.
+        table: its entries.
+        rows: how many rows the list has; where some are not made, the others are named.
+    """
     groups: dict[str, list[str]] = {}
+    samples = samples_of(table)
     for name, runs in by_name(table).items():
-        seeds, estimated = len(runs), sum("nll_5000" in run for run in runs)
+        seeds, estimated = len(runs), sum(f"nll_{samples}" in run for run in runs)
         options = [f" --seeds {seeds}"] * (seeds > 1) + [f" --nll_seeds {estimated}"] * (estimated < seeds)
+        options += [f" --num_samples {samples}"] * (samples != TableOptions.num_samples)
         groups.setdefault("".join(options), []).append(name)
-    chosen = len(groups) > 1
+    chosen = len(groups) > 1 or sum(map(len, groups.values())) < rows
     return [f"{command}{options}" + f" --rows {' '.join(names)}" * chosen for options, names in groups.items()]
 
 
@@ -128,10 +144,10 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
     caption = (
         f"VAEs of two hidden layers of 300 units, trained for {first['epochs']} epochs, and what each row changes in "
         f"the first: nats per image, {first['binarisation']} binarisation, {first['num_test_images']:,} test images, "
-        "NLL the negative log-likelihood by 5000 importance samples. ± is the standard deviation over seeds; brackets, "
-        "where there is one seed, have the standard error over images, which are the same for all rows. k is the "
+        f"NLL the negative log-likelihood by {samples_of(zoo)} importance samples. ± is the standard deviation over "
+        "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all rows. k is the "
         f"median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
-        f"{Diagnosis.pareto_k_threshold} 5000 samples are few, and the true NLL is somewhat lower still. Minutes of "
+        f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is somewhat lower still. Minutes of "
         f"training ({_machines_of(zoo)}):"
     )
     return _table_of_rows(zoo, first, caption)
@@ -141,7 +157,7 @@ def tried_table(tried: list[dict[str, Any]], zoo: list[dict[str, Any]]) -> str:
     """What was tried besides the rows of the zoo, as changes to the first of these."""
     caption = (
         "Whatever else was tried, good or bad, as changes to the first row of the table of VAEs, in the same units; "
-        f"minutes of training ({_machines_of(tried)}):"
+        f"NLL by {samples_of(tried)} importance samples, minutes of training ({_machines_of(tried)}):"
     )
     return f"## What was tried\n\n{_table_of_rows(tried, zoo[0], caption)}"
 
@@ -159,7 +175,7 @@ def _table_of_rows(table: list[dict[str, Any]], first: dict[str, Any], caption: 
                 f"{mean_of(runs, 'minutes'):.0f}",
                 active_of(runs),
                 "-" if k is None else f"{k:.2f}",
-                *(bound_text(runs, bound, ".2f") for bound in ("negative_elbo", "nll_5000")),
+                *(bound_text(runs, bound, ".2f") for bound in ("negative_elbo", f"nll_{samples_of(table)}")),
             )
         )
     return _markdown(caption, header, rows)
