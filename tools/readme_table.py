@@ -145,8 +145,8 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
         f"VAEs of two hidden layers of 300 units, trained for {first['epochs']} epochs, and what each row changes in "
         f"the first: nats per image, {first['binarisation']} binarisation, {first['num_test_images']:,} test images, "
         f"NLL the negative log-likelihood by {samples_of(zoo)} importance samples. ± is the standard deviation over "
-        "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all rows. k is the "
-        f"median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
+        "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all "
+        f"rows. k is the median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
         f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is somewhat lower still. Minutes of "
         f"training ({_machines_of(zoo)}):"
     )
