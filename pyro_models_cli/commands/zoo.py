@@ -1,7 +1,8 @@
 """Train, diagnose and evaluate VAEs for every row of a list, and print the table; runs already made are skipped.
 
-NLL is the negative log-likelihood by importance samples, KL the divergence of the guide from the prior, in nats per
-image; active counts the coordinates of the code that are used; k is the median Pareto k of the importance weights.
+NLL is the negative log-likelihood by importance samples, ELBO the evidence lower bound, KL the divergence of the guide
+from the prior, in nats per image; active counts the coordinates of the code that are used; k is the median Pareto k of
+the importance weights.
 Bounds are means over seeds ± their standard deviation; for one seed, brackets have the standard error over images.
 """
 
