@@ -86,7 +86,7 @@ def seconds_of_tasks(browser_says: Any) -> float:
 
 
 def record_of(found: dict[str, Any]) -> dict[str, Any]:
-    """Frames per second on this machine as busy as it was, and the processor's time for a frame."""
+    """The frames per second that were shown, how busy the machine was, and the processor time of one frame."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "vae": "-".join(map(str, [28 * 28, *HIDDEN, LATENT])),

@@ -113,7 +113,7 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
 
 
 def with_seeds(options: TrainVAEOptions, count: int) -> list[TrainVAEOptions]:
-    """The options of a row with its own seed and those that follow it, which have folders of their own."""
+    """The options of a row for as many seeds, from its own seed on; each has its own folder."""
     later = range(options.seed + 1, options.seed + count)
     return [options, *(replace(options, seed=seed, out=f"{options.out}_seed{seed}") for seed in later)]
 

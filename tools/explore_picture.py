@@ -32,9 +32,8 @@ def path(frames: int) -> list[tuple[float, float]]:
 def shots(page: Any, frames: int) -> Iterator[Image.Image]:
     """The map and the decoded picture while the mouse drags along the path."""
     both = page.locator(".pair").first
-    both.locator(".picture").evaluate(
-        "picture => { picture.style.width = '18rem'; }"
-    )  # as large as fits beside the map
+    # as large as fits beside the map
+    both.locator(".picture").evaluate("picture => { picture.style.width = '18rem'; }")
     both.scroll_into_view_if_needed()
     clip, box = both.bounding_box(), page.locator(".map").first.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path(frames)]
@@ -84,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=60, help="number of frames")
     parser.add_argument("--rate", type=int, default=15, help="frames per second")
     given = parser.parse_args(argv)
+    if given.frames < 1 or not 1 <= given.rate <= 1000:
+        parser.error(f"expected at least 1 frame, and a rate from 1 to 1000; got {given.frames} and {given.rate}")
     with tempfile.TemporaryDirectory() as folder:
         page = explore([given.run], ExploreOptions(out=str(Path(folder) / "explore.html")))
         write(filmed(page, given.frames), given.out, given.rate)

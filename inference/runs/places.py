@@ -5,7 +5,7 @@ import shlex
 from pathlib import PureWindowsPath
 from typing import Any
 
-# texts that are paths: absolute ones, those of a home folder, and those that lead out of the current folder
+# matches absolute paths, paths in a home folder, and paths that lead out of the current folder
 _PLACE = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|\.\.[/\\]|.*[/\\]\.\.([/\\]|$)")
 _BETWEEN_WORDS = re.compile(r"([\s=,;'\"()\[\]{}]+)")
 _WITHIN_WORD = re.compile(r"([=,;'\"()\[\]{}][\s=,;'\"()\[\]{}]*)")  # a folder's name may hold spaces
@@ -28,7 +28,7 @@ def without_folders(value: Any) -> Any:
 
 
 def _of_command(command: Any) -> Any:
-    """A command line with the paths among its words replaced; without any, it stays exactly as it was."""
+    """Replace the paths in a command line; one without any is returned unchanged."""
     if not isinstance(command, str):
         return command
     words = shlex.shlex(command, posix=True, punctuation_chars=False)

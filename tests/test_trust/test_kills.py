@@ -82,7 +82,7 @@ def wait_for(file: Path, process: subprocess.Popen) -> None:
 
 
 def told(err: str) -> list[str]:
-    """The lines of a run, without those that tell the progress of a slow one."""
+    """What a run printed, without the progress lines that a slow run adds."""
     return [line for line in err.splitlines() if not line.startswith("training: ")]
 
 
