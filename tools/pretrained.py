@@ -2,7 +2,8 @@
 
     python tools/pretrained.py runs/vae_mnist vae_mnist
 
-The run should have been evaluated: its evaluation.json comes along.
+The run should have been evaluated: its evaluation.json comes along.  With --half the weights are rounded to 16 bits, so
+that twice as many fit into the repository; then evaluate the new folder, whose numbers may differ in the last place.
 """
 
 import argparse
@@ -20,8 +21,14 @@ CHECK = "check.json"
 HOW = EvaluateOptions(num_images=200, m=[10], repeats=1, seed=0, products="default", device="cpu")
 
 
-def add(run: Path, name: str, folder: Path = PRETRAINED) -> Path:
+def add(run: Path, name: str, folder: Path = PRETRAINED, half: bool = False) -> Path:
     """Share a run into a folder and write what :func:`measured` gives; returns its place.
+
+    Args:
+        run: folder of the run.
+        name: of its folder among the others.
+        folder: where they are.
+        half: round the weights to 16 bits.
 
     Raises:
         RunError, CheckpointError: if the run cannot be read, or there is one of this name.
@@ -29,8 +36,10 @@ def add(run: Path, name: str, folder: Path = PRETRAINED) -> Path:
     """
     if Path(name).name != name or name == "..":
         raise ValueError(f"{name!r} is no name of a folder in {folder}")
-    check = json.dumps(measured(run), indent=2) + "\n"  # first: a run that cannot be measured is not added
-    shared = share(Run.open(run), folder / name)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        ready = share(Run.open(run), Path(elsewhere) / name, half)
+        check = json.dumps(measured(ready.path), indent=2) + "\n"  # first: a run that cannot be measured is not added
+        shared = share(ready, folder / name)
     (shared.path / CHECK).write_text(check)
     return shared.path
 
@@ -48,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a trained run")
     parser.add_argument("name", help="its name in pretrained/")
+    parser.add_argument("--half", action="store_true", help="round the weights to 16 bits")
     given = parser.parse_args(argv)
-    print(add(given.run, given.name))
+    print(add(given.run, given.name, half=given.half))
 
 
 if __name__ == "__main__":

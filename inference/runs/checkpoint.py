@@ -69,15 +69,24 @@ def save_checkpoint(
     _write(path, tensors, header, previous)
 
 
-def copy_weights(source: Path, path: Path) -> None:
+def copy_weights(source: Path, path: Path, half: bool = False) -> None:
     """Write the weights of a checkpoint to another file, without what only a resumed training needs.
 
+    Args:
+        source: the checkpoint.
+        path: file to write.
+        half: round the weights to 16 bits, which half the bytes hold; loaded, they are single precision again.
+
     Raises:
-        CheckpointError: if the checkpoint is missing or damaged.
+        CheckpointError: if the checkpoint is missing or damaged, or a weight has no rounded value of 16 bits.
         OSError: if the file cannot be written.
     """
     tensors, header = _read(source)
     kept = {key: value for key, value in tensors.items() if key.startswith(("model.", "guide."))}
+    if half:
+        kept = {key: value.half() if value.is_floating_point() else value for key, value in kept.items()}
+        if lost := [key for key, value in kept.items() if not value.isfinite().all()]:
+            raise CheckpointError(f"{source} has weights that are too large for 16 bits, in {lost[0]}: do not round it")
     progress = {key: value for key, value in header["progress"].items() if key not in ("step", "seconds")}
     _write(path, kept, {"progress": progress})
 

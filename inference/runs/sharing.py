@@ -15,7 +15,7 @@ from inference.runs.run import Run
 from inference.system.files import write_whole
 
 
-def share(run: Run, folder: Path) -> Run:
+def share(run: Run, folder: Path, half: bool = False) -> Run:
     """Write to a new folder what it takes to load, evaluate and report a run.
 
     Of the checkpoints it gets the one that :func:`inference.load` takes, without the optimiser's state, so it cannot be
@@ -26,6 +26,7 @@ def share(run: Run, folder: Path) -> Run:
     Args:
         run: an opened run with a checkpoint.
         folder: for the copy; it may exist if it is empty.  It is written whole or not at all.
+        half: round the weights to 16 bits, in half the bytes; an evaluation of the unrounded ones is left out.
 
     Raises:
         RunError, CheckpointError: if the run is incomplete or damaged, or the folder holds something.
@@ -36,7 +37,7 @@ def share(run: Run, folder: Path) -> Run:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sharing-") as elsewhere:
         new = Path(elsewhere) / "run"
-        _copy(run, new)
+        _copy(run, new, half)
         run.check_unchanged()
         if folder.exists():
             folder.rmdir()
@@ -44,11 +45,11 @@ def share(run: Run, folder: Path) -> Run:
     return Run.open(folder)
 
 
-def _copy(run: Run, new: Path) -> None:
+def _copy(run: Run, new: Path, half: bool) -> None:
     weights = run.default_weights
     copied = new / "checkpoints" / weights.name
     copied.parent.mkdir(parents=True)
-    copy_weights(weights, copied)  # first: the tables of a run that is training have at least its epochs
+    copy_weights(weights, copied, half)  # first: the tables of a run that is training have at least its epochs
     progress = read_progress(copied)
     for name in TABLES:
         if (run.path / name).is_file():
@@ -56,7 +57,7 @@ def _copy(run: Run, new: Path) -> None:
             epochs = progress.get("epoch") if weights == run.last else None
             write_whole(new / name, b"".join(lines if epochs is None else lines[: 1 + int(epochs)]))
     evaluation = run.evaluation()
-    stale = evaluation is None or evaluation["epochs"] != progress.get("epoch", 0) + progress.get("part", 0)
+    stale = half or evaluation is None or evaluation["epochs"] != progress.get("epoch", 0) + progress.get("part", 0)
     for name in DESCRIPTIONS:
         if (run.path / name).is_file() and not (stale and name == "evaluation.json"):
             write_whole(new / name, _shared(run, name))

@@ -5,9 +5,12 @@ import shlex
 import shutil
 
 import pytest
+import torch
 from conftest import ROOT
+from safetensors.torch import load_file
 
-from inference import CheckpointError, Run, RunError
+from inference import CheckpointError, Run, RunError, load
+from inference.runs.checkpoint import Progress, save_checkpoint
 from inference.runs.places import without_folders
 from inference.runs.sharing import share
 from pyro_models_cli.card import card
@@ -76,6 +79,29 @@ def test_an_evaluation_of_earlier_weights_is_not_told_of_these(run, tmp_path):
     shared = share(run, tmp_path / "shared")
     assert shared.evaluation() is None
     assert "It was not evaluated." in card(shared, "me/vae")
+
+
+def test_rounded_weights_take_half_the_bytes_and_tell_no_numbers_of_the_others(run, tmp_path):
+    whole, half = share(run, tmp_path / "whole"), share(run, tmp_path / "half", half=True)
+    sizes = [sum(value.nbytes for value in load_file(shared.last).values()) for shared in (whole, half)]
+    assert sizes[0] == 2 * sizes[1]
+    assert half.evaluation() is None
+    again = share(half, tmp_path / "again")
+    assert again.last.read_bytes() == half.last.read_bytes()
+    pairs = [load(shared.path) for shared in (whole, half)]
+    for ours, rounded in zip(*([*pair.model.parameters(), *pair.guide.parameters()] for pair in pairs), strict=True):
+        assert rounded.dtype == torch.float32
+        assert torch.equal(rounded, ours.half().float())
+
+
+def test_weights_beyond_the_range_of_16_bits_are_not_rounded(run, tmp_path):
+    pair = load(run.path)
+    with torch.no_grad():
+        next(pair.model.parameters())[0] = 1e5
+    save_checkpoint(run.last, pair.model, pair.guide, progress=Progress({"epoch": 100}, {}))
+    with pytest.raises(CheckpointError, match="too large for 16 bits, in model"):
+        share(run, tmp_path / "half", half=True)
+    assert share(run, tmp_path / "whole").last.is_file()
 
 
 def test_a_run_is_shared_whole_or_not_at_all(run, tmp_path):
