@@ -13,11 +13,14 @@ from inference.runs.run import Run
 
 
 class Tracker(Protocol):
-    """Where the metrics of every epoch go; it is made from the run with the first of them."""
+    """Where the metrics of every epoch go; it is made from the run with the first of them.
+
+    When the training ends, it is told whether it finished: if it was interrupted or failed, it may go on later.
+    """
 
     def add(self, row: dict[str, float], epoch: int) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, finished: bool) -> None: ...
 
 
 class TensorBoard:
@@ -33,7 +36,7 @@ class TensorBoard:
             self.writer.add_scalar(name, value, epoch)
         self.writer.flush()
 
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         self.writer.close()
 
 
@@ -56,8 +59,8 @@ class WandB:
     def add(self, row: dict[str, float], epoch: int) -> None:
         self.run.log(row, step=epoch)
 
-    def close(self) -> None:
-        self.run.finish()
+    def close(self, finished: bool) -> None:
+        self.run.finish(exit_code=0 if finished else 1)
 
 
 class MLflow:
@@ -87,8 +90,8 @@ class MLflow:
         now = int(1000 * time.time())
         self.client.log_batch(self.id, [Metric(name, value, now, epoch) for name, value in row.items()])
 
-    def close(self) -> None:
-        self.client.set_terminated(self.id)
+    def close(self, finished: bool) -> None:
+        self.client.set_terminated(self.id, status="FINISHED" if finished else "KILLED")
 
 
 _PATIENCE = {  # with servers that do not answer; the libraries would let a training wait for minutes, or without end
@@ -121,9 +124,10 @@ class Tracking:
     def add(self, row: dict[str, float], epoch: int) -> None:
         self._try(lambda: self._started().add(row, epoch))
 
-    def close(self) -> None:
-        if self.tracker is not None:
-            self._try(self.tracker.close)
+    def close(self, finished: bool) -> None:
+        tracker = self.tracker
+        if tracker is not None:
+            self._try(lambda: tracker.close(finished))
 
     def _started(self) -> Tracker:
         if self.tracker is None:

@@ -43,7 +43,7 @@ class Display:
             self.bar.finish()
         self.bar.__exit__(kind, *error)
         if self.tracking is not None:
-            self.tracking.close()
+            self.tracking.close(finished=kind is None)
 
     def add_step(self, epoch: int, terms: Sequence[Terms], data: DataSet) -> None:
         if self.bar.update() and terms and self.metric:

@@ -107,16 +107,52 @@ class Failing:
     """A tracker that fails where it is asked to."""
 
     def __init__(self, place: str) -> None:
-        self.place, self.rows = place, []
+        self.place, self.rows, self.ends = place, [], []
 
     def add(self, row, epoch):
         if self.place == "add":
             raise ConnectionError("no network\nand more")
         self.rows.append(row)
 
-    def close(self):
+    def close(self, finished):
+        self.ends.append(finished)
         if self.place == "close":
             raise SystemError("no end")
+
+
+class Interrupting(Failing):
+    """A tracker in whose time the user presses Ctrl-C."""
+
+    def add(self, row, epoch):
+        raise KeyboardInterrupt
+
+
+def test_a_tracker_is_told_whether_the_training_finished(tmp_path, monkeypatch):
+    whole, stopped = Failing(""), Interrupting("")
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", lambda run: whole)
+    train(tmp_path / "run", 1, "tensorboard")
+    monkeypatch.setitem(trackers.TRACKERS, "tensorboard", lambda run: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", 2, "tensorboard", resume=True)
+    assert (whole.ends, stopped.ends) == ([True], [False])
+
+
+def test_mlflow_shows_an_interrupted_run_as_killed_until_it_finishes(tmp_path, monkeypatch, offline):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed: pip install '.[mlflow]'")
+
+    def status():
+        client = mlflow.MlflowClient()
+        (run,) = client.search_runs([client.get_experiment_by_name("pyro-models").experiment_id])
+        return run.info.status
+
+    plain = trackers.MLflow.add
+    monkeypatch.setattr(trackers.MLflow, "add", Interrupting.add)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", 1, "mlflow")
+    assert status() == "KILLED"
+    monkeypatch.setattr(trackers.MLflow, "add", plain)
+    train(tmp_path / "run", 2, "mlflow", resume=True)
+    assert status() == "FINISHED"
 
 
 @pytest.mark.parametrize("place", ["start", "exit", "add", "close"])
@@ -152,7 +188,7 @@ class Drawing:
         random.seed(epoch), np.random.seed(epoch), torch.manual_seed(epoch)
         random.random(), np.random.rand(), torch.rand(3)
 
-    def close(self):
+    def close(self, finished):
         torch.manual_seed(1)
 
 
