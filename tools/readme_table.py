@@ -70,7 +70,8 @@ def table(results: Path) -> str:
         tried = [tried_table(_read(file), zoo)]
         commands += commands_of_zoo(TRIED, _read(file), len(read_rows(packaged("tried"))))
     typed = "\n".join(["```bash", *commands, COLLAPSE, BENCH, "```"])
-    return "\n\n".join([*tables, "Commands:", typed, *tried])
+    weights = f"## Weights\n\n{pretrained_table(ROOT / 'pretrained')}"
+    return "\n\n".join([*tables, "Commands:", typed, weights, *tried])
 
 
 def samples_of(table: list[dict[str, Any]]) -> int:
@@ -236,6 +237,34 @@ def flow_table(flows: list[dict[str, Any]]) -> str:
     return _markdown(caption, ("flow", "dequantisation", "minutes", "1 sample", "8 samples"), rows)
 
 
+def pretrained_table(folder: Path) -> str:
+    """The runs in pretrained/, each with its recorded numbers."""
+    rows = []
+    for file in sorted(folder.glob("*/evaluation.json")):
+        record, run = _read(file), file.parent
+        bounds = record.get("bits_per_dim", record["negative_iwae"])
+        most = max(bounds, key=int)
+        value = _over_images(bounds[most], 3 if "bits_per_dim" in record else 2)
+        model, guide = (record["pair"][half] for half in ("model", "guide"))
+        parts = [part for part in model["init_args"].values() if isinstance(part, dict)]
+        size = sum(weights.stat().st_size for weights in run.glob("checkpoints/*"))
+        rows.append(
+            (
+                f"`{run.name}`",
+                record["dataset"],
+                "; ".join(map(_part, [*parts, guide])),
+                f"{record['epochs']}",
+                f"{value} {'bits/dim' if 'bits_per_dim' in record else 'nats'}, m = {most}",
+                f"{size / 1e6:.1f}",
+            )
+        )
+    caption = (
+        "Weights that come with the repository, in `pretrained/`; the importance-weighted bound with m samples on the "
+        "test set, ± standard error over images, is what `pyro-models evaluate` gives:"
+    )
+    return _markdown(caption, ("", "data", "parts", "epochs", "bound", "MB"), rows)
+
+
 def bench_table(bench: dict[str, Any]) -> str:
     caption = (
         "Time of this project, as a long run of `fit` takes it, as a share of another program's on the same work, "
@@ -327,8 +356,8 @@ def _part(description: dict[str, Any]) -> str:
     """A part's name and those of its options that a person would choose it by."""
     name = description["class_path"].rpartition(".")[2]
     options = description["init_args"]
-    shown = ("pairs", "layers", "scales", "couplings", "hidden", "channels", "blocks")
-    kept = [f"{key} {options[key]}" for key in shown if key in options]
+    shown = ("pairs", "layers", "scales", "couplings", "hidden", "channels", "blocks", "components")
+    kept = [f"{key} {options[key]}" for key in shown if options.get(key)]
     kept += ["given the label"] if options.get("context") else []
     return ", ".join([f"`{name}`", *kept])
 

@@ -1,6 +1,7 @@
 """Runs in pretrained/ give their recorded numbers anywhere, and a shared run is what it takes to use it."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -46,6 +47,21 @@ def test_pretrained_runs_are_small_and_hold_what_a_shared_run_does(tmp_path):
             if there and name != "config.yaml" and name != "evaluation.json":
                 assert (again.path / name).read_bytes() == (run / name).read_bytes(), f"{run.name}: {name}"
         assert holds_weights_alone(again.default_weights)
+
+
+def test_the_table_of_pretrained_runs_has_each_with_its_tightest_bound(tmp_path):
+    from readme_table import pretrained_table
+
+    table = pretrained_table(ROOT / "pretrained")
+    for run in RUNS:
+        record = Run.open(run).evaluation()
+        unit = "bits/dim" if "bits_per_dim" in record else "nats"
+        bounds = record["bits_per_dim"] if unit == "bits/dim" else record["negative_iwae"]
+        samples, bound = min(bounds.items(), key=lambda item: item[1]["value"])
+        (line,) = [line for line in table.splitlines() if line.startswith(f"| `{run.name}` | ")]
+        told = re.search(rf"\| (\S+) ± \S+ {unit}, m = {samples} \| (\S+) \|$", line)
+        assert float(told[1]) == pytest.approx(bound["value"], abs=6e-3)
+        assert float(told[2]) == pytest.approx(Run.open(run).default_weights.stat().st_size / 1e6, abs=0.06)
 
 
 def test_a_run_that_cannot_be_measured_is_not_added(tmp_path, monkeypatch):
