@@ -24,6 +24,7 @@ ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
 TRIED = "python scripts/zoo.py --list tried --result results/vae_tried_mnist.json"
 COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
 BENCH = "python benchmarks/run.py"
+NAMED = ("prior", "likelihood", "guide", "objective")  # parts of the best VAE that its line names
 
 
 def headline(results: Path) -> str:
@@ -38,7 +39,7 @@ def headline(results: Path) -> str:
             f"{source['negative_iwae']['150']:.2f}",
         ),
         (
-            f"best VAE (`{best['prior']}`, `{best['guide']}`, `{best['objective']}`), negative log-likelihood",
+            f"best VAE ({', '.join(f'`{best[part]}`' for part in NAMED)}), negative log-likelihood",
             likelihood,
             "",
         ),
