@@ -20,7 +20,7 @@ ConvEncoder: channels=16, stages=2, blocks=1, features=256, noise=0.0, context=0
 DensityModel: num_classes=0
 Flow: context=0
 FlowDequantizer: couplings=4, channels=32, blocks=2
-FlowGuide: couplings=4, hidden=(128,), num_classes=0, components=0
+FlowGuide: couplings=4, hidden=(128,), num_classes=0, components=0, bound=2.0
 FlowModel: num_classes=0
 FlowPrior: couplings=6, hidden=(128,), context=0, bound=2.0, components=0
 FullRankGuide: num_classes=0

@@ -56,6 +56,8 @@ class FlowGuide(_TransformedNormal):
         num_classes: as for :class:`AmortizedGuide`.
         components: number of logistic distributions in each coupling's mixture, see
             :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
+        bound: bound on each coupling's log scale, see :class:`~pyro_models.transforms.AffineCoupling`; a small one
+            keeps rare draws closer to the others.
 
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015), with the
     couplings of Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017).
@@ -76,11 +78,12 @@ class FlowGuide(_TransformedNormal):
         hidden: Sequence[int] = (128,),
         num_classes: int = 0,
         components: int = 0,
+        bound: float | None = 2.0,
     ) -> None:
         super().__init__(encoder, latent_dim, num_classes)
         check_at_least(1, couplings=couplings)
         chain = alternating_couplings(
-            latent_dim, couplings, hidden, context=features_of(encoder), components=components
+            latent_dim, couplings, hidden, bound=bound, context=features_of(encoder), components=components
         )
         # a mixture's fast direction is the one in which a guide draws
         self.couplings = modules_of([coupling.inv for coupling in chain] if components else chain)

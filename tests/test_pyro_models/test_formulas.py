@@ -161,16 +161,17 @@ def test_guides_of_normals():
     torch.testing.assert_close(guide.posterior(x).covariance_matrix, lower @ lower.mT)
 
 
+@pytest.mark.parametrize("bound", [2.0, 0.1])
 @pytest.mark.parametrize("size", [DIM, 64])
-def test_a_flow_guide_is_couplings_that_see_the_features(size):
-    guide, x = randomise(FlowGuide(encoder(), size, 3, [8]), 2.5 / size), x_of()
+def test_a_flow_guide_is_couplings_that_see_the_features(size, bound):
+    guide, x = randomise(FlowGuide(encoder(), size, 3, [8], bound=bound), 2.5 / size), x_of()
     features = guide.encoder(x)
     loc, raw = guide.head(features).chunk(2, -1)
     q = guide.posterior(x)
     z = start = q.base_dist.rsample()
     log_prob = normal(start, loc, scale_of(raw))
     for i, coupling in enumerate(guide.couplings):
-        z, log_det = masked(coupling, in_turn(size, i), z, 2.0, features)
+        z, log_det = masked(coupling, in_turn(size, i), z, bound, features)
         log_prob = log_prob - log_det
     torch.testing.assert_close(q.from_base(start), z)
     torch.testing.assert_close(q.log_prob(z), log_prob)
