@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("name", help="its name in pretrained/")
     parser.add_argument("--half", action="store_true", help="round the weights to 16 bits")
     given = parser.parse_args(argv)
-    print(add(given.run, given.name, half=given.half))
+    try:
+        print(add(given.run, given.name, half=given.half))
+    except (RuntimeError, ValueError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

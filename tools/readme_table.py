@@ -261,7 +261,7 @@ def pretrained_table(folder: Path) -> str:
         )
     caption = (
         "Weights that come with the repository, in `pretrained/`; the importance-weighted bound with m samples on the "
-        "test set, ± standard error over images, is what `pyro-models evaluate` gives:"
+        "test set, ± standard error over images, as `pyro-models evaluate` with this m gives it:"
     )
     return _markdown(caption, ("", "data", "parts", "epochs", "bound", "MB"), rows)
 

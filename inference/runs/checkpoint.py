@@ -75,10 +75,10 @@ def copy_weights(source: Path, path: Path, half: bool = False) -> None:
     Args:
         source: the checkpoint.
         path: file to write.
-        half: round the weights to 16 bits, which half the bytes hold; loaded, they are single precision again.
+        half: round the weights to 16 bits, to halve the file; loaded, they are single precision again.
 
     Raises:
-        CheckpointError: if the checkpoint is missing or damaged, or a weight has no rounded value of 16 bits.
+        CheckpointError: if the checkpoint is missing or damaged, or a weight is too large for 16 bits.
         OSError: if the file cannot be written.
     """
     tensors, header = _read(source)

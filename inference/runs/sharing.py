@@ -26,7 +26,7 @@ def share(run: Run, folder: Path, half: bool = False) -> Run:
     Args:
         run: an opened run with a checkpoint.
         folder: for the copy; it may exist if it is empty.  It is written whole or not at all.
-        half: round the weights to 16 bits, in half the bytes; an evaluation of the unrounded ones is left out.
+        half: round the weights to 16 bits, to halve the file; the evaluation of the unrounded ones is left out.
 
     Raises:
         RunError, CheckpointError: if the run is incomplete or damaged, or the folder holds something.

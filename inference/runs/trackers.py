@@ -15,7 +15,7 @@ from inference.runs.run import Run
 class Tracker(Protocol):
     """Where the metrics of every epoch go; it is made from the run with the first of them.
 
-    When the training ends, it is told whether it finished: if it was interrupted or failed, it may go on later.
+    Closing it says whether the training finished; one that was interrupted or failed may be resumed.
     """
 
     def add(self, row: dict[str, float], epoch: int) -> None: ...
