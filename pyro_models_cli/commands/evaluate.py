@@ -6,6 +6,7 @@ the evidence lower bound (ELBO).  Bounds are printed with the sign turned, in na
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from pyro_models_cli.words import one_line
 CODES: tuple[Sequence[int], int] = ((5, 50, 150), 5)
 INTEGER: tuple[Sequence[int], int] = ((1, 8), 5)
 EXACT: tuple[Sequence[int], int] = ((1,), 1)
+_RARE = 5.0  # times the error of another bound, which is usually much the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,7 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     record |= {"dataset": pair.config["dataset"], **measure(pair, test, options, device)}
     if rank == 0:  # of several processes, only the first reports
         print_table(record, _bits_per_nat(test))
+        warn_of_rare_draws(record)
         text = json.dumps(record, indent=2) + "\n"
         part = "" if options.num_images is None else f"_first_{len(test)}"  # does not replace a full evaluation
         write_all(
@@ -188,6 +191,20 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
     if likelihood := record.get("negative_log_likelihood"):
         print(f"{likelihood['num_samples']} samples, 1 repeat; ± standard error over {kind}")
         _print_row("negative log-likelihood", _over_images(likelihood), bits_per_nat)
+
+
+def warn_of_rare_draws(record: dict[str, Any]) -> None:
+    """Warn if a few draws carry the negative ELBO: no average over more images or repeats makes it a number to trust."""
+    elbo = record["negative_elbo"]["standard_error_over_images"]
+    tightest = max(record["negative_iwae"], key=int)
+    bound = record["negative_iwae"][tightest]["standard_error_over_images"]
+    if elbo is not None and bound and elbo > _RARE * bound:
+        warnings.warn(
+            f"a few draws carry the negative ELBO, whose error over the data is {elbo / bound:.0f} times that of the "
+            f"bound with m = {tightest}: here and there the guide draws latents that the model finds all but "
+            "impossible; compare the bounds with larger m instead",
+            stacklevel=2,
+        )
 
 
 def _over_images(entry: dict[str, Any]) -> dict[str, Any]:

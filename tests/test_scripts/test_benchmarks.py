@@ -20,7 +20,8 @@ from growth_work import vae, weights
 from image_peers import PlainImageFlow
 from processor import describe_processor
 from products import by
-from readme_table import bench_table, dragging_line, growth_table, machine_of, scaling_table
+from result_tables.speed import bench_table, dragging_line, growth_table, scaling_table
+from result_tables.words import machine_of
 from run import joined
 from scaling import predicted
 from timing import Group, Times, side_by_side

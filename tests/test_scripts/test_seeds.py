@@ -19,7 +19,7 @@ from pyro_models_cli.start import pyro_models
 
 sys.path.append(str(ROOT / "tools"))
 
-from readme_table import commands_of_zoo, headline_of_best, tried_table, zoo_table
+from result_tables.vaes import commands_of_zoo, headline_of_best, tried_table, zoo_table
 
 SMALL = "--dataset digits --epochs 1 --device cpu --latent_dim 2 --encoder.hidden [4] --decoder.hidden [4]"
 

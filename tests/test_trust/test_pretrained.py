@@ -50,7 +50,7 @@ def test_pretrained_runs_are_small_and_hold_what_a_shared_run_does(tmp_path):
 
 
 def test_the_table_of_pretrained_runs_has_each_with_its_tightest_bound():
-    from readme_table import pretrained_table
+    from result_tables.weights import pretrained_table
 
     table = pretrained_table(ROOT / "pretrained")
     for run in RUNS:

@@ -1,0 +1,1 @@
+"""Tables of results in Markdown, from the records in results/ and pretrained/."""
