@@ -194,7 +194,7 @@ def print_table(record: dict[str, Any], bits_per_nat: float | None) -> None:
 
 
 def warn_of_rare_draws(record: dict[str, Any]) -> None:
-    """Warn if a few draws carry the negative ELBO: no average over more images or repeats makes it a number to trust."""
+    """Warn if a few draws carry the negative ELBO: averaging over more images or repeats does not mend it."""
     elbo = record["negative_elbo"]["standard_error_over_images"]
     tightest = max(record["negative_iwae"], key=int)
     bound = record["negative_iwae"][tightest]["standard_error_over_images"]
