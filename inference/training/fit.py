@@ -125,6 +125,8 @@ def fit(
             while not loop.done:
                 loop.run_epoch()
                 loop.stop_if_asked()
+    if rank == 0:
+        loop.history.warn_if_diverged()
     return loop.history.rows
 
 

@@ -17,6 +17,8 @@ from inference.runs.run import Run
 from inference.system.processes import rank_and_size
 from inference.system.products import Products
 
+_DIVERGED = 0.5  # of the best negative ELBO, by which the last may be above it
+
 
 class PartialEpoch(NamedTuple):
     """An interrupted epoch: its steps and seconds so far, their terms, and the states of the random generators."""
@@ -77,6 +79,21 @@ class History:
         score = row.get("validation_negative_elbo", row["train_negative_elbo"])
         if score < self.best:
             self.best, self.best_epoch = score, self.epoch
+
+    def warn_if_diverged(self) -> None:
+        """Warn if the run ends far above its best epoch: one step of a huge gradient can undo all before it."""
+        if not self.rows:
+            return
+        split = "validation" if "validation_negative_elbo" in self.rows[-1] else "train"
+        last = self.rows[-1][f"{split}_negative_elbo"]
+        if last - self.best > max(_DIVERGED * abs(self.best), 1.0):
+            where = f"; {self.run.best} has the weights of epoch {self.best_epoch}" if self.run is not None else ""
+            warnings.warn(
+                f"the training diverged: the negative ELBO on the {split}{'ing' * (split == 'train')} data was "
+                f"{self.best:.2f} nats in epoch {self.best_epoch} and is {last:.2f} in the last one; clip_norm 10 or a "
+                f"lower lr may help{where}",
+                stacklevel=3,
+            )
 
     def save(self, model: nn.Module, guide: nn.Module, optimizer: Optimizer) -> None:
         """Write the metrics, then the checkpoint to resume from, then the best.

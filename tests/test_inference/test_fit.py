@@ -4,6 +4,7 @@ import json
 import math
 import random
 import signal
+import warnings
 
 import numpy as np
 import pyro
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 
 from inference import CheckpointError, Images, Interrupted, Run, RunError, Settings, build, fit, load, set_seed
 from inference.system.randomness import epoch_order, generator_states, restore_generators
+from inference.training.history import History
 from inference.training.schedules import SCHEDULES
 
 SHAPE = [1, 4, 4]
@@ -457,3 +459,34 @@ def test_unknown_paths_are_named(path):
 def test_arguments_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"StandardNormal.*latent"):
         build({"class_path": "pyro_models.StandardNormal", "init_args": {"latent": 3}})
+
+
+def test_a_run_that_ends_far_above_its_best_epoch_says_so(tmp_path):
+    train(tmp_path / "run", epochs=2, schedule="constant", lr=1e-3)
+    best = Run.open(tmp_path / "run").best
+    said = rf"the training diverged: .* training data was [\d.]+ nats in epoch 2 and is [\d.]+ in .*{best}"
+    with pytest.warns(UserWarning, match=said):
+        _, rows = train(tmp_path / "run", resume=True, epochs=4, schedule="constant", lr=1.0)
+    assert rows[-1]["train_negative_elbo"] > 2 * rows[1]["train_negative_elbo"]
+
+
+@pytest.mark.parametrize(
+    ("values", "diverged"),
+    [
+        ([100.0, 90.0, 95.0], False),
+        ([100.0, 90.0, 140.0], True),
+        ([-8.0, -10.0, -5.1], False),  # densities of vectors
+        ([-8.0, -10.0, -4.0], True),
+        ([0.4, 0.1, 1.0], False),
+        ([0.4, 0.1, 1.2], True),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_how_far_is_far(values, diverged, split):
+    history = History()
+    for value in values:
+        history.add({"train_negative_elbo": 1.0} | {f"{split}_negative_elbo": value})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history.warn_if_diverged()
+    assert [str(warning.message)[:21] for warning in caught] == ["the training diverged"] * diverged
