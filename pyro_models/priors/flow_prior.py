@@ -21,7 +21,8 @@ class FlowPrior(Flow):
         hidden: widths of the hidden layers of each coupling's network.
         context: size of an additional input of the networks, such as the number of classes; 0 for none.
         bound: bound on each coupling's log scale, see :class:`~pyro_models.transforms.AffineCoupling`;
-            with a small bound the density falls off less steeply for codes far from the origin.
+            with a small bound the density falls off less steeply for codes far from the origin, where one draw of the
+            guide could otherwise undo the training.
         components: number of logistic distributions in each coupling's mixture, see
             :class:`~pyro_models.transforms.LogisticMixtureCoupling`; 0 for affine couplings.
 
@@ -44,7 +45,7 @@ class FlowPrior(Flow):
         couplings: int = 6,
         hidden: Sequence[int] = (128,),
         context: int = 0,
-        bound: float | None = 2.0,
+        bound: float | None = 0.5,
         components: int = 0,
     ) -> None:
         check_at_least(2, latent_dim=latent_dim)

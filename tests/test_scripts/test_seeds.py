@@ -41,7 +41,7 @@ def entry(name: str, seed: int, elbo: float, nll: float | None = None, options: 
 
 TABLE = [
     entry("plain", 0, 92.0, 88.0),
-    entry("flow", 0, 90.0, 87.0, "--prior FlowPrior --prior.bound 0.5"),
+    entry("flow", 0, 90.0, 87.0, "--prior FlowPrior --prior.bound 1.0"),
     entry("plain", 2, 93.0, 88.6),
     entry("plain", 1, 92.6),
 ]
@@ -93,7 +93,7 @@ def test_a_table_is_printed_row_by_row(capsys):
 def test_the_pages_show_means_over_seeds_and_what_rows_change():
     plain, flow = zoo_table(TABLE).splitlines()[-2:]
     assert plain == "| plain |  | 3 | 5 | 19-21/40 | 0.60 | 92.53 ± 0.50 | 88.30 ± 0.42, 2 seeds |"
-    changes = "`prior FlowPrior`, `prior.bound 0.5`"
+    changes = "`prior FlowPrior`, `prior.bound 1.0`"
     assert flow == f"| flow | {changes} | 1 | 5 | 19/40 | 0.50 | 90.00 (0.24) | 87.00 (0.24) |"
     assert headline_of_best(TABLE) == (TABLE[1], "87.00 ± 0.24 nats")
     better = [entry("plain", 3, 93.0, 85.0), entry("plain", 4, 93.0, 83.0)]
