@@ -22,7 +22,7 @@ Flow: context=0
 FlowDequantizer: couplings=4, channels=32, blocks=2
 FlowGuide: couplings=4, hidden=(128,), num_classes=0, components=0, bound=2.0
 FlowModel: num_classes=0
-FlowPrior: couplings=6, hidden=(128,), context=0, bound=2.0, components=0
+FlowPrior: couplings=6, hidden=(128,), context=0, bound=0.5, components=0
 FullRankGuide: num_classes=0
 GaussianMixture: num_components=10, spread=1.0
 GaussianVectors: scale_from_decoder=False, min_scale=0.01
