@@ -103,13 +103,13 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
     record |= {"dataset": pair.config["dataset"], **measure(pair, test, options, device)}
     if rank == 0:  # of several processes, only the first reports
         print_table(record, _bits_per_nat(test))
-        warn_of_rare_draws(record)
         text = json.dumps(record, indent=2) + "\n"
         part = "" if options.num_images is None else f"_first_{len(test)}"  # does not replace a full evaluation
         write_all(
             *([partial(opened.write_result, f"evaluation{part}.json", text)] if kept else []),
             *([partial(write_whole, result, text)] if result else []),
         )
+        warn_of_rare_draws(record)
     return record
 
 

@@ -1,14 +1,17 @@
 """A warning where a few draws carry the negative ELBO."""
 
+import shutil
 import warnings
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from conftest import ROOT
 
+import pyro_models_cli.commands.evaluate as commands
 from inference import Vectors, negative_bounds
-from pyro_models_cli.commands.evaluate import warn_of_rare_draws
+from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate, warn_of_rare_draws
 
 
 def model(x):
@@ -54,3 +57,13 @@ def test_one_datum_has_no_error_to_compare():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_rare_draws({"negative_elbo": one, "negative_iwae": {"5": one}})
+
+
+def test_evaluate_warns_once_its_record_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "_RARE", 0.0)
+    run = shutil.copytree(ROOT / "pretrained" / "vae_digits", tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="a few draws carry the negative ELBO"):
+            evaluate(run, EvaluateOptions(m=[5], repeats=1, num_images=20, device="cpu"))
+    assert (run / "evaluation_first_20.json").is_file()
