@@ -186,10 +186,15 @@ def options_in(row: dict[str, Any], allow: Sequence[str] = ()) -> TrainVAEOption
 
 
 def is_in(row: dict[str, Any], options: TrainVAEOptions) -> bool:
-    """Whether a row of a table was made with these options."""
+    """Whether a row of a table was made with these options.
+
+    Its command leaves out what was a default then; older rows have nothing else.
+    """
     try:
-        return is_of(options_in(row, options.allow_import).config, options)
-    except ValueError:
+        config = row.get("config")
+        recorded = config if isinstance(config, dict) else options_in(row, options.allow_import).config
+        return is_of(recorded, options)
+    except (ValueError, TypeError):
         return False
 
 
@@ -223,6 +228,7 @@ def row_of(name: str, path: Path, num_samples: int) -> dict[str, Any]:
         "test_minus_train": last["test_negative_elbo"] - last["train_negative_elbo"],
         **{key: evaluation[key] for key in ("epochs", "minutes", "evaluation_minutes", "seed", "binarisation")},
         **{key: evaluation[key] for key in ("dataset", "num_test_images", "units", "machine", "command", "commit")},
+        "config": {key: value for key, value in run.config.items() if key not in _NOT_OF_A_ROW},
     }
 
 

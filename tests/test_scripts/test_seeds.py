@@ -176,6 +176,15 @@ def test_entries_made_with_other_options_leave_the_table(tmp_path, capsys):
     again = zoo(ZooOptions(**asked, common=f"{SMALL} --lr 0.01", nll_seeds=0, out=str(tmp_path / "after")))
     assert [(row["seed"], "--lr=0.01" in row["command"]) for row in again] == [(5, True)]
     assert "plain: the entry of seed 6 was made with other options and leaves the table" in capsys.readouterr().out
+    made = Run.open(tmp_path / "after" / "plain").config
+    (entry,) = json.loads((tmp_path / "table.json").read_text())
+    assert entry["config"] == {name: value for name, value in made.items() if name not in ("out", "data_root")}
+    entry["config"]["batch_size"] = 100  # as if this had been the default, which the command leaves out
+    (tmp_path / "table.json").write_text(json.dumps([entry]))
+    more = {**asked, "common": f"{SMALL} --lr 0.01", "nll_seeds": 0}
+    later = zoo(ZooOptions(**more, out=str(tmp_path / "later")))
+    assert [row["config"] for row in later] == [row["config"] for row in again]
+    assert (tmp_path / "later" / "plain").exists()
 
 
 @pytest.mark.parametrize(
