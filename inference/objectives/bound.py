@@ -1,5 +1,6 @@
 """A bound for each observation, with the interface of Pyro's ELBO."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,3 +53,13 @@ class ImageELBO(ELBO):
         loss = self.differentiable_loss(model, guide, *data)
         loss.backward()
         return torch_item(loss)
+
+
+def without_traces(log_w: Tensor) -> Tensor:
+    """Log weights, (num_particles, B), the smallest raised to where their share is still too small to matter.
+
+    They have no gradient then.  The smallest shares, times derivatives, would be denormal numbers, with which a
+    processor computes up to a hundred times more slowly; squares of those that are left are normal.
+    """
+    negligible = math.log(torch.finfo(log_w.dtype).tiny) / 4  # -22 in float32
+    return log_w.maximum(log_w.detach().amax(0) + negligible)

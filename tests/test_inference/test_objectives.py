@@ -11,6 +11,7 @@ from linear_gaussian import LinearGaussian
 from pyro.infer import SVI
 from pyro.infer import RenyiELBO as PyroRenyi
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from inference import (
     STL,
@@ -26,6 +27,7 @@ from inference import (
     log_weights,
     set_seed,
 )
+from inference.objectives.bound import without_traces
 from pyro_models import VAE, FullRankGuide, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -334,3 +336,44 @@ def test_a_latent_that_is_not_reparameterised_is_told():
 
     with pytest.raises(ValueError, match="reparameterised"):
         DReG(3).bound(Discrete(), Discrete(), images())
+
+
+class Denormals(TorchDispatchMode):
+    """Counts the numbers besides zero that are below the smallest normal one, in whatever is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_floating_point():
+            size = found.detach().abs()
+            self.count += int(((size > 0) & (size < torch.finfo(size.dtype).tiny)).sum())
+        return found
+
+
+IMPORTANCE_WEIGHTED = [RenyiELBO(0.0, 200), RenyiELBO(0.5, 200), RenyiELBO(-1.0, 200), RenyiELBO(2.0, 200), DReG(200)]
+
+
+@pytest.mark.parametrize("objective", IMPORTANCE_WEIGHTED, ids=lambda objective: type(objective).__name__)
+def test_no_gradient_is_slowed_by_denormal_numbers(objective, pair):
+    model, guide = (half.float() for half in pair)
+    x = 20 * images(50).float()
+    assert float(log_weights(model, guide, x, 200).std(0).mean()) > 50  # nats: most weights do not matter
+    with Denormals() as found:
+        gradients(objective, model, guide, x)
+    assert found.count < 100  # by chance; of all weights, tens of thousands
+
+
+@pytest.mark.parametrize("objective", IMPORTANCE_WEIGHTED, ids=lambda objective: type(objective).__name__)
+def test_leaving_out_what_cannot_matter_changes_nothing(objective, pair, monkeypatch):
+    model, guide = pair
+    x = 20 * images()
+    found = []
+    for kept in (without_traces, lambda log_w: log_w):
+        monkeypatch.setattr(f"{type(objective).__module__}.without_traces", kept)
+        set_seed(0)
+        found.append((objective.loss(model, guide, x), *gradients(objective, model, guide, x).values()))
+    for ours, whole in zip(*found, strict=True):
+        torch.testing.assert_close(torch.as_tensor(ours), torch.as_tensor(whole), rtol=1e-14, atol=0)
