@@ -4,7 +4,6 @@ import argparse
 import difflib
 import inspect
 import json
-import os
 import re
 import sys
 import typing
@@ -19,9 +18,10 @@ import jsonargparse
 import yaml
 
 from inference import Run
+from inference.data.opening import names_function
 from inference.runs.build import check_may_import, import_object
 from inference.runs.parts import find_part, is_plain, options_of
-from inference.system.imports import is_import_path
+from inference.system.imports import look_here_too
 from pyro_models_cli.choices import Choice, is_given
 from pyro_models_cli.configuration import Configuration, as_typed, config_of
 from pyro_models_cli.data import kind_named
@@ -84,8 +84,7 @@ class Parser(jsonargparse.ArgumentParser):
             return self.error(str(error))
         printed = self.choices and chosen.print_config
         options = self.parse_args([*words, *rest, *(["--out="] if printed and "out" not in self.typed else [])])
-        if options.get("allow_import"):
-            _look_here_too()
+        look_here_too(options.get("allow_import") or ())
         if self.choices:
             options.allow_import = self.allowed
         for role, part in parts.items():
@@ -101,18 +100,17 @@ class Parser(jsonargparse.ArgumentParser):
         names = {role: getattr(chosen, role) for role in self.choices}
         peeked = _Peek([], runs=True).parse_known_args(rest)[0]
         own = {name for name in names.values() if name and find_part(name) is None and "." in name}
-        own |= {peeked.dataset} if peeked.dataset and is_import_path(peeked.dataset) else set()
+        own |= {peeked.dataset} if peeked.dataset and names_function(peeked.dataset) else set()
         self.allowed = [*peeked.allow_import, *(sorted(own) if trusted else [])]
         for name in own:
             check_may_import(name, self.allowed)
-        if self.allowed:
-            _look_here_too()
+        look_here_too(self.allowed)
         for role, choice in self.choices.items():
             name = getattr(chosen, f"{role}.help")
             if name == "":
                 self._print_names(choice)
             if name:
-                _look_here_too()
+                look_here_too([name])
                 self._print_part_help(role, choice.constructor(name))
         parts: dict[str, dict[str, Any]] = {}
         words: list[str] = []
@@ -212,12 +210,6 @@ class Parser(jsonargparse.ArgumentParser):
         unknown = re.findall(r"--[\w.]+", message) if message.startswith("unrecognized arguments: ") else []
         near = [close[0] for word in unknown if (close := difflib.get_close_matches(word, options, n=1))]
         return f"{plainly(message)}{f'; did you mean {near[0]}?' if near else ''}"
-
-
-def _look_here_too() -> None:
-    """Let imports find the user's parts in the current folder: last, so that no file there shadows a library."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
 
 
 def documented(constructor: Callable[..., Any]) -> dict[str, str]:

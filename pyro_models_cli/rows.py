@@ -78,22 +78,6 @@ def check_row(what: str, options: str) -> None:
             raise ValueError(f"{what} has {word}, which belongs on the command line: remove it")
 
 
-def joined(common: str, row: str) -> str:
-    """The options of all rows, then those of one; where it names the class of a part, the part has only its own.
-
-    Raises:
-        ValueError: if the options of all rows are no list of options.
-    """
-    named = [word.partition("=")[0] for word in shlex.split(row) if word.startswith("--")]
-    kept, skipping = [], False
-    for word in shlex.split(common):
-        if word.startswith("--"):
-            skipping = "." in word and word.partition(".")[0] in named
-        if not skipping:
-            kept.append(word)
-    return f"{shlex.join(kept)} {row}"
-
-
 def parse_row(
     name: str, options: str, out: Path, root: str | None = None, allow: Sequence[str] = ()
 ) -> TrainVAEOptions:

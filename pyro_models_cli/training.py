@@ -14,8 +14,8 @@ from torch import nn
 
 from inference import CheckpointError, DataSet, Run, RunError, Settings, build, check_pair, fit, set_seed
 from inference.data.datasets import is_there
+from inference.data.opening import names_function
 from inference.runs.parts import find_part
-from inference.system.imports import is_import_path
 from inference.system.processes import join_processes, of_every_process
 from inference.system.randomness import generators_as_they_were
 from pyro_models_cli.choices import Choice, Part, with_defaults
@@ -61,7 +61,7 @@ class TrainingOptions(Settings, DataOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.resume or is_import_path(self.dataset)):
+        if not (self.resume or names_function(self.dataset)):
             self.kind  # noqa: B018  (finding it checks the name)
         for entry in fields(self):
             if getattr(self, entry.name) is None:

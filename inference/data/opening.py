@@ -27,7 +27,7 @@ from inference.data.tables import GENERATED, TABLES
 from inference.data.vectors import Vectors, check_float32, standardise
 from inference.system.imports import imported, is_import_path
 
-__all__ = ["Opened", "Reading", "check_same", "kind_of", "open_data"]
+__all__ = ["Opened", "Reading", "check_same", "kind_of", "names_function", "open_data"]
 
 Kind = Literal["images", "vectors"]
 Sort = Literal["name", "npz", "npy", "csv", "folder", "function"]
@@ -119,6 +119,14 @@ def kind_of(source: str, reading: Reading = _DEFAULT, allow: Sequence[str] | Non
         else:
             header = with_x(npz_headers(file, source, ARRAYS), source)["x"]
     return "vectors" if layout_of(header.shape, header.dtype, reading.layout, source) == "ND" else "images"
+
+
+def names_function(source: str) -> bool:
+    """Whether a source is the import path of a function: no name of data, no folder, and no file, there or not."""
+    try:
+        return _recognised(source) == "function"
+    except (DataError, ValueError):
+        return False
 
 
 def _sort_of(source: str, reading: Reading) -> Sort:

@@ -2,8 +2,12 @@
 
 import importlib
 import inspect
+import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any, Literal
 
 _IMPORT_PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")  # without private names
@@ -52,3 +56,43 @@ def imported(path: str, allow: Sequence[str] | None, kind: Kind) -> Any:
     if not _KINDS[kind](found) or not is_within(found.__module__, packages):
         raise ValueError(f"{module} defines no {kind} {name}")
     return found
+
+
+def look_here_too(packages: Iterable[str]) -> None:
+    """Let imports find allowed packages in the current folder, and what these import there; installed ones come first.
+
+    The folder itself does not join ``sys.path``: libraries try to import modules that are not installed, and would
+    find a stranger's files of these names.
+    """
+    names = {package.split(".")[0] for package in packages}
+    for finder in sys.meta_path:
+        if isinstance(finder, _Here) and finder.folder == os.getcwd():
+            finder.names |= names
+            return
+    if names:
+        sys.meta_path.append(_Here(names))
+
+
+class _Here(MetaPathFinder):
+    """Finds modules in the folder that was the current one: those of these names, and what they import."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+        self.found: set[str] = set()
+        self.folder = os.getcwd()
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if path is not None or not (fullname in self.names or _importer() in self.found):
+            return None
+        spec = PathFinder.find_spec(fullname, [self.folder])
+        self.found |= {fullname} if spec else set()
+        return spec
+
+
+def _importer() -> str:
+    """The top-level package whose code is importing, as a finder sees it."""
+    name, frame = "importlib", sys._getframe(2)
+    while name in ("importlib", "_frozen_importlib", "_frozen_importlib_external") and frame.f_back:
+        frame = frame.f_back
+        name = str(frame.f_globals.get("__name__")).split(".")[0]
+    return name

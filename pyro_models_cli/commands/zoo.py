@@ -19,7 +19,6 @@ from pyro_models_cli.rows import (
     check_row,
     is_in,
     is_made,
-    joined,
     make_row,
     parse_row,
     print_rows,
@@ -39,8 +38,7 @@ class ZooOptions(TableOptions):
 
     Args:
         list: YAML file that maps names of rows to options of train-vae, or the name of a packaged list.
-        common: options of train-vae before each row's own; those of a part, such as --encoder.hidden, are left out
-            where the row names the part's class.
+        common: options of train-vae before each row's own; where a row names another class for a part, its options go.
         seeds: how many seeds to train each row with, from its own on.
         nll_seeds: how many of these to estimate the log-likelihood for, which can take longer than the training; by
             default all.  The others have their ELBO.
@@ -49,7 +47,9 @@ class ZooOptions(TableOptions):
     """
 
     list: str = "zoo"
-    common: str = "--encoder.hidden [300,300] --decoder.hidden [300,300] --epochs 60"
+    common: str = (
+        "--encoder MLPEncoder --encoder.hidden [300,300] --decoder MLPDecoder --decoder.hidden [300,300] --epochs 60"
+    )
     seeds: int = 1
     nll_seeds: int | None = None
     out: str | None = None
@@ -123,7 +123,7 @@ def _asked(options: ZooOptions, file: Path) -> Sequence[_Entry]:
     estimated = options.seeds if options.nll_seeds is None else options.nll_seeds
     entries = []
     for name, row in read_rows(file, options.rows).items():
-        words = joined(options.common, row)
+        words = f"{options.common} {row}"
         first = parse_row(name, words, out / name, options.data_root, options.allow_import)
         for count, run in enumerate(with_seeds(first, options.seeds)):
             entries.append(_Entry(name, words, run, options.num_samples if count < estimated else None))

@@ -13,7 +13,7 @@ import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run
 from pyro_models_cli.commands.zoo import ZooOptions, zoo
 from pyro_models_cli.options import CONFIGS, packaged
-from pyro_models_cli.rows import joined, parse_row, print_rows, read_rows
+from pyro_models_cli.rows import parse_row, print_rows, read_rows
 from pyro_models_cli.seeds import OverSeeds, active_of, bound_of, bound_text, by_name, mean_of
 from pyro_models_cli.start import pyro_models
 
@@ -214,20 +214,5 @@ def test_every_row_of_the_packaged_lists_can_be_typed_and_is_there_once(tmp_path
     assert packaged("tried") == CONFIGS / "tried.yaml"
     assert not lists[0].keys() & lists[1].keys()
     rows = {**lists[0], **lists[1]}
-    configs = [parse_row(name, joined(ZooOptions.common, row), tmp_path).config for name, row in rows.items()]
+    configs = [parse_row(name, f"{ZooOptions.common} {row}", tmp_path).config for name, row in rows.items()]
     assert all(configs.count(config) == 1 for config in configs)
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ("--lr 1", "--encoder.hidden [8,8] --decoder.hidden=[8] --epochs 2 --lr 1"),
-        ("--encoder.noise 0.1", "--encoder.hidden [8,8] --decoder.hidden=[8] --epochs 2 --encoder.noise 0.1"),
-        ("--encoder ConvEncoder", "--decoder.hidden=[8] --epochs 2 --encoder ConvEncoder"),
-        ("--decoder=ConvDecoder", "--encoder.hidden [8,8] --epochs 2 --decoder=ConvDecoder"),
-    ],
-)
-def test_a_row_that_names_the_class_of_a_part_is_free_of_the_options_of_another(row, expected):
-    common = "--encoder.hidden [8,8] --decoder.hidden=[8] --epochs 2"
-    assert shlex.split(joined(common, row)) == expected.split()
-    assert shlex.split(joined(common.replace("[8,8]", "8 8"), row)) == expected.replace("[8,8]", "8 8").split()

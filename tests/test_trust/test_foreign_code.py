@@ -3,20 +3,24 @@
 PYRO_MODELS_FUZZ sets how many documents are tried.
 """
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, described_vae
+from PIL import Image
 
 import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run, RunError, build, load
 from inference.runs.parts import Role, find_part, fits, is_plain, parts
 from inference.runs.reading import read_mapping
+from inference.system.imports import look_here_too
 from pyro_models_cli.rows import read_rows
 from pyro_models_cli.seeds import active_of
 
@@ -27,6 +31,12 @@ os.mkdir('struck')
 def strike(*_, **__): os.mkdir('struck')
 class Evil:
     def __init__(*_): strike()
+"""
+TRIES = """
+try:
+    import own_stray as found
+except ImportError:
+    pass
 """
 ALLOWED = """
 import os
@@ -202,6 +212,55 @@ def test_the_current_folder_is_no_place_of_libraries(folder, tmp_path):
         done = subprocess.run([*command, *more], cwd=tmp_path, env=environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         assert not (tmp_path / "struck").exists()
+
+
+def test_only_what_is_allowed_and_what_it_imports_is_found_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "installed").mkdir()
+    for place, name, text in (
+        ("here", "own_parts", "import own_helper\nfrom installed_library import found"),
+        ("here", "own_helper", "from own_rest import value"),
+        ("here", "own_rest", "value = 1"),
+        ("here", "own_stray", STRIKES),
+        ("here", "installed_library", STRIKES),
+        (
+            "installed",
+            "installed_library",
+            "try:\n    import own_stray as found\nexcept ImportError:\n    found = None",
+        ),
+    ):
+        (tmp_path / place / f"{name}.py").write_text(text)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("own_parts", "own_helper"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(name)
+    for _ in range(2):
+        look_here_too(["own_parts.Laplace"])
+    own = importlib.import_module("own_parts")
+    assert (own.own_helper.value, own.found) == (1, None)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("own_stray")
+    assert str(tmp_path / "here") not in sys.path
+    assert not (tmp_path / "here" / "struck").exists()
+
+
+@pytest.mark.parametrize("name", ["faces.npz", "faces.npy", "missing.csv", "some.thing", "digits"])
+def test_data_of_a_name_like_a_module_allow_no_code(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.zeros((9, 8, 8), np.uint8)
+    np.savez("faces.npz", x=images)
+    np.save("faces.npy", images)
+    (tmp_path / "some.thing").mkdir()
+    Image.fromarray(images[0]).save(tmp_path / "some.thing" / "a.png")
+    before = [*sys.meta_path]
+    for trusted in (True, False):
+        assert train_vae.parse(["--dataset", name, "--out", "new"], trusted=trusted).allow_import == []
+    assert sys.meta_path == before
+    with pytest.raises(ValueError, match="cannot import thing_like"):
+        train_vae.parse(["--dataset", "thing_like.csv_of", "--out", "new"])
 
 
 def test_of_a_package_no_more_is_allowed_than_was_asked_for(tmp_path, monkeypatch):
