@@ -16,18 +16,8 @@ from pyro_models_cli.commands.train_vae import TrainVAEOptions, describe_pair
 from pyro_models_cli.data import data_of
 from pyro_models_cli.options import CONFIGS, check_choices, one_of
 from pyro_models_cli.parser import Parser, made
-from pyro_models_cli.rows import (
-    TableOptions,
-    check_row,
-    make_row,
-    parse_row,
-    print_rows,
-    read_rows,
-    row_of,
-    rows_in,
-    try_rows,
-    write_rows,
-)
+from pyro_models_cli.row_table import print_rows, row_of, rows_in, write_rows
+from pyro_models_cli.rows import TableOptions, check_row, make_row, parse_row, read_rows, try_rows
 from pyro_models_cli.trained import checked_result
 
 ROWS = CONFIGS / "collapse.yaml"

@@ -9,25 +9,21 @@ Bounds are means over seeds ± their standard deviation; for one seed, brackets 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pyro_models_cli.commands.train_vae import TrainVAEOptions
 from pyro_models_cli.options import packaged
 from pyro_models_cli.parser import Parser, made
+from pyro_models_cli.row_table import Entry, Key, is_in, print_rows, row_of, rows_in, write_rows
 from pyro_models_cli.rows import (
     TableOptions,
     check_row,
-    is_in,
+    data_of_row,
     is_made,
     make_row,
     parse_row,
-    print_rows,
     read_rows,
-    row_of,
-    rows_in,
     try_rows,
     with_seeds,
-    write_rows,
 )
 from pyro_models_cli.trained import checked_result
 
@@ -63,25 +59,32 @@ class ZooOptions(TableOptions):
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Asked:
     """An entry that the table is to have: a row and one of its seeds."""
 
     name: str
     words: str
     options: TrainVAEOptions
-    num_samples: int | None  # of the log-likelihood; None if only the ELBO is asked for
+    num_samples: int
+    likelihood: bool  # whether to estimate it; else the ELBO is all that is asked for
+    data: str | None  # their SHA-256
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> Key:
         return self.name, self.options.seed
 
-    def is_in(self, table: dict[tuple[str, int], dict[str, Any]]) -> bool:
+    def is_in(self, table: dict[Key, Entry]) -> bool:
         there = table.get(self.key, {})
-        has_all = bool(there) and (self.num_samples is None or f"nll_{self.num_samples}" in there)
-        return has_all and is_in(there, self.options)
+        has_all = bool(there) and (not self.likelihood or f"nll_{self.num_samples}" in there)
+        return has_all and is_in(there, self.options, self.data)
+
+    def make(self) -> Entry:
+        """Make what is missing of the run; returns its entry."""
+        make_row(self.options, self.words, self.num_samples, self.likelihood)
+        return row_of(self.name, Path(self.options.out), self.num_samples)
 
 
-def zoo(options: ZooOptions | None = None) -> Sequence[dict[str, Any]]:
+def zoo(options: ZooOptions | None = None) -> Sequence[Entry]:
     """Make the missing runs and print the table; returns its entries, one for each row and seed.
 
     Raises:
@@ -97,44 +100,46 @@ def zoo(options: ZooOptions | None = None) -> Sequence[dict[str, Any]]:
     asked = _asked(options, file)
     there = {entry.key for entry in asked if entry.is_in(table)}
     missing = [entry for entry in asked if entry.key not in there]
-    to_make = [entry for entry in missing if not is_made(Path(entry.options.out), entry.num_samples)]
-    try_rows({entry.name: entry.options for entry in to_make})
+    try_rows({e.name: e.options for e in missing if not is_made(e.options, e.num_samples, e.likelihood)})
+    made: dict[Key, Entry] = {}
     for entry in asked:
-        path = Path(entry.options.out)
         if entry.key in there:
-            print(f"{path.name}: already in {result}", flush=True)
+            print(f"{Path(entry.options.out).name}: already in {result}", flush=True)
         else:
-            make_row(entry.options, entry.words, options.num_samples, entry.num_samples is not None)
-            table[entry.key] = row_of(entry.name, path, options.num_samples)
-    for key in _outdated(table, asked):
-        print(f"{key[0]}: the entry of seed {key[1]} was made with other options and leaves the table", flush=True)
+            made[entry.key] = entry.make()
+    table |= made
+    outdated = _outdated(table, asked)
+    for key in outdated:
+        print(f"{key[0]}: the entry of seed {key[1]} had other options or data and leaves the table", flush=True)
         del table[key]
     entries = sorted((row for row in table.values() if row["name"] in order), key=lambda row: row["seed"])
     entries.sort(key=lambda row: order.index(row["name"]))
     print_rows(entries, options.num_samples, "minutes")
     if result:
-        write_rows(entries, result)
+        write_rows([*made.values()], result, order, outdated)
     return entries
 
 
-def _asked(options: ZooOptions, file: Path) -> Sequence[_Entry]:
+def _asked(options: ZooOptions, file: Path) -> Sequence[_Asked]:
     """All entries that are asked for, row by row."""
     out = Path(options.out or f"runs/{file.stem}")
     estimated = options.seeds if options.nll_seeds is None else options.nll_seeds
-    entries = []
+    asked = []
     for name, row in read_rows(file, options.rows).items():
         words = f"{options.common} {row}"
         first = parse_row(name, words, out / name, options.data_root, options.allow_import)
+        data = data_of_row(first)
         for count, run in enumerate(with_seeds(first, options.seeds)):
-            entries.append(_Entry(name, words, run, options.num_samples if count < estimated else None))
-    return entries
+            asked.append(_Asked(name, words, run, options.num_samples, count < estimated, data))
+    return asked
 
 
-def _outdated(table: dict[tuple[str, int], dict[str, Any]], asked: Sequence[_Entry]) -> Sequence[tuple[str, int]]:
-    """Entries with seeds not asked for, of a row whose options are others by now."""
-    rows = {entry.name: entry.options for entry in asked}
+def _outdated(table: dict[Key, Entry], asked: Sequence[_Asked]) -> Sequence[Key]:
+    """Entries with seeds not asked for, of a row whose options or data are others by now."""
+    rows = {entry.name: entry for entry in asked}
     others = {key for key in table if key[0] in rows} - {entry.key for entry in asked}
-    return [key for key in others if not is_in(table[key], replace(rows[key[0]], seed=key[1]))]
+    now = {key: (replace(rows[key[0]].options, seed=key[1]), rows[key[0]].data) for key in others}
+    return [key for key in others if not is_in(table[key], *now[key])]
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -13,7 +13,8 @@ import pyro_models_cli.commands.train_vae as train_vae
 from inference import Run
 from pyro_models_cli.commands.zoo import ZooOptions, zoo
 from pyro_models_cli.options import CONFIGS, packaged
-from pyro_models_cli.rows import parse_row, print_rows, read_rows
+from pyro_models_cli.row_table import print_rows
+from pyro_models_cli.rows import parse_row, read_rows
 from pyro_models_cli.seeds import OverSeeds, active_of, bound_of, bound_text, by_name, mean_of
 from pyro_models_cli.start import pyro_models
 
@@ -175,7 +176,7 @@ def test_entries_made_with_other_options_leave_the_table(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "before").iterdir()} == {"plain", "plain_seed6"}
     again = zoo(ZooOptions(**asked, common=f"{SMALL} --lr 0.01", nll_seeds=0, out=str(tmp_path / "after")))
     assert [(row["seed"], "--lr=0.01" in row["command"]) for row in again] == [(5, True)]
-    assert "plain: the entry of seed 6 was made with other options and leaves the table" in capsys.readouterr().out
+    assert "plain: the entry of seed 6 had other options or data and leaves the table" in capsys.readouterr().out
     made = Run.open(tmp_path / "after" / "plain").config
     (entry,) = json.loads((tmp_path / "table.json").read_text())
     assert entry["config"] == {name: value for name, value in made.items() if name not in ("out", "data_root")}

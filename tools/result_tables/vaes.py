@@ -6,7 +6,8 @@ from typing import Any
 from inference import Diagnosis
 from pyro_models_cli.commands.diagnose import DiagnoseOptions
 from pyro_models_cli.recorded import command_of
-from pyro_models_cli.rows import TableOptions, options_in
+from pyro_models_cli.row_table import options_in
+from pyro_models_cli.rows import TableOptions
 from pyro_models_cli.seeds import active_of, bound_of, bound_text, by_name, mean_of
 from result_tables.words import machine_of, markdown, with_error
 

@@ -1,0 +1,139 @@
+"""What a table of rows takes for made, and what becomes of it when others write it too."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pyro_models_cli.row_table as row_table
+import pyro_models_cli.rows as rows
+from inference import Run
+from inference.system.interrupts import Interrupted
+from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
+from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
+from pyro_models_cli.commands.train_vae import train_vae
+from pyro_models_cli.commands.zoo import ZooOptions, zoo
+
+SMALL = "--dataset digits --device cpu --latent_dim 2 --encoder.hidden [4] --decoder.hidden [4] --lr 0.01"
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Makes the table of a list with rows a and b in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.yaml").write_text("a: ''\nb: --latent_dim 3\n")
+    asked = {"list": "list.yaml", "out": "out", "num_samples": 20, "nll_seeds": 0, "rows": ["a"]}
+    return lambda epochs=2, **more: zoo(ZooOptions(**{**asked, "common": f"{SMALL} --epochs {epochs}", **more}))
+
+
+def trained(epochs: int) -> None:
+    """Train row a on, by itself."""
+    train_vae(replace(rows.parse_row("a", f"{SMALL} --epochs {epochs}", Path("out/a")), resume=True))
+
+
+def test_a_run_that_was_trained_on_is_measured_again(made):
+    made()
+    trained(3)
+    (row,) = made(3)
+    last = Run.open("out/a").metrics()[-1]
+    assert (row["epochs"], row["config"]["epochs"], row["kl"]) == (3, 3, last["test_kl"])
+
+
+def test_a_run_that_is_not_finished_is_trained_to_its_end(made):
+    made()
+    with pytest.raises(RuntimeError, match="holds a run with other options"):
+        made(4)  # a table says what it holds: a longer run is another
+    trained(4)
+    config = Path("out/a/config.yaml")
+    config.write_text(config.read_text().replace("epochs: 4", "epochs: 6"))  # as an interrupted run of 6 has it
+    evaluate("out/a", EvaluateOptions(m=[20], repeats=1))
+    diagnose_run("out/a", DiagnoseOptions(num_samples=20))
+    (row,) = made(6)
+    assert (row["epochs"], len(Run.open("out/a").metrics())) == (6, 6)
+
+
+def test_measurements_made_otherwise_are_made_again(made):
+    (first,) = made(3)
+    evaluate("out/a", EvaluateOptions(m=[20], repeats=1, checkpoint="previous"))
+    diagnose_run("out/a", DiagnoseOptions(num_samples=20, num_weighted=2, num_images=5))
+    (again,) = made(3)
+    for name in ("epochs", "negative_elbo", "active_units", "pareto_k"):
+        assert again[name] == first[name]
+
+
+def test_rows_of_other_data_are_not_taken_for_these(made):
+    for seed in (0, 1):
+        np.save("mine.npy", np.random.default_rng(seed).normal(size=(80, 3)).astype("float32"))
+        own = {"common": "--dataset ./mine.npy --latent_dim 2 --encoder.hidden [4] --decoder.hidden [4] --epochs 1"}
+        if seed == 0:
+            before = made(**own, result="table.json")
+            assert made(**own, result="table.json") == before
+        else:
+            with pytest.raises(RuntimeError, match="out/a holds a run with other data"):
+                made(**own, result="table.json")
+            assert json.loads(Path("table.json").read_text()) == before
+            after = made(**own, seeds=2, out="new", result="table.json")
+    assert [row["sha256"] == before[0]["sha256"] for row in after] == [False, False]
+
+
+def test_rows_that_another_process_wrote_meanwhile_stay(made, monkeypatch):
+    made(result="table.json")
+    real = rows.make_row
+
+    def slow(options, *arguments):
+        real(options, *arguments)
+        monkeypatch.undo()
+        monkeypatch.chdir(place)
+        made(seeds=3, result="table.json")
+
+    place = Path.cwd()
+    monkeypatch.setattr("pyro_models_cli.commands.zoo.make_row", slow)
+    made(rows=["b"], result="table.json")
+    table = json.loads(Path("table.json").read_text())
+    assert [(row["name"], row["seed"]) for row in table] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+
+
+def test_an_interrupted_row_says_how_to_go_on(made, monkeypatch):
+    def stopped(*_):
+        raise Interrupted("interrupted in epoch 2; --resume continues it", 2)
+
+    monkeypatch.setattr("pyro_models_cli.rows.train_vae", stopped)
+    with pytest.raises(Interrupted, match="interrupted in row 'a'; the same command continues it"):
+        made()
+
+
+ENTRY = {"name": "a", "seed": 0, "command": "pyro-models train-vae", "negative_elbo": {"value": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[" * 200_000,
+        "[3]",
+        *(
+            json.dumps([{**ENTRY, **change}])
+            for change in (
+                {"minutes": "text"},
+                {"negative_elbo": {"value": "text"}},
+                {"negative_elbo": 3},
+                {"active_units": {}, "latent_dims": {"z": 2}},
+                {"active_units": {"z": "all"}, "latent_dims": {"z": 2}},
+                {"nll_20": None},
+                {"name": ["a"]},
+                {"seed": True},
+            )
+        ),
+        json.dumps([ENTRY, ENTRY]),
+    ],
+)
+def test_what_is_no_table_is_told_before_anything_is_trained(made, content):
+    Path("table.json").write_text(content)
+    with pytest.raises(ValueError, match=r"table.json (exists and is not a table of rows|has two rows of one name)"):
+        made(result="table.json")
+    assert Path("table.json").read_text() == content
+    assert not Path("out").exists()
+    with pytest.raises(ValueError, match=r"table.json"):
+        row_table.write_rows([], Path("table.json"))
