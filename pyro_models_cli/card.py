@@ -3,7 +3,9 @@
 from typing import Any
 
 from inference import Run
+from inference.runs.checkpoint import read_progress
 from inference.runs.hub import PREFIX
+from inference.runs.parts import find_part
 from pyro_models_cli.words import one_line
 
 _LONGEST = 200  # letters of a text from the run
@@ -15,6 +17,9 @@ def card(run: Run, repository: str) -> str:
     parts = [_name(model), *map(_name, _parts_of(model)), _name(guide)]
     trained_on = _plain(run.config.get("dataset") or "data of its own")
     kind = "variational-autoencoder" if "VAE" in parts[0] else "normalizing-flow"
+    own = sorted({_plain(path.split(".")[0]) for path in _classes_in(run.pair) if find_part(path) is None})
+    allow = f", allow={own}" if own else ""
+    allowed = " --allow_import " + " ".join(own) if own else ""
     lines = [
         "---",
         "library_name: pyro-models",
@@ -22,8 +27,8 @@ def card(run: Run, repository: str) -> str:
         "---",
         f"# {repository.partition('/')[2]}",
         "",
-        f"A `{parts[0]}` and its guide, trained on {trained_on} for {len(run.metrics())} epochs with",
-        f"pyro-models. Parts: {', '.join(f'`{part}`' for part in parts)}.",
+        f"A `{parts[0]}` and its guide, trained on {trained_on} with pyro-models; the weights are those of epoch",
+        f"{_epoch_of(run):g}. Parts: {', '.join(f'`{part}`' for part in parts)}.",
         "",
         *_numbers(run),
         "",
@@ -31,27 +36,28 @@ def card(run: Run, repository: str) -> str:
         "```python",
         "from inference import load",
         "",
-        f'pair = load("{PREFIX}{repository}")  # pip install "pyro-models[hub]"',
+        f'pair = load("{PREFIX}{repository}"{allow})  # needs huggingface_hub',
         "pair.model, pair.guide",
         "```",
         "```bash",
-        f"pyro-models evaluate {PREFIX}{repository}",
+        f"pyro-models evaluate {PREFIX}{repository}{allowed}",
         "```",
+        *([f"It needs code of its author's besides: {', '.join(f'`{name}`' for name in own)}."] if own else []),
         "Loading it runs no code from its files. It holds no optimiser's state, so its training cannot be resumed.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _numbers(run: Run) -> list[str]:
-    """A table of the last evaluation, or of the last epoch if it was never evaluated."""
+    """A table of the last evaluation, or the bound of these weights' epoch if they were never evaluated."""
     record = run.evaluation()
     if record is None:
-        rows = run.metrics()
-        if not rows:
+        row = next((row for row in run.metrics() if row["epoch"] == _epoch_of(run)), None)
+        if row is None:
             return ["It was not evaluated."]
-        split = "test" if "test_negative_elbo" in rows[-1] else "train"
-        value = rows[-1][f"{split}_negative_elbo"]
-        return [f"Negative ELBO after the last epoch, on the {split} data: {value:.3f} nats. It was not evaluated."]
+        split = "test" if "test_negative_elbo" in row else "train"
+        value = row[f"{split}_negative_elbo"]
+        return [f"Negative ELBO after this epoch, on the {split} data: {value:.3f} nats. It was not evaluated."]
     entries = {"ELBO": record["negative_elbo"]}
     entries |= {f"IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
     how = "" if record.get("binarisation") is None else f", binarisation {_plain(record['binarisation'])}"
@@ -61,6 +67,22 @@ def _numbers(run: Run) -> list[str]:
         error = entry["standard_error_over_images"]
         table.append(f"| {_plain(name)} | {entry['value']:.3f} | {'' if error is None else f'{error:.3f}'} |")
     return [_plain(head), "", *table]
+
+
+def _epoch_of(run: Run) -> float:
+    """The epoch of the weights that the run has, with the part of one that was begun."""
+    progress = read_progress(run.default_weights)
+    return progress.get("epoch", 0) + progress.get("part", 0)
+
+
+def _classes_in(value: Any) -> list[str]:
+    """The paths of all classes that a description names."""
+    if isinstance(value, list):
+        return [path for entry in value for path in _classes_in(entry)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["class_path"]] if isinstance(value.get("class_path"), str) else []
+    return own + [path for entry in value.values() for path in _classes_in(entry)]
 
 
 def _parts_of(part: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.runs.folder import DESCRIBED, DESCRIPTIONS, SHARED, TABLES, RunError
-from inference.runs.reading import LARGEST
+from inference.runs.reading import LARGEST, read_mapping
 from inference.runs.tables import LARGEST_TABLE
 from inference.system.progress import Bar
 
@@ -93,10 +93,16 @@ def _download(get: Callable[..., Any], address: str, place: Path, sizes: dict[st
                 raise
 
 
-def pushed(folder: Path, repository: str, private: bool = False) -> str:
+def pushed(folder: Path, repository: str, private: bool = False, overwrite: bool = False) -> str:
     """Make the files of a folder those of a repository, created if needed; returns the address of the commit.
 
     Files of an earlier run that this one lacks are removed; all others stay.
+
+    Args:
+        folder: a shared run and its page.
+        repository: ``owner/name``.
+        private: make a new repository private.
+        overwrite: replace a run of another model.
 
     Raises:
         RunError: if the repository cannot be written, holds another model, or is public but asked to be private.
@@ -110,6 +116,8 @@ def pushed(folder: Path, repository: str, private: bool = False) -> str:
         info = api.model_info(repository)
         there = {file.rfilename for file in info.siblings or ()}
         _check_is_for_a_run(repository, there)
+        if there.issuperset(DESCRIBED) and not overwrite:
+            _check_is_of_this_model(partial(api.hf_hub_download, repository, revision=info.sha), repository, folder)
         if private and not info.private:
             raise RunError(
                 f"{PREFIX}{repository} is public already: make it private on its page, or push without --private"
@@ -134,6 +142,25 @@ def _check_is_for_a_run(repository: str, there: set[str]) -> None:
     others = sorted(name for name in there if name not in _OF_A_NEW_ONE)
     if others and not there.issuperset(DESCRIBED):
         raise RunError(f"{PREFIX}{repository} holds {others[0]!r:.80}, which is no run: push to another repository")
+
+
+def _check_is_of_this_model(get: Callable[..., Any], repository: str, folder: Path) -> None:
+    """Check that the run of a repository is of the same model and guide as that of a folder.
+
+    Raises:
+        RunError: if not.
+    """
+    with tempfile.TemporaryDirectory() as elsewhere:
+        there = Path(get(filename="model.yaml", local_dir=elsewhere))
+        try:
+            same = read_mapping(there) == read_mapping(folder / "model.yaml")
+        except RunError:
+            same = False
+    if not same:
+        raise RunError(
+            f"{PREFIX}{repository} holds a run of another model: push to another repository, or replace it with "
+            "--overwrite"
+        )
 
 
 def check_repository(name: str) -> None:
@@ -170,7 +197,7 @@ def _cache() -> Path:
 def _plain_errors(address: str) -> Iterator[None]:
     """Say in one line what went wrong on the Hub."""
     if find_spec("huggingface_hub") is None:
-        raise RunError(f"{address} needs huggingface_hub: install it with pip install 'pyro-models[hub]'")
+        raise RunError(f"{address} needs huggingface_hub: install it with pip install huggingface_hub")
     from huggingface_hub import constants, errors
 
     try:

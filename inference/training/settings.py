@@ -86,9 +86,7 @@ class Settings:
         if self.tensorboard and self.tracker not in ("none", "tensorboard"):
             raise ValueError(f"tensorboard does not go with tracker {self.tracker}: a run has one tracker")
         if (wanted := self.tracked_by) and find_spec(wanted) is None:
-            raise ValueError(
-                f"{wanted} is not installed: install it (pip install 'pyro-models[{wanted}]'), or give tracker none"
-            )
+            raise ValueError(f"{wanted} is not installed: install it (pip install {wanted}), or give tracker none")
         if self.patience is not None and (self.patience < 1 or not self.num_validation):
             raise ValueError("patience must be at least 1 and needs data to judge by: give num_validation too")
 

@@ -19,9 +19,11 @@ class PushOptions:
 
     Args:
         private: make a new repository private; a public one is refused.
+        overwrite: replace a run of another model, which is refused otherwise; the Hub keeps its history.
     """
 
     private: bool = False
+    overwrite: bool = False
 
 
 def push(run: Path | str, repository: str, options: PushOptions | None = None) -> str:
@@ -42,7 +44,7 @@ def push(run: Path | str, repository: str, options: PushOptions | None = None) -
     with tempfile.TemporaryDirectory() as elsewhere:
         shared = share(opened, Path(elsewhere) / "run")
         write_whole(shared.path / "README.md", card(shared, repository))
-        commit = pushed(shared.path, repository, options.private)
+        commit = pushed(shared.path, repository, options.private, options.overwrite)
     print(f"{commit}: load it with inference.load({PREFIX + repository!r})")
     return commit
 

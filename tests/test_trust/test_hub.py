@@ -1,5 +1,6 @@
 """Runs are shared on a Hub and fetched from it: no more than its files, and every failure is one line."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,9 +13,12 @@ import pytest
 import torch
 from conftest import ROOT
 from hub_stand_in import TOKEN, Hub
+from safetensors.torch import load_file, save_file
 
 from inference import Run, RunError, load
+from inference.runs.checkpoint import read_progress
 from inference.runs.folder import SHARED
+from pyro_models_cli.card import card
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.push import PushOptions, push
 from pyro_models_cli.commands.report import ReportOptions, report
@@ -86,6 +90,46 @@ def test_the_page_of_a_run_says_its_recorded_numbers_and_code_that_loads_it(hub,
     assert "evaluation.json" not in hub.files("me/vae"), "a record of an earlier push stays"
 
 
+def test_the_page_of_the_best_weights_gives_their_numbers(hub, run):
+    (run / "evaluation.json").unlink()
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("num_validation: 0", "num_validation: 10"))
+    weights = run / "checkpoints" / "last.safetensors"
+    content = load_file(weights)
+    progress = read_progress(weights)
+    for name, more in (("best", {"epoch": 3}), ("last", {"best_epoch": 3})):
+        about = json.dumps({"progress": progress | more})
+        save_file(content, weights.with_name(f"{name}.safetensors"), {"run": about})
+    (row,) = (row for row in Run.open(run).metrics() if row["epoch"] == 3)
+    page = card(Run.open(run), "me/vae")
+    assert "the weights are those of epoch\n3. Parts" in page
+    assert f"Negative ELBO after this epoch, on the test data: {row['test_negative_elbo']:.3f} nats" in page
+
+
+def test_a_run_of_another_model_is_replaced_only_when_asked(hub, run):
+    push(run, "me/vae")
+    there = hub.files("me/vae")
+    model = (run / "model.yaml").read_text()
+    for text in (model.replace("latent_dim: 8", "latent_dim: 9"), model.replace("VAE", "TwoLevelVAE")):
+        hub.commit("me/vae", {**there, "model.yaml": text.encode()})
+        with pytest.raises(RunError, match="holds a run of another model: push to another repository, or"):
+            push(run, "me/vae")
+        push(run, "me/vae", PushOptions(overwrite=True))
+        assert hub.files("me/vae").keys() == there.keys()
+    hub.commit("me/vae", {**there, "model.yaml": b"a: ["})
+    with pytest.raises(RunError, match="another model"):
+        push(run, "me/vae")
+
+
+def test_the_page_of_a_run_with_a_class_of_ones_own_says_what_it_takes(hub, run):
+    model = (run / "model.yaml").read_text()
+    (run / "model.yaml").write_text(model.replace("pyro_models.StandardNormal", "mine.Laplace"))
+    page = card(Run.open(run), "me/vae")
+    assert "load(\"hf://me/vae\", allow=['mine'])" in page
+    assert "pyro-models evaluate hf://me/vae --allow_import mine\n" in page
+    assert "It needs code of its author's besides: `mine`." in page
+
+
 def test_only_the_files_of_a_run_are_fetched(hub, run):
     others = {
         "evil.py": b"raise SystemExit",
@@ -134,7 +178,7 @@ def test_failures_are_one_line_each(hub, run, library, monkeypatch, tmp_path):
     monkeypatch.setattr(library, "ENDPOINT", "http://127.0.0.1:9")
     assert "http://127.0.0.1:9 cannot be reached" in refused(HERE)
     monkeypatch.setattr("inference.runs.hub.find_spec", lambda name: None)
-    assert refused(HERE) == f"{HERE} needs huggingface_hub: install it with pip install 'pyro-models[hub]'"
+    assert refused(HERE) == f"{HERE} needs huggingface_hub: install it with pip install huggingface_hub"
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
