@@ -78,8 +78,9 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
     names = "".join(f"{name:>11s}" for name in (*more, "k", "KL")) + "".join(f"{name:>25s}" for name in bounds)
     print(f"{'row':20s}  seeds{names}  {'active':>11s}")
     for name, runs in by_name(table).items():
-        numbers = (mean_of(runs, key) for key in (*more, "pareto_k", "kl"))
-        cells = [f"{'-' if number is None else format(number, '.3f'):>11s}" for number in numbers]
+        numbers = {key: mean_of(runs, key) for key in (*more, "pareto_k", "kl")}
+        digits = {key: ".1f" if key == "minutes" else ".3f" for key in numbers}
+        cells = [f"{'-' if n is None else format(n, digits[key]):>11s}" for key, n in numbers.items()]
         cells += [f"{bound_text(runs, key, '.3f'):>25s}" for key in bounds.values()]
         print(f"{name:20s}  {len(runs):5d}{''.join(cells)}  {active_of(runs):>11s}")
 

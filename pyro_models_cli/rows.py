@@ -47,6 +47,10 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
     Raises:
         ValueError: if the file is no such list, or lacks a chosen row.
     """
+    if not file.exists():
+        raise ValueError(
+            f"there is no list {file}: expected a YAML file of rows, or one of those packaged, zoo and tried"
+        )
     rows = read_mapping(file)
     for name, row in rows.items():
         if not isinstance(row, str):

@@ -29,8 +29,12 @@ def plainly(message: str) -> str:
     )
     message = re.sub(r"(the following arguments are required: )(?!runs?\b|repository$)(\w)", r"\1--\2", message)
     if message.startswith("unrecognized arguments: --") and "." in message.split()[2]:
-        role = message.split()[2][2:].split(".")[0]
-        return f"{message}: the chosen {role} has no such option; --{role}.help NAME lists those of each"
+        role, option = message.split()[2][2:].partition("=")[0].split(".")[:2]
+        from inference.runs.parts import parts  # which imports every part
+
+        having = [part.name for part in parts() if part.role == role and option in part.options]
+        whose = f", which is of {' and '.join(having)}" if having else ""
+        return f"{message}: the chosen {role} has no such option{whose}; --{role}.help NAME lists those of each"
     return message
 
 

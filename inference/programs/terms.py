@@ -85,7 +85,7 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
         raise ValueError(
             f"model and guide must draw the same latents; the model draws {sorted(model)}, "
             f"the guide {sorted(guide)}: give them the same names, and the model's data obs=; a model with two "
-            "layers of codes needs a guide for two, such as TwoLevelGuide or TopDownGuide"
+            "layers of codes (TwoLevelVAE) needs a guide for two (TwoLevelGuide, TopDownGuide), and the other way round"
         )
     if len(model) == len(sample_sites(model_trace)):
         raise ValueError("the model observes nothing: pass the data to one of its sites, pyro.sample(..., obs=x)")

@@ -36,7 +36,7 @@ def check_allowed(path: str, allow: Sequence[str] | None, kind: Kind = "class") 
     if allow is not None and not is_within(path, allow):
         raise ValueError(
             f"refused to import {path!r:.80}: it is none of this project's {_OURS[kind]}; if you trust that code, "
-            f"allow it with --allow_import {path.split('.')[0]}"
+            f"allow it with --allow_import {path.split('.')[0]} (in Python, with the argument allow)"
         )
 
 

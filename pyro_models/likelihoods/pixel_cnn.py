@@ -33,8 +33,8 @@ class PixelCNNPixels(nn.Module):
         sight: how many rows up, and columns to either side, a pixel sees; of its own row only what is to its left.
         channels: number of features of each pixel in the network.
         blocks: number of its residual blocks, each of two layers that act on every pixel alone.
-        convolutions: how many pixels of the sight upwards come from a residual 2x3 convolution each; the others come
-            from the first layer, all at once, which takes memory: give a wide sight convolutions.
+        convolutions: how many pixels of the sight, but not all, come from a residual 2x3 convolution each; the others
+            come from the first layer, all at once, which takes memory: give a wide sight convolutions.
 
     Raises:
         ValueError: if a number is out of its range, or the decoder's output or an image has another shape.

@@ -109,6 +109,8 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
             *([partial(opened.write_result, f"evaluation{part}.json", text)] if kept else []),
             *([partial(write_whole, result, text)] if result else []),
         )
+        if kept:
+            print(f"kept in {opened.path / f'evaluation{part}.json'}")
         warn_of_rare_draws(record)
     return record
 

@@ -127,6 +127,10 @@ def describe_pair(options: TrainVAEOptions, data: Data) -> dict[str, Any]:
     }
     known |= {role: {"same_as": role} for role in ("model", "guide")}  # for parts that use the other half
     layers = describe(options.model, **known)["init_args"]
+    if options.top_dim is not None and "top_dim" not in layers:
+        raise ValueError(
+            "top_dim is of a model with two codes, such as TwoLevelVAE, and this one has none: leave it out"
+        )
     code = {**known, "latent_dim": layers.get("top_dim", options.latent_dim)}
     known |= {"prior": describe(options.prior, **code), "encoder": describe(options.encoder, **known)}
     seen = options.latent_dim + (top_dim if layers.get("skip") else 0)

@@ -137,3 +137,26 @@ def test_what_is_no_table_is_told_before_anything_is_trained(made, content):
     assert not Path("out").exists()
     with pytest.raises(ValueError, match=r"table.json"):
         row_table.write_rows([], Path("table.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--model.skip true", "the chosen model has no such option, which is of TwoLevelVAE; --model.help"),
+        ("--model.skip=true", "the chosen model has no such option, which is of TwoLevelVAE; --model.help"),
+        ("--prior.speed 3", "the chosen prior has no such option; --prior.help"),
+        ("--top_dim 7", "top_dim is of a model with two codes, such as TwoLevelVAE"),
+        (
+            "--guide TopDownGuide",
+            r"\(TwoLevelVAE\) needs a guide for two .*, and the other way round",
+        ),
+    ],
+)
+def test_a_wrong_row_is_told_what_would_be_right(made, words, says):
+    with pytest.raises(ValueError, match=says):
+        made(common=f"{SMALL} --epochs 1 {words}")
+
+
+def test_a_list_that_is_not_there_is_told_from_those_that_are(made):
+    with pytest.raises(ValueError, match="there is no list nope: .* packaged, zoo and tried"):
+        made(list="nope")

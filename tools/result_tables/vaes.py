@@ -16,12 +16,12 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
     caption = (
         f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
         f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
-        f"({machine_of(vae)}):"
+        f"({machine_of(vae)}); beside them a report's numbers for this VAE in plain PyTorch:"
     )
     bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
     bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
     rows = [(name, f"**{with_error(ours, 3)}**", f"{theirs:.2f}") for name, (ours, theirs) in bounds.items()]
-    return markdown(caption, ("", "this project", "source report"), rows)
+    return markdown(caption, ("", "this project", "the report"), rows)
 
 
 def zoo_table(zoo: list[dict[str, Any]]) -> str:
