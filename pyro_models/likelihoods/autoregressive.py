@@ -48,8 +48,10 @@ class AutoregressivePixels(nn.Module):
         super().__init__()
         size = math.prod(checked_shape(image_shape))
         check_at_least(1, sight=sight)
+        if size < 2:
+            raise ValueError("an image of one pixel has no earlier ones: use BernoulliPixels")
         if any(width < size for width in hidden):
-            raise ValueError(f"hidden layers must be as wide as the image, {size}; got {list(hidden)}")
+            raise ValueError(f"hidden layers must be at least as wide as the image, {size}; got {list(hidden)}")
         self.image_shape = tuple(image_shape)
         pixel = torch.arange(size)
         distance = pixel[:, None] - pixel

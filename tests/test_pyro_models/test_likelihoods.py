@@ -190,6 +190,8 @@ def test_noise_and_dropout_are_of_training_alone():
         (lambda: MLPDecoder(3, SHAPE, latent_dropout=1.0), "latent_dropout"),
         (lambda: ClassNormal(3), "conditional"),
         (lambda: FlowPrior(1), "at least 2"),
+        (lambda: AutoregressivePixels((1, 1, 1)), "an image of one pixel has no earlier ones"),
+        (lambda: AutoregressivePixels((1, 4, 4), hidden=[16, 15]), "at least as wide as the image, 16"),
     ],
 )
 def test_bad_arguments_are_told(make, message):
