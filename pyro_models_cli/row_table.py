@@ -136,6 +136,8 @@ def _is_entry(row: Any) -> bool:
     """Whether an entry has what is shown of it; a number may be missing, but is then nowhere another thing."""
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("name", "command")):
         return False
+    if not row.keys() >= {"dataset", "binarisation", "num_test_images"}:
+        return False
     active, sizes = row.get("active_units", {}), row.get("latent_dims", {})
     estimates = [value for key, value in row.items() if key == "negative_elbo" or key.startswith("nll_")]
     return (

@@ -131,6 +131,9 @@ def _asked(options: ZooOptions, file: Path) -> Sequence[_Asked]:
         data = data_of_row(first)
         for count, run in enumerate(with_seeds(first, options.seeds)):
             asked.append(_Asked(name, words, run, options.num_samples, count < estimated, data))
+    places = [entry.options.out for entry in asked]
+    if twice := sorted({place for place in places if places.count(place) > 1}):
+        raise ValueError(f"two rows would have the folder {twice[0]}, one with a later seed: rename one of them")
     return asked
 
 

@@ -104,7 +104,10 @@ def test_an_interrupted_row_says_how_to_go_on(made, monkeypatch):
         made()
 
 
-ENTRY = {"name": "a", "seed": 0, "command": "pyro-models train-vae", "negative_elbo": {"value": 1.0}}
+ENTRY = {
+    **{"name": "a", "seed": 0, "command": "pyro-models train-vae", "negative_elbo": {"value": 1.0}},
+    **{"dataset": "digits", "binarisation": "dynamic", "num_test_images": 359},
+}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,7 @@ ENTRY = {"name": "a", "seed": 0, "command": "pyro-models train-vae", "negative_e
         "{}",
         "[" * 200_000,
         "[3]",
+        json.dumps([{key: ENTRY[key] for key in ("name", "seed", "command", "negative_elbo")}]),
         *(
             json.dumps([{**ENTRY, **change}])
             for change in (
@@ -155,6 +159,13 @@ def test_what_is_no_table_is_told_before_anything_is_trained(made, content):
 def test_a_wrong_row_is_told_what_would_be_right(made, words, says):
     with pytest.raises(ValueError, match=says):
         made(common=f"{SMALL} --epochs 1 {words}")
+
+
+def test_two_rows_in_one_folder_are_told(made):
+    Path("list.yaml").write_text("a: ''\na_seed1: --latent_dim 3\n")
+    with pytest.raises(ValueError, match="two rows would have the folder out/a_seed1"):
+        made(rows=None, seeds=2)
+    assert not Path("out").exists()
 
 
 def test_a_list_that_is_not_there_is_told_from_those_that_are(made):
