@@ -85,9 +85,9 @@ def test_a_table_is_printed_row_by_row(capsys):
     print_rows([*TABLE, entry("equal", 0, 90.0, pareto_k=None)], 5000, "minutes")
     header, plain, flow, equal = capsys.readouterr().out.splitlines()
     assert header.split() == ["row", "seeds", "minutes", "k", "KL", "-ELBO", "NLL", "5000", "active"]
-    numbers = ["plain", "3", "5.000", "0.600", "26.000", "92.533", "±", "0.503", "88.300", "±", "0.424,", "2", "seeds"]
+    numbers = ["plain", "3", "5.0", "0.600", "26.000", "92.533", "±", "0.503", "88.300", "±", "0.424,", "2", "seeds"]
     assert plain.split() == [*numbers, "19-21/40"]
-    assert flow.split()[1:] == ["1", "5.000", "0.500", "25.000", "90.000", "(0.240)", "87.000", "(0.240)", "19/40"]
+    assert flow.split()[1:] == ["1", "5.0", "0.500", "25.000", "90.000", "(0.240)", "87.000", "(0.240)", "19/40"]
     assert equal.split()[3:] == ["-", "25.000", "90.000", "(0.240)", "-", "19/40"]
 
 
