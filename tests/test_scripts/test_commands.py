@@ -18,7 +18,8 @@ from pyro_models_cli.commands.train_realnvp import TrainRealNVPOptions
 from pyro_models_cli.commands.train_vae import TrainVAEOptions
 from pyro_models_cli.options import CONFIGS, packaged
 from pyro_models_cli.recorded import command_of
-from pyro_models_cli.rows import is_in, is_of
+from pyro_models_cli.row_table import is_in
+from pyro_models_cli.rows import is_of
 from pyro_models_cli.start import COMMANDS, pyro_models
 
 SMALL = {"class_path": "MLPEncoder", "init_args": {"hidden": [8]}}
