@@ -114,7 +114,9 @@ def test_the_log_likelihood_estimate(runs, script):
     assert record["negative_log_likelihood"]["num_samples"] == 50
     assert record["negative_log_likelihood"]["standard_error"] is None
     error = record["negative_log_likelihood"]["standard_error_over_images"]
-    assert f"± {error:.3f} nats" in outcome.out.splitlines()[-1]  # one repeat's own, beside a table of many
+    numbers, place = outcome.out.splitlines()[-2:]
+    assert f"± {error:.3f} nats" in numbers  # one repeat's own, beside a table of many
+    assert place == f"kept in {runs / 'vae' / 'evaluation_first_5.json'}"
 
 
 def test_samples_and_report(runs, script):
