@@ -55,11 +55,11 @@ class ImageELBO(ELBO):
         return torch_item(loss)
 
 
-def without_traces(log_w: Tensor) -> Tensor:
-    """Log weights, (num_particles, B), the smallest raised to where their share is still too small to matter.
+def without_negligible(log_w: Tensor) -> Tensor:
+    """Log weights, (num_particles, B), with the negligible ones raised to a floor, where they have no gradient.
 
-    They have no gradient then.  The smallest shares, times derivatives, would be denormal numbers, with which a
-    processor computes up to a hundred times more slowly; squares of those that are left are normal.
+    Times a derivative, their shares would be denormal numbers, which a processor handles up to a hundred times more
+    slowly.  At the floor a share is still too small to matter, but its square is a normal number.
     """
     negligible = math.log(torch.finfo(log_w.dtype).tiny) / 4  # -22 in float32
     return log_w.maximum(log_w.detach().amax(0) + negligible)

@@ -14,7 +14,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from inference.objectives.bound import ImageELBO, without_traces
+from inference.objectives.bound import ImageELBO, without_negligible
 from inference.programs.buffers import BufferSnapshot
 from inference.programs.importance import log_joint
 from inference.programs.recording import draws_recorded
@@ -137,7 +137,7 @@ class DReG(PathDerivative):
 
     def bound(self, model: Callable, guide: Callable, *data: Tensor) -> Tensor:
         draws, log_w = self.draws_and_weights(model, guide, *data)
-        log_w = without_traces(log_w)
+        log_w = without_negligible(log_w)
         weights = log_w.detach().softmax(0)
         for z in draws:
             if z.requires_grad:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from inference.objectives.bound import ImageELBO, without_traces
+from inference.objectives.bound import ImageELBO, without_negligible
 
 
 class RenyiELBO(ImageELBO):
@@ -40,4 +40,4 @@ class RenyiELBO(ImageELBO):
         if self.alpha == 1:
             return log_w.mean(0)
         power = 1 - self.alpha
-        return (without_traces(power * log_w).logsumexp(0) - math.log(self.num_particles)) / power
+        return (without_negligible(power * log_w).logsumexp(0) - math.log(self.num_particles)) / power

@@ -27,7 +27,7 @@ from inference import (
     log_weights,
     set_seed,
 )
-from inference.objectives.bound import without_traces
+from inference.objectives.bound import without_negligible
 from pyro_models import VAE, FullRankGuide, MeanFieldGuide, MLPDecoder, MLPEncoder, StandardNormal
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -371,8 +371,8 @@ def test_leaving_out_what_cannot_matter_changes_nothing(objective, pair, monkeyp
     model, guide = pair
     x = 20 * images()
     found = []
-    for kept in (without_traces, lambda log_w: log_w):
-        monkeypatch.setattr(f"{type(objective).__module__}.without_traces", kept)
+    for kept in (without_negligible, lambda log_w: log_w):
+        monkeypatch.setattr(f"{type(objective).__module__}.without_negligible", kept)
         set_seed(0)
         found.append((objective.loss(model, guide, x), *gradients(objective, model, guide, x).values()))
     for ours, whole in zip(*found, strict=True):

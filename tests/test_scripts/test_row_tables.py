@@ -54,10 +54,13 @@ def test_a_run_that_is_not_finished_is_trained_to_its_end(made):
     assert (row["epochs"], len(Run.open("out/a").metrics())) == (6, 6)
 
 
-def test_measurements_made_otherwise_are_made_again(made):
+@pytest.mark.parametrize("measured", ["evaluation of other weights", "diagnosis of few"])
+def test_measurements_made_otherwise_are_made_again(made, measured):
     (first,) = made(3)
-    evaluate("out/a", EvaluateOptions(m=[20], repeats=1, checkpoint="previous"))
-    diagnose_run("out/a", DiagnoseOptions(num_samples=20, num_weighted=2, num_images=5))
+    if measured == "evaluation of other weights":
+        evaluate("out/a", EvaluateOptions(m=[20], repeats=1, checkpoint="previous"))
+    else:
+        diagnose_run("out/a", DiagnoseOptions(num_samples=20, num_weighted=2, num_images=5))
     (again,) = made(3)
     for name in ("epochs", "negative_elbo", "active_units", "pareto_k"):
         assert again[name] == first[name]
