@@ -71,7 +71,7 @@ def test_a_run_that_is_training_is_shared_as_of_its_last_checkpoint(run, tmp_pat
     assert len(run.metrics()) == 101
     shared = share(run, tmp_path / "shared")
     assert [(shared.path / file.name).read_bytes() for file in whole] == before
-    assert "for 100 epochs" in card(shared, "me/vae")
+    assert "the weights are those of epoch\n100." in card(shared, "me/vae")
 
 
 def test_an_evaluation_of_earlier_weights_is_not_told_of_these(run, tmp_path):

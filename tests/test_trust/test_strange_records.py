@@ -178,4 +178,4 @@ def test_a_run_without_the_usual_options_has_a_page(run):
     (run.path / "evaluation.json").unlink()
     (run.path / "model.yaml").write_text("model: [1]\nguide: {class_path: 3, init_args: x}\n")
     page = card(Run.open(run.path), "me/vae")
-    assert "trained on data of its own for 100 epochs" in page
+    assert "trained on data of its own with pyro-models; the weights are those of epoch\n100." in page
