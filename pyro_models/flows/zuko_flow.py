@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from pyro_models.flows.flow import NormalFlow
+from pyro_models.masks import guard_masks
 from pyro_models.sizes import check_at_least
 from pyro_models.zuko_import import import_zuko
 
@@ -62,6 +63,9 @@ class ZukoFlow(NormalFlow):
         if kind not in get_args(Kind) or make is None:
             raise ValueError(f"zuko has no such flow {kind!r}: expected one of {', '.join(get_args(Kind))}")
         self.flow = make(size, context, transforms=transforms, hidden_features=list(hidden))
+        for part in self.flow.modules():
+            if isinstance(part, zuko.nn.MaskedMLP):
+                guard_masks(part)
         if size == 1 and not context:  # maps without a network, which zuko starts far from the identity
             with torch.no_grad():
                 for parameter in self.flow.parameters():

@@ -13,6 +13,7 @@ from torch.distributions import Transform
 from pyro_models.flows import FlowDistribution
 from pyro_models.flows.vector_realnvp import alternating_couplings
 from pyro_models.guides.amortized import AmortizedGuide
+from pyro_models.masks import guard_masks
 from pyro_models.networks import scale_of
 from pyro_models.sizes import check_at_least, features_of
 from pyro_models.transforms import Flip
@@ -131,12 +132,12 @@ class IAFGuide(_TransformedNormal):
             )
         features = features_of(encoder)
         order: Any = torch.arange(latent_dim)
-        self.layers = nn.ModuleList(
-            ConditionalAffineAutoregressive(
-                ConditionalAutoRegressiveNN(latent_dim, features, list(hidden), permutation=order), stable=True
-            )
-            for _ in range(layers)
-        )
+        nets = [
+            ConditionalAutoRegressiveNN(latent_dim, features, list(hidden), permutation=order) for _ in range(layers)
+        ]
+        for net in nets:
+            guard_masks(net)
+        self.layers = nn.ModuleList(ConditionalAffineAutoregressive(net, stable=True) for net in nets)
 
     def transforms(self, features: Tensor) -> list[Transform]:
         flip = Flip()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_models.distributions import AutoregressiveBernoulli
+from pyro_models.masks import guard_masks
 from pyro_models.sizes import check_at_least, checked_shape
 from pyro_models.zuko_import import import_zuko
 
@@ -57,6 +58,7 @@ class AutoregressivePixels(nn.Module):
         distance = pixel[:, None] - pixel
         seen = (distance > 0) & (distance <= (size if sight is None else sight))
         self.net = import_zuko().nn.MaskedMLP(seen, hidden, nn.ELU)
+        guard_masks(self.net)
 
     def logit_shift(self, x: Tensor) -> Tensor:
         """h(x), what the pixels before each one add to its logit, (\\*, C, H, W)."""
