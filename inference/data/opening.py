@@ -33,6 +33,12 @@ Kind = Literal["images", "vectors"]
 Sort = Literal["name", "npz", "npy", "csv", "folder", "function"]
 
 _DEFAULT = Reading()
+_OTHER_FILES = {  # a missing file is none of these functions
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".pt", ".pth", ".pkl", ".pickle", ".safetensors", ".ckpt"),
+    *(".h5", ".hdf5", ".hdf", ".mat", ".parquet", ".arrow", ".feather", ".tfrecord", ".db", ".sqlite", ".xls", ".xlsx"),
+    *(".txt", ".tsv", ".dat", ".bin", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".arff", ".idx", ".ubyte"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".py", ".ipynb"),
+}
 _OPTIONS: dict[Sort, tuple[str, ...]] = {  # options for one sort of source only
     "name": (),
     "npz": ("layout", "levels"),
@@ -147,9 +153,9 @@ def _recognised(source: str) -> Sort:
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (".npz", ".npy", ".csv"):
         return suffix[1:]  # type: ignore[return-value]
-    if os.path.exists(path):
+    if os.path.lexists(path):
         raise DataError(f"{source} is of no known type: expected a .npz, .npy or .csv file, or a folder of pictures")
-    if is_import_path(source):
+    if is_import_path(source) and suffix not in _OTHER_FILES:
         return "function"
     raise ValueError(
         f"there is no data set, file or folder {source!r}: expected one of {', '.join((*DATASETS, *TABLES))}, a file "

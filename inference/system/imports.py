@@ -54,7 +54,8 @@ def imported(path: str, allow: Sequence[str] | None, kind: Kind) -> Any:
     except Exception as error:  # other people's modules may raise anything
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
     if not _KINDS[kind](found) or not is_within(found.__module__, packages):
-        raise ValueError(f"{module} defines no {kind} {name}")
+        place = getattr(sys.modules[module], "__file__", None)
+        raise ValueError(f"{module} defines no {kind} {name}" + (f"; what was imported is {place}" if place else ""))
     return found
 
 

@@ -17,7 +17,8 @@ from conftest import ROOT, described_vae
 from PIL import Image
 
 import pyro_models_cli.commands.train_vae as train_vae
-from inference import Run, RunError, build, load
+from inference import DataError, Run, RunError, build, load
+from inference.data.opening import names_function
 from inference.runs.parts import Role, find_part, fits, is_plain, parts
 from inference.runs.reading import read_mapping
 from inference.system.imports import look_here_too
@@ -214,6 +215,22 @@ def test_the_current_folder_is_no_place_of_libraries(folder, tmp_path):
         assert not (tmp_path / "struck").exists()
 
 
+def test_no_relative_place_is_one_of_libraries(tmp_path):
+    for place in ("", "relative"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "difflib.py").write_text(STRIKES)
+        (tmp_path / place / "zuko.py").write_text(STRIKES)
+    run = "import sys, difflib, json; sys.path[:0] = ['', 'relative']; sys.argv[1:] = {words}; {start}"
+    start = "from pyro_models_cli.start import run; run('train-vae')"
+    words = ["--dataset", "digits", "--epochs", "1", "--batch_size", "500", "--out", "new", "--prior", "ZukoPrior"]
+    code = run.format(words=words, start=start)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "struck").exists()
+
+
 def test_only_what_is_allowed_and_what_it_imports_is_found_in_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "installed").mkdir()
@@ -261,6 +278,17 @@ def test_data_of_a_name_like_a_module_allow_no_code(name, tmp_path, monkeypatch)
     assert sys.meta_path == before
     with pytest.raises(ValueError, match="cannot import thing_like"):
         train_vae.parse(["--dataset", "thing_like.csv_of", "--out", "new"])
+
+
+@pytest.mark.parametrize("name", ["stray.zip", "stray.H5", "stray.link"])
+def test_a_file_that_is_missing_is_no_function(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stray.py").write_text(STRIKES)
+    (tmp_path / "stray.link").symlink_to(tmp_path / "nowhere")
+    assert not names_function(name)
+    with pytest.raises((ValueError, DataError), match="there is no data set, file|of no known type"):
+        train_vae.parse(["--dataset", name, "--out", "new"])
+    assert not (tmp_path / "struck").exists()
 
 
 def test_of_a_package_no_more_is_allowed_than_was_asked_for(tmp_path, monkeypatch):
