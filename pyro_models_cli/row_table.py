@@ -2,14 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from inference import Run
+from inference import Run, RunError
 from inference.system.files import write_whole
 from pyro_models_cli.commands.train_vae import TrainVAEOptions
 from pyro_models_cli.rows import NOT_OF_A_ROW, check_row, is_of, parse_row
@@ -17,6 +18,8 @@ from pyro_models_cli.seeds import active_of, bound_text, by_name, mean_of
 
 Entry = dict[str, Any]
 Key = tuple[str, int]  # name and seed
+
+_LARGEST = 1e30  # a number in a table
 
 
 def options_in(row: dict[str, Any], allow: Sequence[str] = ()) -> TrainVAEOptions:
@@ -46,11 +49,18 @@ def is_in(row: dict[str, Any], options: TrainVAEOptions, data: str | None = None
 
 
 def row_of(name: str, path: Path, num_samples: int) -> Entry:
-    """One entry of the table, from the files of a run; without the log-likelihood where it was not estimated."""
+    """One entry of the table, from the files of a run; without the log-likelihood where it was not estimated.
+
+    Raises:
+        RunError: if a file of the run is missing or damaged.
+    """
     run = Run.open(path)
     evaluation = run.evaluation() or {}
     diagnosis = json.loads((path / "diagnosis.json").read_text())
-    last = next(row for row in run.metrics() if row["epoch"] == evaluation["epochs"])  # whose weights these are
+    epoch = evaluation.get("epochs")  # whose weights were evaluated
+    last = next((row for row in run.metrics() if row["epoch"] == epoch and "test_kl" in row), None)
+    if last is None:
+        raise RunError(f"{path} has no evaluation, or its metrics.csv lacks epoch {epoch}: evaluate it again")
     likelihood = evaluation["negative_iwae"].get(str(num_samples))
     parts = ("model", "prior", "guide", "decoder", "likelihood", "objective")
     return {
@@ -85,17 +95,20 @@ def print_rows(table: Sequence[dict[str, Any]], num_samples: int, *more: str) ->
         print(f"{name:20s}  {len(runs):5d}{''.join(cells)}  {active_of(runs):>11s}")
 
 
-def write_rows(rows: Sequence[Entry], file: Path, order: Sequence[str] = (), outdated: Collection[Key] = ()) -> None:
+def write_rows(rows: Sequence[Entry], file: Path, order: Sequence[str] = (), outdated: Collection[Entry] = ()) -> None:
     """Write rows to a table, which may have got others from another process meanwhile.
 
     Args:
         rows: they replace those of the same names and seeds.
         file: of the table.
         order: names in the order that the table is to have; others follow in their own.
-        outdated: names and seeds that leave the table.
+        outdated: entries that leave the table, unless another process has put others in their place.
+
+    Raises:
+        ValueError: if the file is something else, or cannot be locked.
     """
-    with FileLock(file.with_name(f".{file.name}.lock")):
-        table = {_key(row): row for row in _read_table(file) if _key(row) not in outdated}
+    with _locked(file):
+        table = {_key(row): row for row in _read_table(file) if row not in outdated}
         table |= {_key(row): row for row in rows}
         names = {name: place for place, name in enumerate(dict.fromkeys([*order, *(name for name, _ in table)]))}
         entries = sorted(table.values(), key=lambda row: (names[row["name"]], row["seed"]))
@@ -106,12 +119,27 @@ def rows_in(file: Path, num_samples: int) -> list[Entry]:
     """The rows of an existing table; none if there is no file.
 
     Raises:
-        ValueError: if the file is something else, or its rows have another number of samples.
+        ValueError: if the file is something else or cannot be locked, or its rows have another number of samples.
     """
-    rows = _read_table(file)
+    with _locked(file):
+        rows = _read_table(file)
     if any(key.startswith("nll_") and key != f"nll_{num_samples}" for row in rows for key in row):
         raise ValueError(f"{file} holds rows with a number of samples other than {num_samples}: choose another file")
     return rows
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep other processes from writing a table."""
+    lock = file.with_name(f".{file.name}.lock")
+    if lock.is_symlink() or lock.is_dir():  # filelock may truncate what a link leads to
+        raise ValueError(f"{lock} must be a plain file, for {file} to be locked: remove it")
+    try:
+        held = FileLock(lock).acquire()
+    except (OSError, NotImplementedError) as error:
+        raise ValueError(f"{file} cannot be locked for writing ({error}): choose a file on another disk") from error
+    with held:
+        yield
 
 
 def _key(row: Entry) -> Key:
@@ -129,23 +157,36 @@ def _read_table(file: Path) -> list[Entry]:
         raise ValueError(f"{file} exists and is not a table of rows: choose another file")
     if len(set(map(_key, rows))) < len(rows):
         raise ValueError(f"{file} has two rows of one name and seed: remove one of them")
+    try:
+        by_name(rows)
+    except ValueError as error:
+        raise ValueError(f"{file} is not one table: {error}") from error
     return rows
 
 
 def _is_entry(row: Any) -> bool:
-    """Whether an entry has what is shown of it; a number may be missing, but is then nowhere another thing."""
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("name", "command")):
+    """Whether an entry has what is shown of it."""
+    if not isinstance(row, dict) or not row.keys() >= {"minutes", "kl", "pareto_k", "negative_elbo", "binarisation"}:
         return False
-    if not row.keys() >= {"dataset", "binarisation", "num_test_images"}:
-        return False
-    active, sizes = row.get("active_units", {}), row.get("latent_dims", {})
+    active, sizes = row.get("active_units"), row.get("latent_dims")
     estimates = [value for key, value in row.items() if key == "negative_elbo" or key.startswith("nll_")]
     return (
-        type(row.get("seed")) is int
-        and all(isinstance(row.get(key), int | float | None) for key in ("minutes", "kl", "pareto_k"))
-        and all(isinstance(estimate, dict) and isinstance(estimate.get("value"), int | float) for estimate in estimates)
-        and all(isinstance(e.get("standard_error_over_images"), int | float | None) for e in estimates)
-        and all(isinstance(counts, dict) for counts in (active, sizes))
+        all(isinstance(row.get(key), str) for key in ("name", "command", "dataset"))
+        and isinstance(row["binarisation"], str | None)
+        and all(_is_count(row.get(key)) for key in ("seed", "num_test_images"))
+        and all(row[key] is None or _is_number(row[key]) for key in ("minutes", "kl", "pareto_k"))
+        and all(isinstance(estimate, dict) and _is_number(estimate.get("value")) for estimate in estimates)
+        and all(_is_number(estimate.get("standard_error_over_images") or 0) for estimate in estimates)
+        and isinstance(active, dict)
+        and isinstance(sizes, dict)
         and active.keys() == sizes.keys()
-        and all(isinstance(count, int) for count in (*active.values(), *sizes.values()))
+        and all(map(_is_count, (*active.values(), *sizes.values())))
     )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not abs(value) > _LARGEST
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference import Run
 from inference.data.datasets import DATASETS
+from inference.data.errors import DataError, first_line
 from inference.data.tables import TABLES
 from inference.runs.checkpoint import read_progress
 from inference.runs.reading import read_mapping
@@ -103,7 +104,7 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
     """Build the pairs of all rows and try each on two images, before the first is trained.
 
     Raises:
-        ValueError: if one cannot work; it names the row.
+        ValueError: if one cannot work or be measured; it names the row.
     """
     loaded: dict[str, Data] = {}
     for name, options in rows.items():
@@ -111,8 +112,9 @@ def try_rows(rows: dict[str, TrainVAEOptions]) -> None:
             key = repr([getattr(options, name) for name in _OF_THE_DATA])
             if key not in loaded:
                 loaded[key] = data_of(options.config, options.data_root, options.allow_import)
+            loaded[key].tested()
             build_and_try(options, describe_pair(options, loaded[key]), loaded[key].train)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, DataError) as error:
             raise ValueError(f"row {name!r} cannot be trained: {error}") from error
 
 
@@ -149,19 +151,14 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int, likelihood: b
     path = Path(options.out)
     if num_samples < 20:  # the diagnosis needs them; better known before the training
         raise ValueError(f"num_samples must be at least 20; got {num_samples}")
-    trained = (path / "checkpoints" / "last.safetensors").exists()
-    if trained:
-        run, data = Run.open(path), data_of_row(options)
-        same = {"options": is_of(run.config, options), "data": data in (None, (run.data or {}).get("sha256"))}
-        for what in (name for name in same if not same[name]):
-            raise RuntimeError(f"{path} holds a run with other {what}: remove it, or choose another --out")
+    check_folder(options)
     if is_made(options, num_samples, likelihood):
         print(f"{path.name}: already made", flush=True)
         return
     print(one_line(f"{path.name}: {row}"), flush=True)
     root, allow = options.data_root, options.allow_import
     try:
-        train_vae(replace(options, resume=trained))
+        train_vae(replace(options, resume=_is_trained(path)))
         diagnose_run(path, DiagnoseOptions(num_samples=num_samples, data_root=root, allow_import=allow))
         m = [num_samples if likelihood else _SAMPLES_OF_THE_ELBO]
         evaluate(path, EvaluateOptions(m=m, repeats=1, data_root=root, allow_import=allow))
@@ -169,6 +166,28 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int, likelihood: b
         raise Interrupted(f"interrupted in row {path.name!r}; the same command continues it", stop.signum) from stop
     except Exception as error:
         raise RuntimeError(f"row {path.name!r} failed: {error}; the rows made so far are kept") from error
+
+
+def check_folder(options: TrainVAEOptions) -> None:
+    """Check that the folder of a row holds no other run.
+
+    Raises:
+        RuntimeError: if it holds one with other options or other data, or a damaged one.
+    """
+    path = Path(options.out)
+    if not _is_trained(path):
+        return
+    run, data = Run.open(path), data_of_row(options)
+    try:
+        same = {"options": is_of(run.config, options), "data": data in (None, (run.data or {}).get("sha256"))}
+    except (ValueError, TypeError) as error:
+        raise RuntimeError(f"{path / 'config.yaml'} is damaged: {first_line(error)}") from error
+    for what in (name for name in same if not same[name]):
+        raise RuntimeError(f"{path} holds a run with other {what}: remove it, or choose another --out")
+
+
+def _is_trained(path: Path) -> bool:
+    return (path / "checkpoints" / "last.safetensors").exists()
 
 
 def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:

@@ -77,6 +77,8 @@ def checked_result(file: str) -> Path:
     result = Path(file)
     if result.suffix != ".json":
         raise ValueError(f"--result must be the name of a JSON file, ending in .json; got {file}")
+    if result.is_symlink():
+        result = result.resolve()  # the link stays one
     try_writing(result)
     return result
 

@@ -61,5 +61,5 @@ def without_negligible(log_w: Tensor) -> Tensor:
     Times a derivative, their shares would be denormal numbers, which a processor handles up to a hundred times more
     slowly.  At the floor a share is still too small to matter, but its square is a normal number.
     """
-    negligible = math.log(torch.finfo(log_w.dtype).tiny) / 4  # -22 in float32
+    negligible = min(-22.0, math.log(torch.finfo(log_w.dtype).tiny) / 4)  # the latter is -22 in float32
     return log_w.maximum(log_w.detach().amax(0) + negligible)

@@ -17,7 +17,7 @@ from pyro_models_cli.data import data_of
 from pyro_models_cli.options import CONFIGS, check_choices, one_of
 from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.row_table import print_rows, row_of, rows_in, write_rows
-from pyro_models_cli.rows import TableOptions, check_row, make_row, parse_row, read_rows, try_rows
+from pyro_models_cli.rows import TableOptions, check_folder, check_row, make_row, parse_row, read_rows, try_rows
 from pyro_models_cli.trained import checked_result
 
 ROWS = CONFIGS / "collapse.yaml"
@@ -107,14 +107,16 @@ def collapse_study(options: CollapseStudyOptions | None = None) -> list[dict[str
         name: parse_row(name, row, out / name.replace(", ", " ").replace(" ", "_"), options.data_root)
         for name, row in words.items()
     }
+    for row in asked.values():
+        check_folder(row)
     try_rows(asked)
     table = []
     for name, row in asked.items():
         make_row(row, words[name], options.num_samples)
         table.append(_row_of_study(name, row, options.num_samples) | {"threshold": thresholds.of(row)})
+        if result:
+            write_rows(table[-1:], result)
     print_rows(table, options.num_samples, "threshold", "weight", "weighted")
-    if result:
-        write_rows(table, result)
     print(_draw(table, asked, result.with_suffix(".png") if result else out / "collapse.png"))
     return table
 

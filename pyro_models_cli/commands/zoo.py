@@ -16,6 +16,7 @@ from pyro_models_cli.parser import Parser, made
 from pyro_models_cli.row_table import Entry, Key, is_in, print_rows, row_of, rows_in, write_rows
 from pyro_models_cli.rows import (
     TableOptions,
+    check_folder,
     check_row,
     data_of_row,
     is_made,
@@ -100,23 +101,24 @@ def zoo(options: ZooOptions | None = None) -> Sequence[Entry]:
     asked = _asked(options, file)
     there = {entry.key for entry in asked if entry.is_in(table)}
     missing = [entry for entry in asked if entry.key not in there]
+    outdated = _outdated(table, asked)
+    for entry in missing:
+        check_folder(entry.options)
     try_rows({e.name: e.options for e in missing if not is_made(e.options, e.num_samples, e.likelihood)})
-    made: dict[Key, Entry] = {}
     for entry in asked:
         if entry.key in there:
             print(f"{Path(entry.options.out).name}: already in {result}", flush=True)
-        else:
-            made[entry.key] = entry.make()
-    table |= made
-    outdated = _outdated(table, asked)
+            continue
+        table[entry.key] = entry.make()
+        if result:
+            write_rows([table[entry.key]], result, order)
     for key in outdated:
         print(f"{key[0]}: the entry of seed {key[1]} had other options or data and leaves the table", flush=True)
-        del table[key]
-    entries = sorted((row for row in table.values() if row["name"] in order), key=lambda row: row["seed"])
+    if result:
+        write_rows([], result, order, [table[key] for key in outdated])
+    entries = sorted((table[k] for k in table.keys() - outdated if k[0] in order), key=lambda row: row["seed"])
     entries.sort(key=lambda row: order.index(row["name"]))
     print_rows(entries, options.num_samples, "minutes")
-    if result:
-        write_rows([*made.values()], result, order, outdated)
     return entries
 
 
@@ -137,7 +139,7 @@ def _asked(options: ZooOptions, file: Path) -> Sequence[_Asked]:
     return asked
 
 
-def _outdated(table: dict[Key, Entry], asked: Sequence[_Asked]) -> Sequence[Key]:
+def _outdated(table: dict[Key, Entry], asked: Sequence[_Asked]) -> list[Key]:
     """Entries with seeds not asked for, of a row whose options or data are others by now."""
     rows = {entry.name: entry for entry in asked}
     others = {key for key in table if key[0] in rows} - {entry.key for entry in asked}

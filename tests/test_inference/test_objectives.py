@@ -377,3 +377,9 @@ def test_leaving_out_what_cannot_matter_changes_nothing(objective, pair, monkeyp
         found.append((objective.loss(model, guide, x), *gradients(objective, model, guide, x).values()))
     for ours, whole in zip(*found, strict=True):
         torch.testing.assert_close(torch.as_tensor(ours), torch.as_tensor(whole), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_matters_is_never_left_out(dtype):
+    log_w = torch.tensor([[0.0, 5.0], [-3.0, -10.0], [-12.0, 1.0]], dtype=dtype)  # shares down to 6e-6
+    assert torch.equal(without_negligible(log_w), log_w)

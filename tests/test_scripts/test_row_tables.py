@@ -9,7 +9,7 @@ import pytest
 
 import pyro_models_cli.row_table as row_table
 import pyro_models_cli.rows as rows
-from inference import Run
+from inference import Run, RunError
 from inference.system.interrupts import Interrupted
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
@@ -98,6 +98,89 @@ def test_rows_that_another_process_wrote_meanwhile_stay(made, monkeypatch):
     assert [(row["name"], row["seed"]) for row in table] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
 
 
+def test_a_newer_entry_of_another_process_stays_where_an_old_one_was_to_leave(made, monkeypatch):
+    made(seeds=2, result="table.json")
+    real = rows.make_row
+
+    def slow(options, *arguments):
+        real(options, *arguments)
+        monkeypatch.undo()
+        monkeypatch.chdir(place)
+        made(3, seeds=2, out="others", result="table.json")
+
+    place = Path.cwd()
+    monkeypatch.setattr("pyro_models_cli.commands.zoo.make_row", slow)
+    made(3, out="new", result="table.json")
+    table = json.loads(Path("table.json").read_text())
+    assert [(row["seed"], row["epochs"]) for row in table] == [(0, 3), (1, 3)]
+
+
+def test_rows_are_written_as_they_are_made(made, monkeypatch):
+    real = rows.make_row
+
+    def only_a(options, *arguments):
+        if "out/b" in options.out:
+            raise RuntimeError("no power")
+        real(options, *arguments)
+
+    monkeypatch.setattr("pyro_models_cli.commands.zoo.make_row", only_a)
+    with pytest.raises(RuntimeError, match="no power"):
+        made(rows=None, result="table.json")
+    assert [row["name"] for row in json.loads(Path("table.json").read_text())] == ["a"]
+
+
+def test_a_run_of_another_row_is_told_before_anything_is_trained(made):
+    made(1, rows=["b"])
+    with pytest.raises(RuntimeError, match="out/b holds a run with other options: remove it"):
+        made(2, rows=None)
+    assert not Path("out/a").exists()
+
+
+def test_a_table_that_cannot_be_locked_is_told_before_anything_is_trained(made, monkeypatch):
+    Path("other").touch()
+    for be_in_the_way, what in ((Path.mkdir, "remove"), (lambda lock: lock.symlink_to("other"), "remove")):
+        lock = Path(".table.json.lock")
+        be_in_the_way(lock)
+        with pytest.raises(ValueError, match=rf"\.table\.json\.lock must be a plain file.*{what} it"):
+            made(result="table.json")
+        lock.rmdir() if lock.is_dir() else lock.unlink()
+    for error in (NotImplementedError("no flock"), OSError("No locks available")):
+        monkeypatch.setattr(row_table.FileLock, "acquire", lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(ValueError, match=f"table.json cannot be locked for writing .{error}.*another disk"):
+            made(result="table.json")
+    assert not Path("out").exists()
+
+
+def test_a_table_behind_a_link_is_written_there(made):
+    Path("place").mkdir()
+    Path("table.json").symlink_to("place/real.json")
+    made(1, result="table.json")
+    assert Path("table.json").is_symlink()
+    assert len(json.loads(Path("place/real.json").read_text())) == 1
+
+
+def test_rows_that_cannot_be_measured_are_not_trained(made):
+    np.save("mine.npy", np.random.default_rng(0).normal(size=(80, 3)).astype("float32"))
+    own = "--dataset ./mine.npy --test_fraction 0 --latent_dim 2 --encoder.hidden [4] --decoder.hidden [4] --epochs 1"
+    with pytest.raises(ValueError, match="row 'a' cannot be trained: these data come without a test set"):
+        made(common=own)
+    assert not Path("out").exists()
+
+
+def test_a_run_with_a_damaged_file_is_told(made):
+    made(1)
+    config, metrics = Path("out/a/config.yaml"), Path("out/a/metrics.csv")
+    whole = config.read_text()
+    config.write_text(whole.replace("class_path: pyro_models.VAE", "class_path: 3"))
+    assert config.read_text() != whole
+    with pytest.raises(RuntimeError, match="config.yaml is damaged"):
+        made(1)
+    config.write_text(whole)
+    metrics.write_text(metrics.read_text().splitlines()[0] + "\n")
+    with pytest.raises(RunError, match="metrics.csv lacks epoch 1"):
+        made(1)
+
+
 def test_an_interrupted_row_says_how_to_go_on(made, monkeypatch):
     def stopped(*_):
         raise Interrupted("interrupted in epoch 2; --resume continues it", 2)
@@ -110,6 +193,7 @@ def test_an_interrupted_row_says_how_to_go_on(made, monkeypatch):
 ENTRY = {
     **{"name": "a", "seed": 0, "command": "pyro-models train-vae", "negative_elbo": {"value": 1.0}},
     **{"dataset": "digits", "binarisation": "dynamic", "num_test_images": 359},
+    **{"minutes": 1.0, "kl": 2.0, "pareto_k": None, "active_units": {"z": 1}, "latent_dims": {"z": 2}},
 }
 
 
@@ -119,7 +203,7 @@ ENTRY = {
         "{}",
         "[" * 200_000,
         "[3]",
-        json.dumps([{key: ENTRY[key] for key in ("name", "seed", "command", "negative_elbo")}]),
+        *(json.dumps([{key: ENTRY[key] for key in ENTRY if key != left_out}]) for left_out in ENTRY),
         *(
             json.dumps([{**ENTRY, **change}])
             for change in (
@@ -131,14 +215,20 @@ ENTRY = {
                 {"nll_20": None},
                 {"name": ["a"]},
                 {"seed": True},
+                {"seed": -1},
+                {"num_test_images": [3]},
+                {"kl": 10**400},
+                {"dataset": None},
             )
         ),
         json.dumps([ENTRY, ENTRY]),
+        json.dumps([ENTRY, {**ENTRY, "seed": 1, "num_test_images": 20}]),
     ],
 )
 def test_what_is_no_table_is_told_before_anything_is_trained(made, content):
     Path("table.json").write_text(content)
-    with pytest.raises(ValueError, match=r"table.json (exists and is not a table of rows|has two rows of one name)"):
+    says = "exists and is not a table of rows|has two rows of one name|is not one table: .* not of the same test images"
+    with pytest.raises(ValueError, match=f"table.json ({says})"):
         made(result="table.json")
     assert Path("table.json").read_text() == content
     assert not Path("out").exists()
