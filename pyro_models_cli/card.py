@@ -1,8 +1,10 @@
 """The page of a shared run, in Markdown: what it is, its recorded numbers, and how to load it."""
 
+import shlex
 from typing import Any
 
 from inference import Run
+from inference.data.opening import names_function
 from inference.runs.checkpoint import read_progress
 from inference.runs.hub import PREFIX
 from inference.runs.parts import find_part
@@ -19,7 +21,10 @@ def card(run: Run, repository: str) -> str:
     kind = "variational-autoencoder" if "VAE" in parts[0] else "normalizing-flow"
     own = sorted({_plain(path.split(".")[0]) for path in _classes_in(run.pair) if find_part(path) is None})
     allow = f", allow={own}" if own else ""
-    allowed = " --allow_import " + " ".join(own) if own else ""
+    source = str(run.config.get("dataset") or "")
+    code = sorted({*own, *([_plain(source.split(".")[0])] if names_function(source) else [])})
+    allowed = " --allow_import " + " ".join(code) if code else ""
+    file = _plain((run.data or {}).get("path") or "")
     lines = [
         "---",
         "library_name: pyro-models",
@@ -40,9 +45,14 @@ def card(run: Run, repository: str) -> str:
         "pair.model, pair.guide",
         "```",
         "```bash",
-        f"pyro-models evaluate {PREFIX}{repository}{allowed}",
+        f"pyro-models evaluate {PREFIX}{repository}{f' --dataset {shlex.quote(file)}' if file else ''}{allowed}",
         "```",
-        *([f"It needs code of its author's besides: {', '.join(f'`{name}`' for name in own)}."] if own else []),
+        *([f"It needs code of its author's besides: {', '.join(f'`{name}`' for name in code)}."] if code else []),
+        *(
+            [f"Its data, `{file}`, are not part of it: the command takes the place where you have them."]
+            if file
+            else []
+        ),
         "Loading it runs no code from its files. It holds no optimiser's state, so its training cannot be resumed.",
     ]
     return "\n".join(lines) + "\n"
@@ -57,7 +67,8 @@ def _numbers(run: Run) -> list[str]:
             return ["It was not evaluated."]
         split = "test" if "test_negative_elbo" in row else "train"
         value = row[f"{split}_negative_elbo"]
-        return [f"Negative ELBO after this epoch, on the {split} data: {value:.3f} nats. It was not evaluated."]
+        when = "after" if split == "test" or run.config.get("full_train_pass") else "during"
+        return [f"Negative ELBO {when} this epoch, on the {split} data: {value:.3f} nats. It was not evaluated."]
     entries = {"ELBO": record["negative_elbo"]}
     entries |= {f"IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
     how = "" if record.get("binarisation") is None else f", binarisation {_plain(record['binarisation'])}"

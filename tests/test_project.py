@@ -241,12 +241,14 @@ def test_python_in_the_readme_and_the_page_on_parts_runs():
     assert names["Laplace"](3, 0.7)().event_shape == (3,)
     for block in (student, pair):
         exec(block.replace("epochs=20", "epochs=1"), names)
-    before = [p.clone() for p in names["model"].parameters()]
-    exec(loop.replace("guide))", 'guide), backend="eager")'), names)
-    assert all((a != b).any() for a, b in zip(before, names["model"].parameters(), strict=True))
     for block in (functions, vectors):
         exec(block.replace("epochs=20", "epochs=1"), names)
     assert (names["pyro"].param("scale") != 1).any()
+    first, steps = loop.split("optimizer = ")
+    exec(first.replace("Guide()))", 'Guide()), backend="eager")'), names)
+    before = [p.clone() for p in names["step"].parameters()]
+    exec("optimizer = " + steps, names)
+    assert all((a != b).any() for a, b in zip(before, names["step"].parameters(), strict=True))
 
 
 def one_file_names() -> dict:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from result_tables.flows import flow_table, flows_in
+from result_tables.flows import best_flows, flow_table, flows_in
 from result_tables.speed import bench_table, dragging_line, growth_table, scaling_table
 from result_tables.vaes import (
     collapse_table,
@@ -72,7 +72,7 @@ def headline(results: Path) -> str:
             f"{over_images(flow['bits_per_dim']['8'])} bits/dim",
             "",
         )
-        for flow in flows_in(results)
+        for flow in best_flows(results)
     ]
     return markdown(
         f"MNIST, {vae['num_test_images']:,} test images, ± standard error over images ({machine_of(vae)}); beside them "
@@ -88,11 +88,11 @@ def table(results: Path) -> str:
     flows, bench = flows_in(results), read(results / "bench.json")
     commands = [command for record in (vae, *flows) for command in _commands(record)]
     tables = [vae_table(vae, source), zoo_table(zoo), flow_table(flows), bench_table(bench)]
-    commands += commands_of_zoo(ZOO, zoo, len(read_rows(packaged("zoo"))))
+    commands += commands_of_zoo(ZOO, zoo, read_rows(packaged("zoo")))
     tried = []
     if (file := results / "vae_tried_mnist.json").exists():
         tried = [tried_table(read(file), zoo)]
-        commands += commands_of_zoo(TRIED, read(file), len(read_rows(packaged("tried"))))
+        commands += commands_of_zoo(TRIED, read(file), read_rows(packaged("tried")))
     typed = "\n".join(["```bash", *commands, COLLAPSE, BENCH, "```"])
     weights = f"## Weights\n\n{pretrained_table(ROOT / 'pretrained')}"
     return "\n\n".join([*tables, "Commands:", typed, weights, *tried])

@@ -27,7 +27,7 @@ Labelled = TypeVar("Labelled", bound=Images | Vectors)
 def with_x(arrays: Arrays, source: str) -> Arrays:
     """The arrays of a .npz file, if they are a combination that makes sense."""
     if "x" not in arrays:
-        raise DataError(f"{source} holds no array x: expected x, and optionally {', '.join(ARRAYS[1:])}")
+        raise DataError(f"{source} holds no array x: name its arrays x, and {', '.join(ARRAYS[1:])} if there are any")
     if "y_test" in arrays and "x_test" not in arrays:
         raise DataError(f"{source} holds y_test, but no x_test")
     if "x_test" in arrays and ("y" in arrays) != ("y_test" in arrays):

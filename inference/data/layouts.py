@@ -117,7 +117,7 @@ def levels_of(values: Values, dtype: np.dtype, asked: int | None, where: str) ->
         raise DataError(
             f"{where} holds grey levels up to {high:g}: say how many there are, such as --levels {high + 1:g}"
         )
-    raise DataError(f"{where} holds intensities that are no multiples of 1/255: say how many there are, --levels 256")
+    raise DataError(f"{where} holds intensities that are not multiples of 1/255: say how many there are, --levels 256")
 
 
 def are_intensities(values: Values, dtype: np.dtype) -> bool:

@@ -117,7 +117,9 @@ def pushed(folder: Path, repository: str, private: bool = False, overwrite: bool
         there = {file.rfilename for file in info.siblings or ()}
         _check_is_for_a_run(repository, there)
         if there.issuperset(DESCRIBED) and not overwrite:
-            _check_is_of_this_model(partial(api.hf_hub_download, repository, revision=info.sha), repository, folder)
+            _check_is_of_this_model(
+                partial(api.hf_hub_download, repository, revision=info.sha), repository, folder, there
+            )
         if private and not info.private:
             raise RunError(
                 f"{PREFIX}{repository} is public already: make it private on its page, or push without --private"
@@ -144,23 +146,28 @@ def _check_is_for_a_run(repository: str, there: set[str]) -> None:
         raise RunError(f"{PREFIX}{repository} holds {others[0]!r:.80}, which is no run: push to another repository")
 
 
-def _check_is_of_this_model(get: Callable[..., Any], repository: str, folder: Path) -> None:
-    """Check that the run of a repository is of the same model and guide as that of a folder.
+def _check_is_of_this_model(get: Callable[..., Any], repository: str, folder: Path, there: set[str]) -> None:
+    """Check that the run of a repository has the model, guide and data of that of a folder.
 
     Raises:
         RunError: if not.
     """
+    compared = {"of another model": ("model.yaml", None), "on other data": ("data.json", ("sha256", "source"))}
     with tempfile.TemporaryDirectory() as elsewhere:
-        there = Path(get(filename="model.yaml", local_dir=elsewhere))
-        try:
-            same = read_mapping(there) == read_mapping(folder / "model.yaml")
-        except RunError:
-            same = False
-    if not same:
-        raise RunError(
-            f"{PREFIX}{repository} holds a run of another model: push to another repository, or replace it with "
-            "--overwrite"
-        )
+        for what, (name, keys) in compared.items():
+            if name not in there or not (folder / name).is_file():
+                continue  # older runs have no record of their data
+            try:
+                records = [read_mapping(Path(get(filename=name, local_dir=elsewhere))), read_mapping(folder / name)]
+                first, second = (record if keys is None else [record.get(key) for key in keys] for record in records)
+                same = first == second
+            except RunError:
+                same = False
+            if not same:
+                raise RunError(
+                    f"{PREFIX}{repository} holds a run {what}: push to another repository, or replace it with "
+                    "--overwrite"
+                )
 
 
 def check_repository(name: str) -> None:

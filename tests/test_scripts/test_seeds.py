@@ -109,20 +109,25 @@ def test_the_pages_show_means_over_seeds_and_what_rows_change():
 def test_the_pages_show_the_commands_that_make_a_table():
     one, three = [entry("a", 0, 1.0, 1.0)], [entry("b", seed, 1.0, 1.0) for seed in range(3)]
     elbo = [entry("c", seed, 1.0, None if seed else 1.0) for seed in range(3)]
-    assert commands_of_zoo("zoo", one, 1) == ["zoo"]
-    assert commands_of_zoo("zoo", one, 2) == ["zoo --rows a"]
-    assert commands_of_zoo("zoo", three, 1) == ["zoo --seeds 3"]
+    rows = dict.fromkeys("abcd", "--encoder.hidden [400,400] --decoder.hidden [400,400]")
+    assert commands_of_zoo("zoo", one, {"a": rows["a"]}) == ["zoo"]
+    assert commands_of_zoo("zoo", one, {"a": rows["a"], "other": ""}) == ["zoo --rows a"]
+    assert commands_of_zoo("zoo", three, {"b": rows["b"]}) == ["zoo --seeds 3"]
     fewer = [{**one[0], "nll_1000": one[0]["nll_5000"]}]
     del fewer[0]["nll_5000"]
-    assert commands_of_zoo("zoo", fewer, 1) == ["zoo --num_samples 1000"]
+    assert commands_of_zoo("zoo", fewer, {"a": rows["a"]}) == ["zoo --num_samples 1000"]
     text = tried_table(fewer, TABLE)
     assert "NLL by 1000 importance samples" in text
     assert text.endswith("| 1.00 (0.24) | 1.00 (0.24) |")
-    assert commands_of_zoo("zoo", [*one, *three, *elbo, *[entry("d", 0, 1.0, 1.0)]], 4) == [
+    table = [*one, *three, *elbo, *[entry("d", 0, 1.0, 1.0)]]
+    assert commands_of_zoo("zoo", table, rows) == [
         "zoo --rows a d",
         "zoo --seeds 3 --rows b",
         "zoo --seeds 3 --nll_seeds 1 --rows c",
     ]
+    made_d = [*table[-1]["command"].split(" && ")]
+    for other in ({**rows, "d": rows["d"] + " --latent_dim 3"}, {name: rows[name] for name in "abc"}):
+        assert commands_of_zoo("zoo", table, other)[-3:] == ["zoo --seeds 3 --nll_seeds 1 --rows c", *made_d]
 
 
 def test_a_table_grows_seed_by_seed(tmp_path, capsys):

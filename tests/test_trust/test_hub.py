@@ -121,6 +121,37 @@ def test_a_run_of_another_model_is_replaced_only_when_asked(hub, run):
         push(run, "me/vae")
 
 
+def test_a_run_on_other_data_is_replaced_only_when_asked(hub, run):
+    push(run, "me/vae")
+    there = hub.files("me/vae")
+    data = json.loads((run / "data.json").read_text())
+    for change in ({"sha256": "0" * 64}, {"source": "wine"}):
+        hub.commit("me/vae", {**there, "data.json": json.dumps({**data, **change}).encode()})
+        with pytest.raises(RunError, match="holds a run on other data: push to another repository, or"):
+            push(run, "me/vae")
+        push(run, "me/vae", PushOptions(overwrite=True))
+    (run / "data.json").unlink()
+    push(run, "me/vae")  # an older run
+    assert "data.json" not in hub.files("me/vae")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "words", "says"),
+    [
+        ("mine.faces", None, "--allow_import mine", "It needs code of its author's besides: `mine`."),
+        ("my faces.npy", "my faces.npy", "--dataset 'my faces.npy'", "Its data, `my faces.npy`, are not part of it"),
+    ],
+)
+def test_the_page_of_a_run_on_ones_own_data_says_what_it_takes(hub, run, dataset, path, words, says):
+    record = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps({**record, "path": path}))
+    Run.open(run).write_config({**Run.open(run).config, "dataset": dataset})
+    page = card(Run.open(run), "me/vae")
+    assert f"pyro-models evaluate hf://me/vae {words}\n" in page
+    assert says in page
+    assert 'load("hf://me/vae")' in page
+
+
 def test_the_page_of_a_run_with_a_class_of_ones_own_says_what_it_takes(hub, run):
     model = (run / "model.yaml").read_text()
     (run / "model.yaml").write_text(model.replace("pyro_models.StandardNormal", "mine.Laplace"))

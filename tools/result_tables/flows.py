@@ -12,6 +12,12 @@ def flows_in(results: Path) -> list[dict[str, Any]]:
     return sorted(flows, key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
 
 
+def best_flows(results: Path) -> list[dict[str, Any]]:
+    """The best record of every kind of flow, the best last."""
+    best = {flow["pair"]["model"]["init_args"]["flow"]["class_path"]: flow for flow in flows_in(results)}
+    return sorted(best.values(), key=lambda flow: -flow["bits_per_dim"]["8"]["value"])
+
+
 def flow_table(flows: list[dict[str, Any]]) -> str:
     caption = (
         f"RealNVP on MNIST, bits per dimension, {flows[0]['num_test_images']:,} test images with 256 grey levels: the "

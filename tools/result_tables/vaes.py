@@ -1,13 +1,16 @@
 """Tables of VAEs."""
 
 import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from inference import Diagnosis
 from pyro_models_cli.commands.diagnose import DiagnoseOptions
+from pyro_models_cli.commands.zoo import ZooOptions
 from pyro_models_cli.recorded import command_of
-from pyro_models_cli.row_table import options_in
-from pyro_models_cli.rows import TableOptions
+from pyro_models_cli.row_table import is_in, options_in
+from pyro_models_cli.rows import TableOptions, parse_row
 from pyro_models_cli.seeds import active_of, bound_of, bound_text, by_name, mean_of
 from result_tables.words import machine_of, markdown, with_error
 
@@ -32,8 +35,9 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
         f"NLL the negative log-likelihood by {samples_of(zoo)} importance samples. ± is the standard deviation over "
         "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all "
         f"rows. k is the median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
-        f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is somewhat lower still. Minutes of "
-        f"training ({_machines_of(zoo)}):"
+        f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is lower still, the more so the "
+        "larger k: do not take small differences between rows of different k for real. Minutes of training "
+        f"({_machines_of(zoo)}):"
     )
     return _table_of_rows(zoo, first, caption)
 
@@ -91,23 +95,36 @@ def samples_of(table: list[dict[str, Any]]) -> int:
     return samples
 
 
-def commands_of_zoo(command: str, table: list[dict[str, Any]], rows: int) -> list[str]:
+def commands_of_zoo(command: str, table: list[dict[str, Any]], rows: dict[str, str]) -> list[str]:
     """The commands that make a table: one for all rows if they have as many seeds, else one for each number.
+
+    Rows whose options in the list are others by now have the commands that made them.
 
     Args:
         command: of the list.
         table: its entries.
-        rows: how many rows the list has; where some are not made, the others are named.
+        rows: the options of each row in the list; where some are not made, the others are named.
     """
     groups: dict[str, list[str]] = {}
-    samples = samples_of(table)
+    samples, older = samples_of(table), []
     for name, runs in by_name(table).items():
+        if not _are_of(runs, rows.get(name)):
+            older += [line for run in runs for line in run["command"].split(" && ")]
+            continue
         seeds, estimated = len(runs), sum(f"nll_{samples}" in run for run in runs)
         options = [f" --seeds {seeds}"] * (seeds > 1) + [f" --nll_seeds {estimated}"] * (estimated < seeds)
         options += [f" --num_samples {samples}"] * (samples != TableOptions.num_samples)
         groups.setdefault("".join(options), []).append(name)
-    chosen = len(groups) > 1 or sum(map(len, groups.values())) < rows
-    return [f"{command}{options}" + f" --rows {' '.join(names)}" * chosen for options, names in groups.items()]
+    chosen = len(groups) > 1 or sum(map(len, groups.values())) < len(rows)
+    return [f"{command}{options}" + f" --rows {' '.join(names)}" * chosen for options, names in groups.items()] + older
+
+
+def _are_of(runs: list[dict[str, Any]], row: str | None) -> bool:
+    """Whether runs were made with the options of a row of a list."""
+    if row is None:
+        return False
+    options = parse_row(runs[0]["name"], f"{ZooOptions.common} {row}", Path("unknown"))
+    return all(is_in(run, replace(options, seed=run["seed"])) for run in runs)
 
 
 def headline_of_best(zoo: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
