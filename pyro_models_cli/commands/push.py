@@ -19,15 +19,18 @@ class PushOptions:
 
     Args:
         private: make a new repository private; a public one is refused.
-        overwrite: replace a run of another model, which is refused otherwise; the Hub keeps its history.
+        overwrite: replace a run of another model or on other data, which is refused otherwise; the Hub keeps its
+            history.
+        dry_run: only show the files and the page, and ask nothing of the Hub.
     """
 
     private: bool = False
     overwrite: bool = False
+    dry_run: bool = False
 
 
 def push(run: Path | str, repository: str, options: PushOptions | None = None) -> str:
-    """Push a run to a repository, created if needed; returns the address of the commit.
+    """Push a run to a repository, created if needed; returns the address of the commit, if there is one.
 
     Args:
         run: folder of the run.
@@ -44,9 +47,19 @@ def push(run: Path | str, repository: str, options: PushOptions | None = None) -
     with tempfile.TemporaryDirectory() as elsewhere:
         shared = share(opened, Path(elsewhere) / "run")
         write_whole(shared.path / "README.md", card(shared, repository))
+        if options.dry_run:
+            _show(shared.path)
+            return ""
         commit = pushed(shared.path, repository, options.private, options.overwrite)
     print(f"{commit}: load it with inference.load({PREFIX + repository!r})")
     return commit
+
+
+def _show(folder: Path) -> None:
+    """Print what would be shared."""
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        print(f"{file.stat().st_size:>14,} bytes  {file.relative_to(folder)}")
+    print(f"\n{(folder / 'README.md').read_text()}", end="")
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -106,6 +106,14 @@ def test_the_page_of_the_best_weights_gives_their_numbers(hub, run):
     assert f"Negative ELBO after this epoch, on the test data: {row['test_negative_elbo']:.3f} nats" in page
 
 
+def test_a_dry_run_shows_what_would_be_shared_and_asks_nothing_of_the_hub(run, monkeypatch, capsys):
+    monkeypatch.setattr("pyro_models_cli.commands.push.pushed", None)
+    assert push(run, "me/vae", PushOptions(dry_run=True)) == ""
+    files, _, page = capsys.readouterr().out.partition("\n\n")
+    assert {line.split("bytes  ")[1] for line in files.splitlines()} >= {"README.md", "model.yaml", "config.yaml"}
+    assert page == card(Run.open(run), "me/vae")
+
+
 def test_a_run_of_another_model_is_replaced_only_when_asked(hub, run):
     push(run, "me/vae")
     there = hub.files("me/vae")
