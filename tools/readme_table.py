@@ -15,7 +15,7 @@ from result_tables.vaes import (
     zoo_table,
 )
 from result_tables.weights import pretrained_table
-from result_tables.words import machine_of, markdown, over_images, part_text, read
+from result_tables.words import machine_of, markdown, name_of, over_images, part_text, read
 
 from pyro_models_cli.options import packaged
 from pyro_models_cli.rows import read_rows
@@ -68,7 +68,7 @@ def headline(results: Path) -> str:
     ]
     rows += [
         (
-            f"RealNVP, {part_text(flow['pair']['model']['init_args']['flow'])}",
+            f"RealNVP, {part_text(flow['pair']['model']['init_args']['flow'])}; `{name_of(flow['pair']['guide'])}`",
             f"{over_images(flow['bits_per_dim']['8'])} bits/dim",
             "",
         )

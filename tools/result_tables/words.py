@@ -27,9 +27,13 @@ def _threads(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2] or ''} thread{'' if found[1] == '1' else 's'}"
 
 
+def name_of(description: dict[str, Any]) -> str:
+    return str(description["class_path"]).rpartition(".")[2]
+
+
 def part_text(description: dict[str, Any]) -> str:
     """A part's name and those of its options that a person would choose it by."""
-    name = description["class_path"].rpartition(".")[2]
+    name = name_of(description)
     options = description["init_args"]
     shown = ("pairs", "layers", "scales", "couplings", "hidden", "channels", "blocks", "components")
     kept = [f"{key} {options[key]}" for key in shown if options.get(key)]
