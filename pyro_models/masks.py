@@ -1,4 +1,4 @@
-"""Masks that come with weights and may not let a network see more."""
+"""Masks are loaded with the weights, and must not let a network see more than before."""
 
 from functools import partial
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 def guard_masks(net: nn.Module) -> None:
-    """Let a chain of masked layers load no weights whose masks would show an output more of the inputs than now.
+    """Refuse weights whose masks would let an output of a chain of masked layers see more inputs than it does now.
 
-    A density made of such networks has integral one because of what their outputs do not see, and Pyro and zuko keep
-    the masks among the weights: changed ones would give numbers that are no log-densities.  After loading such,
-    ``load_state_dict`` raises ValueError, and the outputs see nothing.
+    A density made of such networks integrates to one because of what their outputs do not see, and Pyro and zuko store
+    the masks with the weights: with changed masks the numbers would not be log-densities.  ``load_state_dict`` then
+    raises ValueError and leaves outputs that see nothing.
     """
     net.register_load_state_dict_post_hook(partial(_check, allowed=dependences(net)))
 
@@ -35,4 +35,4 @@ def _check(net: nn.Module, _: Any, allowed: Tensor) -> None:
         output, seen = more.nonzero()[0].tolist()
         with torch.no_grad():
             _masks(net)[-1].zero_()
-        raise ValueError(f"its masks would let output {output} see input {seen}, and it would be no density")
+        raise ValueError(f"its masks would let output {output} see input {seen}, so this would not be a density")

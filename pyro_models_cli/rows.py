@@ -56,8 +56,8 @@ def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]
     for name, row in rows.items():
         if not isinstance(row, str):
             raise ValueError(
-                f"{file} must map names of rows to options of train-vae, as text; row {name!r:.80} has none "
-                '("" for none of its own)'
+                f"{file} must map names of rows to options of train-vae, as text; row {name!r:.80} is not text "
+                '(write "" for no options of its own)'
             )
         check_row(f"row {name!r} of {file}", row)
     odd = [name for name in rows if Path(name).name != name or name[:1] in ("", ".") or not name.isprintable()]

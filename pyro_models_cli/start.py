@@ -38,7 +38,7 @@ HELP = "\n".join(
 
 def run(command: str) -> None:
     """Run one command with the options of this process's command line."""
-    sys.path[:] = filter(os.path.isabs, sys.path)  # nothing is to be imported from wherever one stands
+    sys.path[:] = filter(os.path.isabs, sys.path)  # nothing is imported from the current folder
     open_missing()
     signal.signal(signal.SIGINT, _end_at_once)
     name = command.replace("-", "_")

@@ -33,7 +33,7 @@ Kind = Literal["images", "vectors"]
 Sort = Literal["name", "npz", "npy", "csv", "folder", "function"]
 
 _DEFAULT = Reading()
-_OTHER_FILES = {  # a missing file is none of these functions
+_OTHER_FILES = {  # names of files, which are no functions when the file is missing
     *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".pt", ".pth", ".pkl", ".pickle", ".safetensors", ".ckpt"),
     *(".h5", ".hdf5", ".hdf", ".mat", ".parquet", ".arrow", ".feather", ".tfrecord", ".db", ".sqlite", ".xls", ".xlsx"),
     *(".txt", ".tsv", ".dat", ".bin", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".arff", ".idx", ".ubyte"),

@@ -117,7 +117,7 @@ def pushed(folder: Path, repository: str, private: bool = False, overwrite: bool
         there = {file.rfilename for file in info.siblings or ()}
         _check_is_for_a_run(repository, there)
         if there.issuperset(DESCRIBED) and not overwrite:
-            _check_is_of_this_model(
+            _check_model_and_data(
                 partial(api.hf_hub_download, repository, revision=info.sha), repository, folder, there
             )
         if private and not info.private:
@@ -146,7 +146,7 @@ def _check_is_for_a_run(repository: str, there: set[str]) -> None:
         raise RunError(f"{PREFIX}{repository} holds {others[0]!r:.80}, which is no run: push to another repository")
 
 
-def _check_is_of_this_model(get: Callable[..., Any], repository: str, folder: Path, there: set[str]) -> None:
+def _check_model_and_data(get: Callable[..., Any], repository: str, folder: Path, there: set[str]) -> None:
     """Check that the run of a repository has the model, guide and data of that of a folder.
 
     Raises:

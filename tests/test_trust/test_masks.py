@@ -1,4 +1,4 @@
-"""Weights from elsewhere bring their masks, and may not make of a density something else by them."""
+"""Weights come with masks, which must not turn a density into something else."""
 
 import copy
 
@@ -64,5 +64,5 @@ def test_a_checkpoint_with_such_masks_is_refused(tmp_path):
     load_checkpoint(tmp_path / "file", pixels, guide)
     pixels.net[0].mask.fill_(True)
     save_checkpoint(tmp_path / "file", pixels, guide, optimizer)
-    with pytest.raises(CheckpointError, match="would be no density"):
+    with pytest.raises(CheckpointError, match="would not be a density"):
         load_checkpoint(tmp_path / "file", PARTS["neighbours"](), guide)

@@ -36,7 +36,7 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
         "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all "
         f"rows. k is the median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
         f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is lower still, the more so the "
-        "larger k: do not take small differences between rows of different k for real. Minutes of training "
+        "larger k: small differences between rows of different k may not be real. Minutes of training "
         f"({_machines_of(zoo)}):"
     )
     return _table_of_rows(zoo, first, caption)
