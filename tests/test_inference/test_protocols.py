@@ -34,7 +34,7 @@ SHAPE = (1, 2, 2)
 ELSEWHERE = {
     *("matmul", "fp32_precision"),
     *("fn", "tags", "unconstrained", "vectorize_particles", "device_count", "forward", "n_frames", "shape"),
-    *("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "strerror", "__name__", "__self__", "__dict__"),
+    *("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "strerror", "__name__", "__self__", "__dict__", "__file__"),
     *("response", "status_code"),  # of an answer by HTTP
 }
 
