@@ -91,14 +91,16 @@ def collapse_study(options: CollapseStudyOptions | None = None) -> list[dict[str
     """
     options = options or CollapseStudyOptions()
     result = checked_result(options.result) if options.result else None
-    if result:
-        rows_in(result, options.num_samples)
+    earlier = rows_in(result, options.num_samples) if result else []
     out = Path(options.out or f"runs/collapse_{options.dataset}")
     rows = read_rows(ROWS, options.rows)
     common = f"{COMMON[options.dataset]} {options.common or ''}"
     check_row("--common", common)
+    first = parse_row("--common", common, out / "none", options.data_root)
+    if any(row["dataset"] != first.dataset for row in earlier):
+        raise ValueError(f"{result} holds rows of other data than {first.dataset}: choose another file")
     thresholds = Thresholds(options.num_images)
-    threshold = thresholds.of(parse_row("--common", common, out / "none", options.data_root))
+    threshold = thresholds.of(first)
     weight = round(options.margin * threshold, 2)
     print(f"collapse is stable above a weight of {threshold:.3f}: the weight is {weight}", flush=True)
 

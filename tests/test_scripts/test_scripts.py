@@ -800,6 +800,10 @@ def test_the_collapse_study_trains_beyond_the_threshold(script, tmp_path):
     outcome = script("collapse_study.py", *asked, "--result", tmp_path / "other.json")
     assert (outcome.code, outcome.out) == (2, "")
     assert "is not a table of rows" in outcome.err
+    (tmp_path / "other.json").write_text(json.dumps([{**balanced, "dataset": "mnist"}]))
+    outcome = script("collapse_study.py", *asked, "--result", tmp_path / "other.json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "holds rows of other data than" in outcome.err
     outcome = script("collapse_study.py", *asked, "--margin", 0.9)
     assert outcome.code == 2
     assert "margin must be above 1" in outcome.err
