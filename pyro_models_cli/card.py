@@ -47,7 +47,14 @@ def card(run: Run, repository: str) -> str:
         "```bash",
         f"pyro-models evaluate {PREFIX}{repository}{f' --dataset {shlex.quote(file)}' if file else ''}{allowed}",
         "```",
-        *([f"It needs code of its author's besides: {', '.join(f'`{name}`' for name in code)}."] if code else []),
+        *(
+            [
+                f"It needs code of its author's besides: {', '.join(f'`{name}`' for name in code)}, which is not part "
+                "of it and must lie in the current folder, or where Python finds packages."
+            ]
+            if code
+            else []
+        ),
         *(
             [f"Its data, `{file}`, are not part of it: the command takes the place where you have them."]
             if file
@@ -69,11 +76,13 @@ def _numbers(run: Run) -> list[str]:
         value = row[f"{split}_negative_elbo"]
         when = "after" if split == "test" or run.config.get("full_train_pass") else "during"
         return [f"Negative ELBO {when} this epoch, on the {split} data: {value:.3f} nats. It was not evaluated."]
-    entries = {"ELBO": record["negative_elbo"]}
-    entries |= {f"IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
+    entries = {"log p(x)" if record.get("exact") else "ELBO": record["negative_elbo"]}
+    if not record.get("exact"):  # otherwise each bound is the density itself
+        entries |= {f"IWAE, m = {m}": entry for m, entry in record["negative_iwae"].items() if m != "1"}
+    repeats = f"{record.get('repeats')} repeat{'' if record.get('repeats') == 1 else 's'}"
     how = "" if record.get("binarisation") is None else f", binarisation {_plain(record['binarisation'])}"
-    head = f"{record.get('num_test_images')} test data{how}, {record.get('repeats')} repeats, {record.get('units')}:"
-    table = ["| negative bound | value | standard error over data |", "|---|---|---|"]
+    head = f"{record.get('num_test_images')} test data{how}, {repeats}, {record.get('units')}:"
+    table = ["| negative | value | standard error over data |", "|---|---|---|"]
     for name, entry in entries.items():
         error = entry["standard_error_over_images"]
         table.append(f"| {_plain(name)} | {entry['value']:.3f} | {'' if error is None else f'{error:.3f}'} |")

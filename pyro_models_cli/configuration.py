@@ -12,6 +12,7 @@ from inference.runs.parts import find_part
 from inference.runs.reading import read_mapping
 
 TYPED_ALONE = {"help", "config", "print_config", "resume", "overwrite", "allow_import"}  # on the command line
+_ALONE_IN = {"model": "train-vae", "flow": "train-realnvp"}  # commands by a part that only they have
 _PLAIN = str | int | float | None  # and bool, which is an int
 
 
@@ -43,6 +44,8 @@ class Configuration:
                 raise ValueError(f"{file} sets {name}, which belongs on the command line: remove it")
             if name in roles:
                 self.parts[name] = self._part(name, value, allowed)
+            elif name in _ALONE_IN:
+                raise ValueError(f"{file} describes a run of {_ALONE_IN[name]}: use that command")
             elif name not in options:
                 raise ValueError(f"{file} sets {name!r}, which this command does not know: --help lists its options")
             elif not _is_plain(value):

@@ -131,7 +131,8 @@ def data_of(
     test = None if opened.test is None else _as_seen(opened.test, config)
     train = _as_seen(opened.train, config)
     how = getattr(train, "binarisation", "none")
-    seen = [] if how == "none" else [f"seen in black and white, {_SEEN[how]} (--binarisation {how})"]
+    black_and_white = getattr(opened.train, "levels", None) == 2
+    seen = [] if how == "none" or black_and_white else [f"seen in black and white, {_SEEN[how]} (--binarisation {how})"]
     return Data(train, test, opened.record, [*opened.lines(), *seen])
 
 

@@ -182,11 +182,13 @@ def check_folder(options: TrainVAEOptions) -> None:
         return
     run, data = Run.open(path), data_of_row(options)
     try:
-        same = {"options": is_of(run.config, options), "data": data in (None, (run.data or {}).get("sha256"))}
+        names = _others_of(run.config, options)
+        others = [f"options ({', '.join(names)})"] if names else []
+        others += ["data"] if data not in (None, (run.data or {}).get("sha256")) else []
     except (ValueError, TypeError) as error:
         raise RuntimeError(f"{path / 'config.yaml'} is damaged: {first_line(error)}") from error
-    for what in (name for name in same if not same[name]):
-        raise RuntimeError(f"{path} holds a run with other {what}: remove it, or choose another --out")
+    if others:
+        raise RuntimeError(f"{path} holds a run with other {' and '.join(others)}: remove it, or choose another --out")
 
 
 def _is_trained(path: Path) -> bool:
@@ -195,7 +197,12 @@ def _is_trained(path: Path) -> bool:
 
 def is_of(config: dict[str, Any], options: TrainVAEOptions) -> bool:
     """Whether a run has the options of a row; any that ``--resume`` may change, except the length, may differ."""
-    return set(changed(config, options)) <= MAY_CHANGE - {"epochs", "patience"}
+    return not _others_of(config, options)
+
+
+def _others_of(config: dict[str, Any], options: TrainVAEOptions) -> list[str]:
+    may_differ = MAY_CHANGE - {"epochs", "patience"}
+    return [name for name in changed(config, options) if name not in may_differ]
 
 
 def is_made(options: TrainVAEOptions, num_samples: int, likelihood: bool = True) -> bool:

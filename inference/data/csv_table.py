@@ -70,7 +70,7 @@ def _table(text: io.TextIOWrapper, where: str, label_column: str | None) -> Tabl
     rows = _rows(text, delimiter)
     first, line = next(rows, ([], 0))
     if not first:
-        raise DataError(f"{where} is empty")
+        raise DataError(f"{where} is empty: expected a line for each vector, and a header if you like")
     columns = _header(first, label_column, where)
     label = _label_index(first, columns, label_column, where)
     if columns is None:

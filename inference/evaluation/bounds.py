@@ -87,8 +87,9 @@ def negative_bounds(
         >>> bounds[10].value < bounds[1].value
         True
     """
-    if not ms or min(*ms, repeats, batch_size) < 1:
-        raise ValueError(f"m, repeats and batch_size must be at least 1; got {list(ms)}, {repeats} and {batch_size}")
+    for name, value in {"m": min(ms, default=0), "repeats": repeats, "batch_size": batch_size}.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}")
     check_levels(model, data)
     for program in (model, guide):
         if isinstance(program, nn.Module):

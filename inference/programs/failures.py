@@ -17,6 +17,7 @@ from inference.programs.terms import check_shapes, check_sites
 from inference.system.switches import validating
 
 _LONGEST = 400  # characters of a cause: it may show tensors
+_WITHOUT_FORWARD = "missing the required .forward. function"
 # patterns in messages of Pyro, PyTorch and Python, and what to do about each
 _HINTS = {
     "Shape mismatch inside plate": "declare the dimensions of one observation, or of one code, with .to_event(1), or "
@@ -28,6 +29,7 @@ _HINTS = {
     "(B, C, H, W); of vectors (B, D)",
     "same dtype|expected scalar type|dtype of input": "data, model and guide must be of one type: model.double() "
     "and guide.double() for float64 data, .float() for float32",
+    _WITHOUT_FORWARD: "give it a forward(self, x, labels=None); a guide gets one from AmortizedGuide",
     "constraint Greater": "make it positive, with .exp() or softplus",
 }
 _CALLED = (
@@ -46,9 +48,9 @@ def explain_failure(model: Callable, guide: Callable, *data: Tensor) -> str | No
         try:
             with validating(True), param_store_unchanged(), drawn[half]:
                 traces.append(poutine.trace(program).get_trace(*data))
-        except NotImplementedError:  # a distribution that cannot be drawn from
-            return None
         except Exception as error:  # a user's own programs may raise anything
+            if isinstance(error, NotImplementedError) and not re.search(_WITHOUT_FORWARD, str(error)):
+                return None  # a distribution that cannot be drawn from
             try:  # the cause may be a latent of another size, on which the rest of the program fails
                 check_shapes(drawn["model"].latents, drawn["guide"].latents)
             except ValueError as misfit:
@@ -68,7 +70,7 @@ def describe_error(error: Exception, *programs: Callable) -> str:
 
     Leaves out the pages about sites that Pyro adds to its messages.
     """
-    text = " ".join(str(error).partition("Trace Shapes:")[0].partition(": tensor(")[0].split())
+    text = " ".join(str(error).partition("Trace Shapes:")[0].split()).partition(": tensor(")[0]
     text = f"{text[:_LONGEST]} ..." if len(text) > _LONGEST else text
     if not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"

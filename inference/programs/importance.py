@@ -115,6 +115,10 @@ def _failures_explained(model: Callable, guide: Callable, *data: Tensor) -> Iter
     """Turn an error raised by a program into one line on what is wrong with the pair."""
     try:
         yield
+    except ValueError as error:
+        if "Trace Shapes:" not in str(error):  # a page that Pyro adds
+            raise
+        raise ValueError(describe_error(error, model, guide)) from error
     except (RuntimeError, TypeError, IndexError) as error:  # a program's own error rarely says enough
         reason = explain_failure(model, guide, *(part[:2] for part in data))
         if reason is None and "Trace Shapes:" not in str(error):  # which Pyro adds when a program fails

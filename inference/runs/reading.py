@@ -29,7 +29,7 @@ def read_mapping(file: Path, largest: int = LARGEST) -> dict[str, Any]:
     except (OSError, ValueError, ArithmeticError, RecursionError, yaml.YAMLError) as error:
         raise RunError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{file} is damaged: expected a mapping")
+        raise RunError(f"{file} holds something else than a mapping: expected lines such as `name: value`")
     return content
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any, Literal
@@ -55,7 +56,14 @@ def imported(path: str, allow: Sequence[str] | None, kind: Kind) -> Any:
         raise ValueError(f"cannot import {module} ({type(error).__name__}: {error})") from error
     if not _KINDS[kind](found) or not is_within(found.__module__, packages):
         place = getattr(sys.modules[module], "__file__", None)
-        raise ValueError(f"{module} defines no {kind} {name}" + (f"; what was imported is {place}" if place else ""))
+        defined = [name for name, value in vars(sys.modules[module]).items() if _KINDS[kind](value)]
+        near = get_close_matches(name, defined, n=1)
+        raise ValueError(
+            f"{module} defines no {kind} {name}"
+            + (f": that is of type {type(found).__name__}" if found is not None and not _KINDS[kind](found) else "")
+            + (f"; what was imported is {place}" if place else "")
+            + (f"; did you mean {near[0]}?" if near and near != [name] else "")
+        )
     return found
 
 

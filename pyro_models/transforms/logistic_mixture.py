@@ -17,7 +17,7 @@ class LogisticMixture(NamedTuple):
         g(x) = \log \frac{F(x)}{1 - F(x)}, \qquad
         g'(x) = \frac{\sum_k w_k e^{-s_k} \sigma(u_k) \sigma(-u_k)}{F(x)\, (1 - F(x))}
 
-    All sums are of logarithms, so that both tails are exact.
+    All sums are of logarithms, and large ones cancel before they are summed, so that both tails are exact.
 
     Shapes: the parameters are (\*, K, D), with log w, m and s; x is (\*, D).
     """
@@ -29,11 +29,11 @@ class LogisticMixture(NamedTuple):
     def log_odds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """g(x) and log g'(x)."""
         u = (x[..., None, :] - self.loc) * (-self.log_scale).exp()
-        below = logsigmoid(u)
-        above = below - u
-        log_cdf, log_rest = ((self.log_weight + part).logsumexp(-2) for part in (below, above))
-        log_density = (self.log_weight - self.log_scale + below + above).logsumexp(-2)
-        return log_cdf - log_rest, log_density - log_cdf - log_rest
+        below, above = self.log_weight + logsigmoid(u), self.log_weight + logsigmoid(-u)
+        log_cdf, log_rest = below.logsumexp(-2), above.logsumexp(-2)
+        shares = (below - log_cdf[..., None, :]) + (above - log_rest[..., None, :])  # before they are summed: far out
+        log_slope = (shares - self.log_weight - self.log_scale).logsumexp(-2)  # all are large, their differences small
+        return log_cdf - log_rest, log_slope
 
     def quantile(self, odds: Tensor) -> Tensor:
         r"""The x with :math:`g(x) = \mathrm{odds}`, by bisection and a few steps of Newton's method.

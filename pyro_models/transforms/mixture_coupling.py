@@ -29,9 +29,10 @@ class LogisticMixtureCoupling(Bijector):
         \log |\det J_f(x)| = \sum_j \Big( s + \log F' - \log F - \log (1 - F) \Big)_j = -\log |\det J_{f^{-1}}(y)|
 
     where s, t, w, m and r are functions of :math:`x_a`.  The inverse has no closed form: it is found by bisection and
-    Newton's method, to rounding, with gradients by the implicit function theorem, which are right for first
-    derivatives only.  It takes some 35 times as long: where a flow is fitted to data, the direction from the data to
-    the base should be this one, and the flow's transform ``coupling.inv``.
+    Newton's method, with gradients by the implicit function theorem, which are right for first derivatives only.  Its
+    result gives y again to rounding; where F is flat, as between two narrow components, many x do, and x and the
+    log-determinant there are uncertain.  It takes some 35 times as long: where a flow is fitted to data, the direction
+    from the data to the base should be this one, and the flow's transform ``coupling.inv``.
 
     The locations are the network's numbers, spread by (k - (K + 1) / 2) / K.  Thus a network that starts at zero gives
     nearly the identity, exactly for K = 1, and yet components with different gradients.

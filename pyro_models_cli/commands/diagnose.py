@@ -70,8 +70,8 @@ def print_table(diagnosis: Diagnosis) -> None:
     if not diagnosis.latents:
         return
     print(
-        f"the first {diagnosis.num_images} test data; weights of {diagnosis.num_weighted} with {diagnosis.num_samples} "
-        "samples"
+        f"of the first {diagnosis.num_images} test data; importance weights of the first {diagnosis.num_weighted}, "
+        f"{diagnosis.num_samples} samples each"
     )
     print(f"{'latent':10s} {'active':>9s} {'KL':>9s} {'mutual information':>20s}")
     for latent in diagnosis.latents:

@@ -105,12 +105,14 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
         print_table(record, _bits_per_nat(test))
         text = json.dumps(record, indent=2) + "\n"
         part = "" if options.num_images is None else f"_first_{len(test)}"  # does not replace a full evaluation
+        file = opened.path / f"evaluation{part}.json"
+        earlier = ", in place of an earlier record" if file.exists() else ""
         write_all(
-            *([partial(opened.write_result, f"evaluation{part}.json", text)] if kept else []),
+            *([partial(opened.write_result, file.name, text)] if kept else []),
             *([partial(write_whole, result, text)] if result else []),
         )
         if kept:
-            print(f"kept in {opened.path / f'evaluation{part}.json'}")
+            print(f"kept in {file}{earlier}")
         warn_of_rare_draws(record)
     return record
 

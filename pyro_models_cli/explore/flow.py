@@ -27,7 +27,7 @@ def flow_content(pair: Pair, data: Shown, constants: Constants) -> dict[str, Any
     flow = distribution_of(model, *labels)
     event, base = flow.event_shape, flow.base_dist.event_shape
     of = partial(distribution_of, model) if labels else lambda: flow
-    make = partial(exported, modules=[model, pair.guide], constants=constants)
+    make = partial(exported, modules=[model, pair.guide], constants=constants, what="the flow")
     if event == (2,):
         examples = [torch.zeros(POINTS, 2), *(label.expand(POINTS) for label in labels)]
         forward, inverse = (

@@ -46,7 +46,11 @@ class Graph:
 
 
 def exported(
-    function: Callable[..., Any], modules: Sequence[nn.Module], examples: Sequence[Tensor], constants: Constants
+    function: Callable[..., Any],
+    modules: Sequence[nn.Module],
+    examples: Sequence[Tensor],
+    constants: Constants,
+    what: str = "a part of this pair",
 ) -> Graph:
     """The operations that a function of tensors runs, for inputs of the shapes of the examples.
 
@@ -57,11 +61,12 @@ def exported(
         modules: those whose weights it uses, in evaluation mode.
         examples: inputs.
         constants: where the numbers go that the operations need; several functions share them.
+        what: the function's name in errors.
 
     Raises:
         RunError: if the function cannot be exported, or needs an operation that pages do not have.
     """
-    with _failing_in_one_line(), validation_enabled(False), torch.no_grad():
+    with _failing_in_one_line(what), validation_enabled(False), torch.no_grad():
         program = torch.export.export(_Function(function, modules), tuple(examples), strict=False)
         return _graph(program.run_decompositions(_decompositions()), examples, constants)
 
@@ -100,7 +105,7 @@ def part_of(graph: Graph, start: tuple[str, list[int]], ends: Sequence[tuple[Any
 
 
 @contextmanager
-def _failing_in_one_line() -> Iterator[None]:
+def _failing_in_one_line(what: str) -> Iterator[None]:
     """Errors of torch as one line, without what torch logs and warns about itself."""
     log = logging.getLogger("torch._subclasses.fake_tensor")  # it logs a traceback before it raises
     was = log.disabled
@@ -109,11 +114,11 @@ def _failing_in_one_line() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except RunError:
-        raise
+    except RunError as error:
+        raise RunError(f"{what} cannot be put on a page: {error}") from error
     except Exception as error:  # of many classes, some private to torch
         reason = str(error).strip().partition("\n")[0]
-        raise RunError(f"this pair cannot be put on a page: torch.export stops at: {reason}") from error
+        raise RunError(f"{what} cannot be put on a page: torch.export stops at: {reason}") from error
     finally:
         log.disabled = was
 

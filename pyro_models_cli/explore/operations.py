@@ -103,7 +103,7 @@ def emit_operation(writer: Writer, name: str, args: Any, kwargs: Any, example: A
 
 def _unknown(name: str) -> str:
     return (
-        f"a part of this pair computes {name}, which pages do not know: explore runs whose networks are linear or "
+        f"it computes {name}, which pages do not know: explore runs whose networks are linear or "
         "convolutional layers, elementwise functions, and the transforms of this package"
     )
 

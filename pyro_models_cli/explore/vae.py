@@ -39,9 +39,9 @@ def vae_content(pair: Pair, data: Shown, constants: Constants) -> dict[str, Any]
         "draws": DRAWS,
         **known,
         "graphs": {
-            "decode": make(partial(decoded, model), examples=[z, *labels]),
-            "encode": make(partial(encoded, model, guide, pairs), examples=[x, *labels]),
-            "weigh": make(partial(weighed, model, guide), examples=[x, noise, *labels]),
+            "decode": make(partial(decoded, model), examples=[z, *labels], what="the decoder"),
+            "encode": make(partial(encoded, model, guide, pairs), examples=[x, *labels], what="the guide"),
+            "weigh": make(partial(weighed, model, guide), examples=[x, noise, *labels], what="an importance weight"),
         },
     }
 

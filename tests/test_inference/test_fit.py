@@ -417,7 +417,7 @@ def test_damaged_yaml_is_named(tmp_path):
     with pytest.raises(RunError, match=r"model\.yaml"):
         load(tmp_path / "run")
     (run.path / "config.yaml").write_text("just words")
-    with pytest.raises(RunError, match="expected a mapping"):
+    with pytest.raises(RunError, match="expected lines such as `name: value`"):
         load(tmp_path / "run")
 
 

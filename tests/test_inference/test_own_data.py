@@ -677,10 +677,11 @@ def test_functions_return_data(mine, name, kind, sizes):
         ("nothing", r"mine_data.nothing\(\) returned NoneType: expected a data set"),
         ("fails", r"mine_data.fails\(\) failed: RuntimeError: two"),
         ("leaves", r"mine_data.leaves\(\) failed: SystemExit: 2"),
-        ("number", "defines no function number"),
+        ("number", "defines no function number: that is of type int"),
         ("randn", "defines no function randn"),
         ("split", "defines no function split"),
         ("missing", "defines no function missing"),
+        ("vectorz", r"defines no function vectorz.*did you mean vectors\?"),
     ],
 )
 def test_functions_that_return_no_data_are_told(mine, name, message):

@@ -93,6 +93,19 @@ def test_it_is_finite_and_strictly_monotone_far_out(dtype):
     assert (back.diff(dim=0) > 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_farther_out_its_slope_is_that_of_the_widest_component(dtype):
+    g = mixture(6, dtype=dtype)
+    x = torch.tensor([-1e10, -1e6, -1e4, 1e4, 1e6, 1e10], dtype=dtype)[:, None].expand(-1, 6).clone().requires_grad_()
+    parameters = [part.clone().requires_grad_() for part in g]
+    _, log_slope = LogisticMixture(parameters[0].log_softmax(0), *parameters[1:]).log_odds(x)
+    torch.testing.assert_close(log_slope, -g.log_scale.amax(0).expand_as(x))
+    at_x, *others, at_scale = torch.autograd.grad(log_slope.sum(), [x, *parameters])
+    widest = g.log_scale == g.log_scale.amax(0)
+    torch.testing.assert_close(at_scale, -len(x) * widest.to(dtype), rtol=1e-3, atol=1e-3)
+    assert all((gradient.abs() < 1e-3).all() for gradient in (at_x, *others))
+
+
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.float64, 1e-8)])
 def test_the_inverse_is_found_to_rounding(dtype, error):
     g = mixture(500, spread=1.5, dtype=dtype)

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from inference import DataError, RunError, load
+from pyro_models_cli.card import card
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.report import ReportOptions, report
@@ -103,7 +104,15 @@ def test_a_flow_on_two_moons_from_training_to_the_report(tmp_path, monkeypatch, 
     record = evaluate("moons")
     assert record["exact"]
     assert record["negative_elbo"]["value"] == pytest.approx(run.metrics()[-1]["test_negative_elbo"], abs=1e-4)
-    assert "negative log p(x)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "negative log p(x)" in said
+    assert "in place of" not in said
+    assert "| log p(x) |" in card(run, "me/moons")
+    assert "1 repeat, nats per vector" in card(run, "me/moons")
+    evaluate("moons")
+    assert "evaluation.json, in place of an earlier record" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="describes a run of train-realnvp: use that command"):
+        parse_vae(["--config", "moons/config.yaml", "--out", "other"])
     assert not diagnose_run("moons", DiagnoseOptions(num_images=50, num_weighted=5, num_samples=20)).latents
     assert sample("moons", SampleOptions(num_samples=50)).is_file()
     assert report(["moons"], ReportOptions(out="page")).is_file()
@@ -181,6 +190,10 @@ def test_images_of_ones_own(tmp_path, monkeypatch, rng, capsys):
     train_vae(TrainVAEOptions(dataset="mine.npz", **SMALL_VAE, **QUICK, out="vae"))
     assert "60 training and 9 test images of 1 x 6 x 6 (256 levels" in capsys.readouterr().out
     assert report(["vae"], ReportOptions(out="page")).is_file()
+    np.save("bits.npy", np.tile([0, 1], (30, 6, 3)).astype(np.uint8))
+    for file, drawn in (("mine.npz", True), ("bits.npy", False)):
+        train_vae(TrainVAEOptions(dataset=file, **SMALL_VAE, **QUICK, out=file[:4]))
+        assert ("seen in black and white" in capsys.readouterr().out) is drawn
     np.save("few.npy", rng.integers(0, 17, (30, 6, 6), dtype=np.uint8))
     with pytest.raises(DataError, match="--levels"):
         train_realnvp(TrainRealNVPOptions(dataset="few.npy", **QUICK, out="flow"))

@@ -146,7 +146,7 @@ def test_a_run_on_other_data_is_replaced_only_when_asked(hub, run):
 @pytest.mark.parametrize(
     ("dataset", "path", "words", "says"),
     [
-        ("mine.faces", None, "--allow_import mine", "It needs code of its author's besides: `mine`."),
+        ("mine.faces", None, "--allow_import mine", "It needs code of its author's besides: `mine`, which"),
         ("my faces.npy", "my faces.npy", "--dataset 'my faces.npy'", "Its data, `my faces.npy`, are not part of it"),
     ],
 )
@@ -166,7 +166,7 @@ def test_the_page_of_a_run_with_a_class_of_ones_own_says_what_it_takes(hub, run)
     page = card(Run.open(run), "me/vae")
     assert "load(\"hf://me/vae\", allow=['mine'])" in page
     assert "pyro-models evaluate hf://me/vae --allow_import mine\n" in page
-    assert "It needs code of its author's besides: `mine`." in page
+    assert "It needs code of its author's besides: `mine`, which" in page
 
 
 def test_only_the_files_of_a_run_are_fetched(hub, run):

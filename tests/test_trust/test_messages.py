@@ -1,5 +1,6 @@
 """Mistakes of a newcomer or a researcher: each message says what was wrong, what was expected, and what to do."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,6 +51,10 @@ class Program(PyroModule):
 
     def image(self, z: Tensor) -> dist.TorchDistribution:
         return dist.Bernoulli(logits=self.to_image(z).unflatten(-1, SHAPE))
+
+
+class WithoutForward(nn.Module):
+    pass
 
 
 def encoder(shape=SHAPE) -> nn.Module:
@@ -150,6 +155,11 @@ PAIRS = {
         lambda: (vae(likelihood=Part(lambda w, raw: dist.Bernoulli(logits=raw))), guide()),
         r"\.to_event\(3\) for an image",
     ),
+    "a prior that is no distribution's": (
+        lambda: (own_prior(lambda w: dist.StudentT(w - math.nan, 0.0, 1.0).to_event(1)), guide()),
+        "invalid values, in its prior",
+    ),
+    "a guide without forward": (lambda: (vae(), WithoutForward()), "the guide WithoutForward.*AmortizedGuide"),
     "a guide of another latent": (lambda: (vae(), own_guide("code")), "same names"),
     "a guide without a plate": (lambda: (vae(), own_guide(plate=False)), r"pyro\.plate\('data', len\(x\)\)"),
     "a guide without event dimensions": (lambda: (vae(), own_guide(event=0)), r"guide.*\.to_event"),
