@@ -47,8 +47,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "a mixture's slope without its upper tail": (
         "pyro_models/transforms/logistic_mixture.py",
-        "log_density - log_cdf - log_rest",
-        "log_density - log_cdf",
+        "(above - log_rest[..., None, :])",
+        "above",
         "test_pyro_models/test_mixture_coupling.py",
     ),
     "a mixture's inverse without the gradient of its parameters": (
