@@ -28,7 +28,7 @@ ZOO = "python scripts/zoo.py --result results/vae_zoo_mnist.json"
 TRIED = "python scripts/zoo.py --list tried --result results/vae_tried_mnist.json"
 COLLAPSE = "python scripts/collapse_study.py --result results/collapse_digits.json"
 BENCH = "python benchmarks/run.py"
-NAMED = ("prior", "likelihood", "guide", "objective")  # parts of the best VAE that its line names
+NAMED = ("prior", "decoder", "likelihood", "guide", "objective")  # parts of the best VAE that its line names
 
 
 def pages() -> dict[Path, str]:

@@ -45,7 +45,7 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
 def tried_table(tried: list[dict[str, Any]], zoo: list[dict[str, Any]]) -> str:
     """What was tried besides the rows of the zoo, as changes to the first of these."""
     caption = (
-        "Whatever else was tried, good or bad, as changes to the first row of the table of VAEs, in the same units; "
+        "What else was tried, good or bad, as changes to the first row of the table of VAEs, in the same units; "
         f"NLL by {samples_of(tried)} importance samples, minutes of training ({_machines_of(tried)}):"
     )
     return f"## What was tried\n\n{_table_of_rows(tried, zoo[0], caption)}"
@@ -73,7 +73,8 @@ def _table_of_rows(table: list[dict[str, Any]], first: dict[str, Any], caption: 
 def _changes(row: dict[str, Any], first: dict[str, Any]) -> dict[str, str]:
     """The options of a row that are others than the first row's, in the order of the command line."""
     ours, theirs = _typed(row), _typed(first)
-    options = dict.fromkeys((*ours, *theirs))
+    of_others = [name for name in theirs if name not in ours and name.partition(".")[0] in ours]  # of another class
+    options = dict.fromkeys((*ours, *(name for name in theirs if name not in of_others)))
     return {name: ours.get(name, "default") for name in options if ours.get(name) != theirs.get(name)}
 
 
