@@ -91,12 +91,13 @@ def _mutual_information(name: str, site: Any) -> float:
     mixed = []
     with Bar(f"mutual information of {name}", len(site["value"]), "observations") as bar:
         for part in site["value"].split(50):
-            mixed.append(_mixture_log_prob(q, part))
+            mixed.append(mixture_log_prob(q, part))
             bar.update(len(part))
     return float((own - torch.cat(mixed)).mean())
 
 
-def _mixture_log_prob(q: Any, z: Tensor) -> Tensor:
+def mixture_log_prob(q: Any, z: Tensor) -> Tensor:
     """log of the mean over the data of q(z | x_n), (M,) for M values."""
     pairs = q.log_prob(z[:, None].expand(len(z), *q.batch_shape, *q.event_shape))
+    pairs = pairs.where(~pairs.isnan(), -math.inf)  # so far out that the inverse of an autoregressive map overflows
     return pairs.logsumexp(1) - math.log(pairs.shape[1])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inference import Images, diagnose, effective_sample_share, pareto_k
 from inference.evaluation.diagnosis import Latent, _ranges
-from inference.evaluation.latents import latent_record
+from inference.evaluation.latents import latent_record, mixture_log_prob
 from inference.evaluation.weights import are_equal
 from pyro_models import FlowDequantizer, FlowGuide, FlowModel, MLPEncoder, UniformDequantizer, flip_realnvp
 
@@ -179,6 +179,19 @@ def test_the_ceiling_begins_a_tenth_of_a_nat_below_the_logarithm_or_a_tenth_of_i
     information, ceiling, at
 ):
     assert Latent("z", [0.0], [0.0], 1, [], information, ceiling).at_ceiling == at
+
+
+def test_codes_too_far_out_for_the_inverse_of_a_guide_have_no_density_there():
+    """An autoregressive guide's inverse overflows far from an image."""
+
+    class Overflows(dist.Normal):
+        def log_prob(self, value: Tensor) -> Tensor:
+            near = (value - self.loc).abs() < 3
+            return super().log_prob(value) + torch.where(near, 0.0, torch.nan)
+
+    q, z = Overflows(torch.tensor([-10.0, 0.0, 10.0]), 1.0), torch.tensor([-10.5, 0.0])
+    expected = dist.Normal(torch.tensor([-10.0, 0.0]), 1.0).log_prob(z) - math.log(3)
+    torch.testing.assert_close(mixture_log_prob(q, z), expected)
 
 
 def test_a_mutual_information_at_its_ceiling_is_called_so():
