@@ -75,7 +75,16 @@ def _changes(row: dict[str, Any], first: dict[str, Any]) -> dict[str, str]:
     ours, theirs = _typed(row), _typed(first)
     of_others = [name for name in theirs if name not in ours and name.partition(".")[0] in ours]  # of another class
     options = dict.fromkeys((*ours, *(name for name in theirs if name not in of_others)))
-    return {name: ours.get(name, "default") for name in options if ours.get(name) != theirs.get(name)}
+    return {name: ours.get(name) or _left_at(row, name) for name in options if ours.get(name) != theirs.get(name)}
+
+
+def _left_at(row: dict[str, Any], option: str) -> str:
+    """What an option was that nobody typed; older rows do not say."""
+    part, _, argument = option.partition(".")
+    value = (row.get("config") or {}).get(part)
+    if argument:
+        value = (value or {}).get("init_args", {}).get(argument)
+    return "default" if value is None else f"{value}"
 
 
 def _typed(row: dict[str, Any]) -> dict[str, str]:
