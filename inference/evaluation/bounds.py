@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inference.compilation.weigher import Weigher
 from inference.data.protocol import DataSet
+from inference.evaluation.observed import observed
 from inference.programs.checks import check_levels
 from inference.programs.importance import block_size, iwae_bound, log_weights
 from inference.programs.units import check_measures
@@ -61,10 +62,10 @@ def negative_bounds(
 ) -> dict[int, Estimate]:
     r"""-L_m(x) averaged over all data, for every m at once.
 
-    Each repeat observes the data again (with fresh pixels under dynamic binarisation) and draws
-    max(ms) latents for each observation; every m groups the same draws.  m = 1 is the negative ELBO with
-    the sampled divergence; without latents every m gives -log p(x).  The densities are those of the data
-    as they came.  Several processes measure their shares of the data and return the same result.
+    Each repeat observes the data again and draws max(ms) latents for each observation; every m groups the same draws.
+    Under dynamic binarisation the pixels are fresh in every repeat, and on a CPU the same for every pair.  m = 1 is
+    the negative ELBO with the sampled divergence; without latents every m gives -log p(x).  The densities are those
+    of the data as they came.  Several processes measure their shares of the data and return the same result.
     On a CPU, long estimates multiply float32 matrices by oneDNN where a try finds it as accurate as PyTorch's
     default, and faster; with ``products="default"`` none do.
     Pyro's ``RenyiELBO(alpha=0).loss`` would give one m at a time, summed over the batch, without a standard error.
@@ -109,7 +110,7 @@ def negative_bounds(
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}
-            for x, *rest in data.batches(batch_size, share):
+            for x, *rest in observed(data, batch_size, first[0].device, seed, repeat):
                 labels = rest[0] if rest else None
                 log_w = log_weights(model, guide, x, max(ms), chunk_size, labels, bar.counting(weigh))
                 for m in ms:

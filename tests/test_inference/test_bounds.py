@@ -11,6 +11,7 @@ from linear_gaussian import ExactGuide, LinearGaussian, WideGuide
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from inference import ELBOWithTerms, Images, bits_per_dim, iwae_bound, log_weights, negative_bounds, set_seed
+from inference.evaluation.observed import observed
 from inference.programs.importance import checked_log_weights
 from inference.programs.terms import Terms, divergences_by_dimension, draw_traces, elbo_terms, mean_terms
 from inference.training.measure import measure
@@ -305,8 +306,10 @@ def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():
     images = Images("test", torch.randint(0, 256, (5, 1, 3, 3)).byte(), torch.zeros(5), 256, "dynamic")
     expected = []
     for repeat in range(2):
+        set_seed(7, repeat, 0, 1)
+        x = images.observe()
         set_seed(7, repeat, 0)
-        expected.append(-iwae_bound(log_weights(*pair, images.observe(), 3), 3))
+        expected.append(-iwae_bound(log_weights(*pair, x, 3), 3))
     set_seed(1)  # the generator's state before makes no difference
     found = negative_bounds(*(program.train() for program in pair), images, (3,), repeats=2, seed=7)[3]
     assert not any(program.training for program in pair)
@@ -315,6 +318,25 @@ def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():
         float((expected[0] - expected[1]).square().sum()) ** 0.5 / 10, rel=1e-3
     )
     assert found.standard_error_over_images == pytest.approx(float((sum(expected) / 2).std()) / 5**0.5, rel=1e-3)
+
+
+def test_binarised_pixels_follow_from_seed_and_repeat_whatever_is_drawn_in_between():
+    torch.set_default_dtype(torch.float32)
+    images = Images("test", torch.randint(0, 256, (7, 1, 3, 3)).byte(), torch.zeros(7), 256, "dynamic")
+
+    def drawn(batch_size: int = 7, between: int = 0, seed: int = 0, repeat: int = 0) -> torch.Tensor:
+        found = []
+        for (x,) in observed(images, batch_size, torch.device("cpu"), seed, repeat):
+            found.append(x)
+            torch.randn(between)
+        return torch.cat(found)
+
+    state = torch.get_rng_state()
+    assert all(torch.equal(drawn(), drawn(*how)) for how in [(1,), (2, 5), (3, 1), (8, 100)])
+    assert not any(torch.equal(drawn(), drawn(**other)) for other in ({"seed": 1}, {"repeat": 1}))
+    torch.set_rng_state(state)
+    drawn()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_two_repeats_tell_the_standard_error_of_many():

@@ -38,6 +38,14 @@ class Model(nn.Module):
             pyro.sample("x", dist.Bernoulli(logits=self.net(z).unflatten(-1, SHAPE)).to_event(3), obs=x)
 
 
+class Pixels(nn.Module):
+    """Independent pixels, and no latents: a bound varies by what is observed alone."""
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Bernoulli(logits=torch.arange(4.0).view(SHAPE)).to_event(3), obs=x)
+
+
 class Guide(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -52,6 +60,11 @@ class Guide(nn.Module):
 def images(count: int) -> Images:
     pixels = torch.randint(0, 2, (count, *SHAPE), generator=torch.Generator().manual_seed(count)).byte()
     return Images("test", pixels, torch.zeros(count).long(), 2, "static")
+
+
+def grey(count: int) -> Images:
+    pixels = torch.randint(0, 256, (count, *SHAPE), generator=torch.Generator().manual_seed(count)).byte()
+    return Images("test", pixels, torch.zeros(count).long(), 256, "dynamic")
 
 
 def trained(batch_size: int, compile: str, scale: float = 1e-6, free_bits: float | None = None):
@@ -100,6 +113,7 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     found["free"] = [half.state_dict() for half in with_budget[:2]]
     guide.scale = 0.5
     found["bound"] = negative_bounds(model, guide, images(8), [5], repeats=40)[5].as_dict()
+    found["binarised"] = negative_bounds(Pixels(), Nothing(), grey(5), [1], repeats=2, batch_size=2)[1].as_dict()
     found["share"] = shares_joined(10.0 * share_of(5))
     terms = [Terms(torch.full((2,), float(rank)), torch.zeros(2))] * (2 - rank)  # the second has one batch less
     found["joined"] = [t.kl for t in batches_joined(terms)]
@@ -158,6 +172,13 @@ def test_bounds_are_measured_together(both):
     alone = negative_bounds(model, guide, images(8), [5], repeats=40)[5]
     error = (alone.standard_error**2 + both[0]["bound"]["standard_error"] ** 2) ** 0.5
     assert abs(alone.value - both[0]["bound"]["value"]) < 4 * error + 1e-3
+
+
+def test_binarised_pixels_are_those_that_one_process_draws(both):
+    alone = negative_bounds(Pixels(), Nothing(), grey(5), [1], repeats=2)[1].as_dict()
+    assert alone["standard_error"] > 0.01
+    for found in both:
+        assert found["binarised"] == pytest.approx(alone, rel=1e-5)
 
 
 def test_vectors_without_latents_are_fitted_by_both_as_by_one(both):
