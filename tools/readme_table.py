@@ -1,6 +1,7 @@
 """Write the tables of results into README.md and docs/ from results/*.json."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def headline(results: Path) -> str:
     ]
     return markdown(
         f"MNIST, {vae['num_test_images']:,} test images, ± standard error over images ({machine_of(vae)}); beside them "
-        "a report's numbers for the first VAE in plain PyTorch:",
+        "what a course report has for its VAE in plain PyTorch, with layers and epochs of its own:",
         ("", "this project", "the report"),
         rows,
     )
@@ -100,10 +101,12 @@ def table(results: Path) -> str:
 
 def _commands(record: dict[str, Any]) -> list[str]:
     """What was typed, with the number of repeats, whose default may be another by now."""
-    train, evaluate = record["command"].split(" && ")
+    train, evaluate = re.sub(r" --(data_root \S+|overwrite)", "", record["command"]).split(" && ")
     if "--repeats" not in evaluate:
         evaluate = evaluate.replace(" --result", f" --repeats {record['repeats']} --result")
-    return [train, evaluate]
+    trained, evaluated = re.findall(r"--out (\S+)", train)[0], evaluate.split()[2]
+    copied = [f"python tools/pretrained.py {trained} {Path(evaluated).name} --half"] * (evaluated != trained)
+    return [train, *copied, evaluate]
 
 
 def with_table(page: str, text: str) -> str:

@@ -66,8 +66,8 @@ def negative_bounds(
     Under dynamic binarisation the pixels are fresh in every repeat, and on a CPU the same for every pair.  m = 1 is
     the negative ELBO with the sampled divergence; without latents every m gives -log p(x).  The densities are those
     of the data as they came.  Several processes measure their shares of the data and return the same result.
-    On a CPU, long estimates multiply float32 matrices by oneDNN where a try finds it as accurate as PyTorch's
-    default, and faster; with ``products="default"`` none do.
+    On a CPU, long estimates multiply float32 matrices by oneDNN where a try finds it faster than PyTorch's
+    default, with errors of float32 size; with ``products="default"`` none do.
     Pyro's ``RenyiELBO(alpha=0).loss`` would give one m at a time, summed over the batch, without a standard error.
 
     Raises:

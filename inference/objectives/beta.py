@@ -28,8 +28,8 @@ class BetaELBO(ImageELBO):
     over the batch (over those of all processes that train together); if the two distributions do not
     factorise, it is the divergence of the whole latent.
 
-    With a weight other than 1, or free bits, this is not a bound on log p(x).  The metrics of a run
-    are always those of the ELBO itself.
+    With a weight below 1 this is no bound on log p(x); with one above 1, or with free bits, it is a looser one than
+    the ELBO.  The metrics of a run are always those of the ELBO itself.
 
     Args:
         beta: the final weight.

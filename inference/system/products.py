@@ -18,7 +18,7 @@ _CALLS = 15
 
 
 def better_products() -> Products:
-    """The library to use for a long job: oneDNN where it is faster than the default, and as accurate.
+    """The library to use for a long job: oneDNN where it is faster than the default, with errors of float32 size.
 
     PyTorch computes float32 products by MKL, which is slow on some processors.  The precision "medium" lets
     oneDNN compute them, and round their factors to bfloat16 where the processor is built for that; on others it

@@ -1,4 +1,4 @@
-"""OneDNN multiplies only where it is as accurate and faster, and the process's switches come back."""
+"""OneDNN multiplies only where it is faster, with errors of float32 size, and the process's switches come back."""
 
 import math
 import warnings

@@ -7,9 +7,10 @@ from result_tables.words import machine_of, markdown
 
 def bench_table(bench: dict[str, Any]) -> str:
     caption = (
-        "Time of this project, as a long run of `fit` takes it, as a share of another program's on the same work, "
-        "timed side by side: medians, and the quartiles of the ratios over repeats; at its best a program is compiled, "
-        f"with the fused Adam and the faster library of matrix products ({machine_of(bench)}):"
+        "Time of this project, as a long run of `fit` takes it, as a share of another program's, timed side by "
+        "side: medians, and the quartiles of the ratios over repeats; the goals were set beforehand. At its best a "
+        f"program is compiled, with the fused Adam and the faster library of matrix products ({machine_of(bench)}). "
+        "The program with a DataLoader measures the training set after the epoch too:"
     )
     header = ("work", "this project", "other program", "ms", "ms of the other", "ratio", "goal")
     rows = [
@@ -74,6 +75,6 @@ def dragging_line(record: dict[str, Any]) -> str:
     return (
         f"The map of a VAE of {vae} units, dragged for {frames} frames in {browser} without a GPU: a frame takes "
         f"**{record['processor_milliseconds']:.1f} ms** of the page's thread, where 60 frames per second leave 16.7. "
-        f"{record['frames_per_second']:.0f} frames per second were shown while {record['load']:.1f} processes shared "
-        f"each processor ({machine_of(record)})."
+        f"{record['frames_per_second']:.0f} frames per second were shown, at a load of {record['load']:.1f} processes "
+        f"a core ({machine_of(record)})."
     )

@@ -19,7 +19,8 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
     caption = (
         f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
         f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
-        f"({machine_of(vae)}); beside them a report's numbers for this VAE in plain PyTorch:"
+        f"({machine_of(vae)}); beside them what a course report has for its VAE in plain PyTorch, with layers and "
+        "epochs of its own:"
     )
     bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
     bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
@@ -33,10 +34,10 @@ def zoo_table(zoo: list[dict[str, Any]]) -> str:
         f"VAEs of two hidden layers of 300 units, trained for {first['epochs']} epochs, and what each row changes in "
         f"the first: nats per image, {first['binarisation']} binarisation, {first['num_test_images']:,} test images, "
         f"NLL the negative log-likelihood by {samples_of(zoo)} importance samples. ± is the standard deviation over "
-        "seeds; brackets, where there is one seed, have the standard error over images, which are the same for all "
-        f"rows. k is the median Pareto k of the importance weights of {DiagnoseOptions.num_weighted} images; above "
-        f"{Diagnosis.pareto_k_threshold} these samples are few, and the true NLL is lower still, the more so the "
-        "larger k: small differences between rows of different k may not be real. Minutes of training "
+        "seeds; brackets, where there is one seed, have the standard error over the images, the same ones in all rows. "
+        "Every NLL is an upper bound, and k says how tight: it is the median Pareto k of the importance weights of "
+        f"{DiagnoseOptions.num_weighted} images, and above {Diagnosis.pareto_k_threshold} these samples are too few, "
+        "so that small differences between rows of different k may not be real. Minutes of training "
         f"({_machines_of(zoo)}):"
     )
     return _table_of_rows(zoo, first, caption)
