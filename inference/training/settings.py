@@ -41,7 +41,8 @@ class Settings:
         compile: run the steps as one compiled graph; "auto" does so from 3000 steps on, when it saves more
             time than compilation takes, but never with fp16, nor on a CPU with convolutions, which gain nothing.
         products: what multiplies float32 matrices on a CPU: "auto" takes oneDNN from 3000 steps on where a try finds it
-            faster than PyTorch's default, with errors of float32 size; "default" never does; "onednn" repeats a run that did.
+            faster than PyTorch's default, with errors of float32 size; "default" never does; "onednn" repeats a run
+            that did.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
         tracker: where the metrics of every epoch go too; each needs the extra of its name, and takes account, server
             and project from its own settings, such as WANDB_PROJECT and MLFLOW_TRACKING_URI.
