@@ -59,7 +59,7 @@ class Bar(tqdm):
             total=total,
             desc=what,
             unit=f" {unit}",
-            unit_scale=total is not None and total >= 10_000,
+            unit_scale=total is not None and total >= 1_000_000,
             initial=initial,
             file=file,
             disable=quiet or file is None or rank_and_size()[0] > 0,
