@@ -168,7 +168,7 @@ class _Networks:
     def _mixture(self, seen: int, transformed: int) -> nn.Module:
         numbers = sum(sizes_of_heads(transformed, self.components))
         network = ResNet(seen + self.context, numbers, self.channels, self.blocks, zero_init=True)
-        return ScaleShiftAndMixture(network, self.components)
+        return ScaleShiftAndMixture(network, self.components, amplitude=1.0)
 
 
 def _checkerboards(shape: Shape, number: int, networks: _Networks) -> list[Transform]:

@@ -64,12 +64,13 @@ class FlowDequantizer(PyroModule):
         self.levels = checked_levels(levels)
         self.image_shape = (count, height, width)
         self.features = ResNet(count, channels, channels, blocks)
+
+        def conditioner() -> WithContext:
+            network = ResNet(count + channels, 2 * count, channels, blocks, zero_init=True)
+            return WithContext(ScaleAndShift(network, amplitude=1.0))
+
         self.couplings = nn.ModuleList(
-            MaskedCoupling(
-                checkerboard(self.image_shape, odd=bool(i % 2)),
-                WithContext(ScaleAndShift(ResNet(count + channels, 2 * count, channels, blocks, zero_init=True))),
-                bound=None,
-            )
+            MaskedCoupling(checkerboard(self.image_shape, odd=bool(i % 2)), conditioner(), bound=None)
             for i in range(couplings)
         )
         size = math.prod(image_shape)

@@ -11,7 +11,7 @@ class ScaleShiftAndMixture(nn.Module):
 
     .. math:: s = a \tanh(\mathrm{raw}) + c
 
-    with learned scalars a and c that start at zero, so that the coupling starts without scaling.
+    with learned scalars a and c, as for :class:`~pyro_models.networks.resnet.ScaleAndShift`.
 
     Shapes: the network returns (\*, (2 + 3 K) C, H, W); s and t are (\*, C, H, W), the logits, locations and raw log
     scales of the components (\*, K C, H, W).
@@ -19,14 +19,15 @@ class ScaleShiftAndMixture(nn.Module):
     Args:
         network: the network.
         components: their number K.
+        amplitude: where a starts; 1 for a network that starts with all outputs at zero.
     """
 
-    def __init__(self, network: nn.Module, components: int) -> None:
+    def __init__(self, network: nn.Module, components: int, amplitude: float = 0.0) -> None:
         super().__init__()
         check_at_least(1, components=components)
         self.network = network
         self.components = components
-        self.amplitude = nn.Parameter(torch.zeros(()))
+        self.amplitude = nn.Parameter(torch.tensor(amplitude))
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

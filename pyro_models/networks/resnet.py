@@ -100,15 +100,20 @@ class ScaleAndShift(nn.Module):
 
     .. math:: s = a \tanh(\mathrm{raw}) + c
 
-    with learned scalars a and c that start at zero, so that the coupling starts without scaling.
+    with learned scalars a and c.  The coupling starts without scaling: c starts at zero, and so does a or the output
+    of the network.  Not both: each would have no gradient while the other is zero, and they would stay there.
 
     Shapes: the network returns (\*, 2 C, H, W); s and t are (\*, C, H, W).
+
+    Args:
+        network: the network.
+        amplitude: where a starts; 1 for a network that starts with all outputs at zero.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, amplitude: float = 0.0) -> None:
         super().__init__()
         self.network = network
-        self.amplitude = nn.Parameter(torch.zeros(()))
+        self.amplitude = nn.Parameter(torch.tensor(amplitude))
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
