@@ -67,7 +67,7 @@ def collapse_threshold(likelihood: nn.Module, x: Tensor, labels: Tensor | None =
     check_data(x, labels)
     x = x.cpu()  # Apple's GPUs have no double precision
     check_in_support(copy.deepcopy(likelihood).cpu().double()(torch.zeros_like(x[:1]).double()), x)
-    classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels.cpu()
+    classes = torch.zeros(len(x), dtype=torch.long, device=x.device) if labels is None else labels.cpu().long()
     x = x.double()
     likelihood, constants = _without_code(likelihood, x, classes, steps)
     score, curvature = _score_and_curvature(likelihood, constants[classes].requires_grad_(), x)

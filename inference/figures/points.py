@@ -127,7 +127,7 @@ def histogram(axis: Axes, parts: dict[str, Points], coordinate: int, low: float,
     """The densities of one coordinate; what lies outside the window is counted in its outermost bins."""
     for name, points in parts.items():
         column = points.values[:, coordinate].clamp(low, high)
-        bins = torch.linspace(low, high, max(10, min(40, round(len(column) ** 0.5))) + 1)
+        bins = torch.linspace(low, high, max(10, min(40, round(len(column) ** 0.5))) + 1, dtype=torch.float64)
         filled: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.5}
         outlined: dict[str, Any] = {"histtype": "step", "linewidth": 1.5}
         style = filled if name == "data" else outlined

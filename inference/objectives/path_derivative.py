@@ -67,7 +67,7 @@ class PathDerivative(ImageELBO):
             ValueError: if a latent is not reparameterised, or the guide has a random density.
             NotImplementedError: if a graph is being recorded and the guide draws more than its latents.
         """
-        module = getattr(guide, "fn", guide)  # if wrapped by a handler that traces it
+        module = guide if isinstance(guide, nn.Module) else getattr(guide, "fn", guide)  # of a handler that traces it
         if not isinstance(module, nn.Module):
             raise TypeError("this objective needs a guide that is a torch.nn.Module")
         if getattr(module, "random_density", False):

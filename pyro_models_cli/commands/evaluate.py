@@ -18,6 +18,7 @@ from pyro import poutine
 
 from inference import DataSet, Images, Pair, Run, bits_per_dim, negative_bounds
 from inference.evaluation.bounds import products_for
+from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import sample_sites
 from inference.system.files import write_whole
 from inference.system.processes import join_processes
@@ -88,6 +89,8 @@ def evaluate(run: Path | str, options: EvaluateOptions | None = None, command: s
         "machine": opened.environment["machine"],
         "minutes": round(opened.minutes, 1),
     }
+    if options.num_samples is not None and options.num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
     description = opened.pair
     rank, _ = join_processes(options.device)
     with Bar("opening the run and its data"):
@@ -161,7 +164,8 @@ def measure(pair: Pair, test: DataSet, options: EvaluateOptions, device: torch.d
 
 def draws_latents(guide: Callable, data: DataSet) -> bool:
     """Whether a guide draws latents; without any, every bound is log p(x) itself."""
-    return bool(sample_sites(poutine.trace(guide).get_trace(*data.arguments(slice(1)))))
+    with param_store_unchanged(), torch.no_grad():
+        return bool(sample_sites(poutine.trace(guide).get_trace(*data.arguments(slice(1)))))
 
 
 def _are_integers(test: DataSet) -> bool:

@@ -116,8 +116,7 @@ def complete(
     The chain starts where gradient ascent on the posterior ends, from a draw of the prior.  ``drawn`` is called
     after each draw.
     """
-    with pyro.validation_enabled(False):
-        pyro.clear_param_store()
+    with pyro.validation_enabled(False), pyro.get_param_store().scope():  # empty inside
         mode = AutoDelta(model, init_loc_fn=init_to_sample)
         svi = SVI(model, mode, Adam({"lr": 0.05}), Trace_ELBO())
         for _ in range(300):

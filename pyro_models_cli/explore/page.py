@@ -25,9 +25,9 @@ def rendered(
 ) -> str:
     """The page at a path, perhaps in the folder of a site; its policy lets these scripts and styles act, and nothing
     that strings of a run may hold."""
-    script = "\n".join((FOLDER / f"{name}.js").read_text() for name in SCRIPTS)
+    script = "\n".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     script = f'"use strict";\n{script}'
-    style = (FOLDER / "page.css").read_text()
+    style = (FOLDER / "page.css").read_text(encoding="utf-8")
     chapters = {chapter: chapter_on(chapter, page, site) for chapter in CHAPTERS}
     content = {"runs": runs, "constants": constants.packed(), "chapters": chapters}
     templates = jinja2.Environment(

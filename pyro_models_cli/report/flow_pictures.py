@@ -4,6 +4,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from inference.programs.param_store import param_store_unchanged
 from pyro_models import FlowModel, Quantized, great_circle
 from pyro_models_cli.report.pictures import device_of
 
@@ -19,7 +20,8 @@ def draw_at(model: FlowModel, temperature: float, count: int) -> Tensor:
 @torch.no_grad()
 def base_points(model: FlowModel, guide: nn.Module, *data: Tensor) -> Tensor:
     """Base-space points (B, D) of images dequantised by the guide."""
-    y = poutine.trace(guide).get_trace(*data).nodes["y"]["value"]
+    with param_store_unchanged():
+        y = poutine.trace(guide).get_trace(*data).nodes["y"]["value"]
     return model.intensities(*data[1:]).to_base(y)[0]
 
 

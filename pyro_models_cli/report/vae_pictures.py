@@ -7,6 +7,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from inference.figures.drawing import shown
+from inference.programs.param_store import param_store_unchanged
 from pyro_models import VAE, straight
 
 
@@ -16,7 +17,8 @@ def codes(model: VAE, guide: nn.Module, *data: Tensor) -> Tensor:
 
     With two codes, it is the one nearest to the image, joined by the other if the decoder sees both.
     """
-    trace = poutine.trace(guide).get_trace(*data)
+    with param_store_unchanged():
+        trace = poutine.trace(guide).get_trace(*data)
     names = ["z1", "z2"][: 1 + getattr(model, "skip", False)] if "z1" in trace.nodes else ["z"]
     parts = []
     for name in names:

@@ -34,7 +34,8 @@ def test_of_independent_pixels_it_is_the_largest_eigenvalue_of_their_correlation
     x[labels == 0, :, :, :2] = torch.rand(200, 1, 2, 2).round()  # of one class most pixels are independent
     largest = [np.linalg.eigvalsh(np.corrcoef(x[labels == c].flatten(1).numpy().T))[-1] for c in (0, 1)]
     assert largest[1] > largest[0] + 0.5
-    assert collapse_threshold(BernoulliPixels(), x, labels) == pytest.approx(largest[1], rel=1e-3)
+    for kind in (torch.long, torch.uint8, torch.int16):
+        assert collapse_threshold(BernoulliPixels(), x, labels.to(kind)) == pytest.approx(largest[1], rel=1e-3)
 
 
 def test_a_pixel_that_never_varies_is_left_out():

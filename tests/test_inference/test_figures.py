@@ -34,6 +34,7 @@ from inference import (
     standardise,
 )
 from inference.figures.intensities import intensities
+from inference.figures.points import Points, histogram
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, NoLatents, StandardNormal
 
 
@@ -393,6 +394,14 @@ def test_marginals_and_pairs_say_which_coordinates_they_show():
         assert {"coordinate 8", "coordinate 1"} <= {axes.get_xlabel() for axes in chosen.axes}
         assert "data" in texts(figure)
         assert "samples" in texts(figure)
+
+
+def test_a_histogram_of_large_numbers_in_double_precision_has_their_spread():
+    values = 1.7e9 + 10 * torch.randn(500, 1, dtype=torch.float64)
+    axis = matplotlib.figure.Figure().subplots()
+    histogram(axis, {"data": Points(values)}, 0, float(values.min()), float(values.max()))
+    top = float(axis.patches[0].get_path().vertices[:, 1].max())
+    assert top == pytest.approx(0.04, abs=0.02)
 
 
 def test_pairs_have_data_and_samples_in_the_same_panels():

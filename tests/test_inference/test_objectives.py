@@ -182,6 +182,30 @@ def test_dreg_has_the_mean_of_the_iwae_gradient_and_less_variance_for_the_guide(
             assert ours[name].mean() < 0.5 * plain[name].mean(), name
 
 
+@pytest.mark.parametrize("objective", [DReG(5), STL(5)], ids=["DReG", "STL"])
+def test_a_guide_may_have_a_part_of_any_name(objective):
+    """Also "fn", where Pyro's handlers keep the program that they wrap."""
+
+    class Named(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name, self.head = name, nn.Linear(3, 4)
+            self.add_module(name, nn.Linear(3, 3))
+
+        def forward(self, x: Tensor) -> None:
+            loc, raw = self.head(getattr(self, self.name)(x.flatten(1))).chunk(2, -1)
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(loc, raw.exp()).to_event(1))
+
+    model, one, other = LinearGaussian(3, 2), Named("net"), Named("fn")
+    other.load_state_dict({name.replace("net.", "fn."): value for name, value in one.state_dict().items()})
+    found = []
+    for guide in (one, other):
+        set_seed(0)
+        found.append(gradients(objective, model, guide, images()))
+    torch.testing.assert_close([g["guide.head.weight"] for g in found[:1]], [g["guide.head.weight"] for g in found[1:]])
+
+
 def test_stl_gradient_vanishes_at_the_posterior():
     """With one latent the exact posterior is an affine guide: its gradient is zero for every draw."""
     model, guide, x = LinearGaussian(3, 1), AffineGuide(3, 1), images()

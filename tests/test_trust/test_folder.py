@@ -439,6 +439,13 @@ def test_standard_streams_may_be_closed_or_ascii(run, closed):
     assert json.loads((run / "evaluation_first_9.json").read_text())["num_test_images"] == 9
 
 
+def test_a_page_is_written_where_the_locale_is_ascii(tmp_path):
+    command = [sys.executable, f"{SCRIPTS}/explore.py", str(ROOT / "pretrained" / "vae_digits"), "--out", "page.html"]
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env={**os.environ, **ascii_only}, cwd=tmp_path, capture_output=True, check=True)
+    assert "\u2212" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_names_that_are_not_utf8_are_told_before_the_work(tmp_path, script, run):
     name = os.fsdecode(b"run\xff")
     for command in (["train_vae.py", *TINY, "--out", name], ["evaluate.py", run, "--result", f"{name}.json"]):

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 
+import pyro
 import pytest
 import torch
 from conftest import ROOT, described_vae
@@ -13,6 +14,7 @@ from inference import CheckpointError, Run, Settings, binarise, build, fit, load
 from inference.runs.checkpoint import holds_weights_alone
 from inference.runs.folder import SHARED
 from inference.runs.sharing import share
+from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_vae import TrainVAEOptions, train_vae
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -137,3 +139,16 @@ def test_a_last_checkpoint_is_shared_without_its_optimiser(tmp_path):
     assert not shared.previous.exists()
     with pytest.raises(CheckpointError, match="cannot be resumed|not resumed"):
         fit(pair["model"], pair["guide"], train, None, settings, run=shared, resume=True, show=None)
+
+
+def test_an_evaluation_leaves_pyros_store_as_it_was(tmp_path):
+    """Parameters left there would be trained by the next SVI, in place of those of its own guide."""
+    run = shutil.copytree(ROOT / "pretrained" / "vae_digits", tmp_path / "run")
+    pyro.clear_param_store()
+    pyro.param("mine", torch.ones(2))
+    evaluate(run, EvaluateOptions(m=[2], repeats=1, num_images=5))
+    assert set(pyro.get_param_store()) == {"mine"}
+    before = (run / "evaluation.json").read_bytes()
+    with pytest.raises(ValueError, match="num_samples must be at least 1; got 0"):
+        evaluate(run, EvaluateOptions(num_samples=0))
+    assert (run / "evaluation.json").read_bytes() == before
