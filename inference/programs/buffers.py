@@ -1,4 +1,4 @@
-"""BufferSnapshot of a module whose programs run more than once in a step."""
+"""Buffers of a module whose programs run more than once in a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -186,10 +186,14 @@ class Loop:
         """Continue from the run's last checkpoint.
 
         Raises:
-            ValueError: if there is no run, or the epoch under way is beyond the last.
+            ValueError: if there is no run, the epoch under way is beyond the last, or other sets were measured before.
             CheckpointError, RunError: as :meth:`History.resume`.
         """
         self.history.resume(self.model, self.guide, self.steps.optimizer)
+        for split in ("test", "validation") if self.history.rows else ():
+            if (f"{split}_negative_elbo" in self.history.rows[0]) != (split in self.measured):
+                had = "without" if split in self.measured else "with"
+                raise ValueError(f"this run was begun {had} {split} data: give the same sets, or begin another run")
         if self.history.partial and self.settings.epochs <= self.history.epoch:
             raise ValueError(f"epoch {self.history.epoch + 1} is under way: give as many epochs, or more")
 

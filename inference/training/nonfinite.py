@@ -11,6 +11,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from inference.objectives.with_terms import ELBOWithTerms
+from inference.programs.buffers import buffers_as_they_were
 from inference.programs.terms import Terms, site_log_prob
 from inference.system.switches import validating
 from inference.training.kept_terms import KeptTerms
@@ -113,7 +114,7 @@ def where_it_broke(eager: ELBOWithTerms, data: Data, draws: Tensor) -> str:
     model, guide = _Sites("model", sites), _Sites("guide", sites)
     repeated = ELBOWithTerms(eager.elbo, model(eager.model), guide(eager.guide))
     parameters = dict(eager.named_parameters())
-    with torch.random.fork_rng(), validating(False), torch.enable_grad():
+    with torch.random.fork_rng(), validating(False), torch.enable_grad(), buffers_as_they_were(eager):
         torch.set_rng_state(draws)
         loss, _ = repeated(*data)
         if sites:

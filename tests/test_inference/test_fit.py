@@ -16,10 +16,23 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.optim import Adam
 from safetensors.torch import save_file
 
-from inference import CheckpointError, Images, Interrupted, Run, RunError, Settings, build, fit, load, set_seed
+from inference import (
+    CheckpointError,
+    Images,
+    Interrupted,
+    Run,
+    RunError,
+    Settings,
+    Vectors,
+    build,
+    fit,
+    load,
+    set_seed,
+)
 from inference.system.randomness import epoch_order, generator_states, restore_generators
 from inference.training.history import History
 from inference.training.schedules import SCHEDULES
+from pyro_models import DensityModel, NoLatents, vector_realnvp
 
 SHAPE = [1, 4, 4]
 PAIR = described_vae(SHAPE, [8])
@@ -230,6 +243,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     with pytest.raises(FloatingPointError, match="epoch .*checkpoint of epoch"):
         train(tmp_path / "run", resume=True, lr=1e30, epochs=3, batch_size=50)
     assert load(tmp_path / "run").epoch == 1
+
+
+def test_a_model_that_stopped_on_numbers_too_large_can_be_fitted_to_others():
+    """The pass that looks for the site must not leave layers initialised by these numbers."""
+    values = torch.randn(40, 2)
+    model, settings = DensityModel(vector_realnvp(2, 2, [4])), Settings(epochs=1, batch_size=20)
+    with pytest.raises(FloatingPointError):
+        fit(model, NoLatents(), Vectors("large", 1e20 * values), settings=settings, progress=False)
+    (row,) = fit(model, NoLatents(), Vectors("usual", values), settings=settings, progress=False)
+    assert math.isfinite(row["train_negative_elbo"])
+
+
+def test_a_run_goes_on_with_the_sets_that_it_began_with(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    with pytest.raises(ValueError, match="begun without validation data: give the same sets"):
+        train(tmp_path / "run", resume=True, epochs=2, num_validation=20)
+    pair, run = load(tmp_path / "run"), Run.open(tmp_path / "run")
+    with pytest.raises(ValueError, match="begun with test data"):
+        fit(pair.model, pair.guide, TRAIN, settings=Settings(**QUICK | {"epochs": 2}), run=run, resume=True)
+    assert len(Run.open(tmp_path / "run").metrics()) == 1
 
 
 def test_clipping_bounds_the_gradient():
