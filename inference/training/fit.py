@@ -11,6 +11,7 @@ from pyro.infer import ELBO, Trace_ELBO
 from torch import nn
 
 from inference.data.protocol import DataSet
+from inference.programs.checks import check_levels
 from inference.programs.functions import as_modules, stored_afterwards
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
@@ -107,6 +108,8 @@ def fit(
     settings.check_holds_out_fewer_than(len(train))
     if test is not None:
         check_alike(train, test)
+        check_levels(model, test)
+        check_levels(guide, test, half="guide")
     pair = as_modules(model, guide, train)
     unused = check_pair(*pair, train, objective)
     rank, processes = join_processes(settings.device)

@@ -265,6 +265,15 @@ def test_a_run_goes_on_with_the_sets_that_it_began_with(tmp_path):
     assert len(Run.open(tmp_path / "run").metrics()) == 1
 
 
+def test_test_images_that_do_not_suit_the_pair_are_told_before_any_step(tmp_path):
+    pair = build(PAIR)
+    run = Run.create(tmp_path / "run", {}, PAIR)
+    with pytest.raises(ValueError, match="is one of pixels with 2 levels, but grey shows it 256"):
+        fit(pair["model"], pair["guide"], TRAIN, Images("grey", TEST.pixels, levels=256), Settings(**QUICK), run=run)
+    assert not run.has_checkpoint
+    assert pair["model"].training
+
+
 def test_clipping_bounds_the_gradient():
     clipped, _ = train(clip_norm=1e-12, lr=1e-3, epochs=1)
     set_seed(0)
