@@ -1,5 +1,6 @@
 """The SVI loop: what it does, what it writes, and that a resumed run is the run itself."""
 
+import copy
 import json
 import math
 import random
@@ -267,11 +268,13 @@ def test_a_run_goes_on_with_the_sets_that_it_began_with(tmp_path):
 
 def test_test_images_that_do_not_suit_the_pair_are_told_before_any_step(tmp_path):
     pair = build(PAIR)
+    before = {half: copy.deepcopy(part.state_dict()) for half, part in pair.items()}
     run = Run.create(tmp_path / "run", {}, PAIR)
     with pytest.raises(ValueError, match="is one of pixels with 2 levels, but grey shows it 256"):
         fit(pair["model"], pair["guide"], TRAIN, Images("grey", TEST.pixels, levels=256), Settings(**QUICK), run=run)
     assert not run.has_checkpoint
-    assert pair["model"].training
+    for half in ("model", "guide"):
+        torch.testing.assert_close(pair[half].state_dict(), before[half], rtol=0, atol=0)
 
 
 def test_clipping_bounds_the_gradient():
