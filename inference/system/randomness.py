@@ -30,7 +30,7 @@ def set_seed(*place: int) -> None:
 def generator_states(device: torch.device) -> dict[str, Tensor]:
     """The states of the random number generators of torch, by device, of NumPy and of Python."""
     states = {"cpu": torch.get_rng_state(), "numpy": _numpy_state(), "python": _python_state()}
-    if device.type != "cpu":
+    if device.type not in ("cpu", "meta"):  # whose tensors hold no numbers
         states[device.type] = torch.get_device_module(device).get_rng_state(device)
     return states
 

@@ -164,7 +164,7 @@ def test_a_drag_is_told_by_its_frames():
     line = dragging_line({**found, "load": 1.0, "machine": "a machine"})
     assert "dragged for 30 frames in a browser" in line
     assert "a frame takes **2.0 ms**" in line
-    assert "15 frames per second were shown while 1.0 processes" in line
+    assert "15 frames per second were shown, at a load of 1.0 processes a core" in line
 
 
 def test_the_table_of_processes_compares_with_one_thread():
