@@ -38,7 +38,7 @@ def made(part, **more) -> nn.Module:
 
 
 def pair_with(role: str, part, **options) -> tuple[nn.Module, nn.Module]:
-    """A model and a guide of which a part is one, or the model of a flow."""
+    """A model and its guide, one of which is the part or contains it."""
     encoder, decoder = MLPEncoder(SHAPE, [4]), MLPDecoder(DIM, SHAPE, [4])
     guide = MeanFieldGuide(encoder, DIM)
     if role == "flow":
