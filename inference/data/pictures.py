@@ -151,7 +151,8 @@ class _Loader:
                 if size_of(file) > LARGEST:
                     raise DataError(f"{picture.path} is too large for a picture")
                 content = _read(file, picture.path)
-            self._digest.update(os.fsencode(os.path.relpath(picture.path, self.root)) + b"\0")
+            name = os.path.relpath(picture.path, self.root).replace(os.sep, "/")  # the same digest on every system
+            self._digest.update(os.fsencode(name) + b"\0")
             self._digest.update(hashlib.sha256(content).digest())
             self.size += len(content)
             yield self._decoded(content, picture.path)

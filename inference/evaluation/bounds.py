@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inference.compilation.weigher import Weigher
 from inference.data.protocol import DataSet
 from inference.evaluation.observed import observed
 from inference.programs.checks import check_levels
+from inference.programs.evaluation_mode import evaluating
 from inference.programs.importance import block_size, iwae_bound, log_weights
 from inference.programs.units import check_measures
 from inference.system.processes import rank_and_size, share_of, shares_joined
@@ -92,9 +93,6 @@ def negative_bounds(
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
     check_levels(model, data)
-    for program in (model, guide):
-        if isinstance(program, nn.Module):
-            program.eval()
     check_measures(model, guide, data)
     ms = sorted(set(ms))
     share, (rank, _) = share_of(len(data)), rank_and_size()
@@ -104,9 +102,10 @@ def negative_bounds(
     first = next(iter(data.batches(batch_size, share)))
     count, size = block_size(first[0], max(ms), chunk_size)
     library = products_for(products, repeats * len(data) * max(ms), first[0].device)
-    with products_by(library):
+    what = f"bounds, m = {', '.join(map(str, ms))}"
+    with evaluating(model, guide), products_by(library):
         weigh.prepare(count, *(part[:size] for part in first))
-    with products_by(library), Bar(f"bounds, m = {', '.join(map(str, ms))}", draws, "draws") as bar, validating(False):
+    with evaluating(model, guide), products_by(library), Bar(what, draws, "draws") as bar, validating(False):
         for repeat in range(repeats):
             set_seed(seed, repeat, rank)
             bounds: dict[int, list[Tensor]] = {m: [] for m in ms}

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
 
 from inference.data.protocol import DataSet
 from inference.evaluation.diagnosis import Diagnosis
@@ -74,9 +73,6 @@ def diagnose(
             "num_images and num_weighted must be at least 1 and num_samples at least 20; got "
             f"{num_images}, {num_weighted} and {num_samples}"
         )
-    for program in (model, guide):
-        if isinstance(program, nn.Module):
-            program.eval()
     check_measures(model, guide, data)
     set_seed(seed)
     with validating(False):

@@ -43,7 +43,8 @@ def latent_record(
     # what two independent estimates of E[z | x] have in common comes from x; for a known mean they are equal
     variance = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / max(1, len(first) - 1)
     error = (first - second).square().mean(0) / 2 / math.sqrt(len(first))
-    unused = (variance <= ACTIVE + 3 * error).nonzero().flatten().tolist()
+    active = variance > ACTIVE + 3 * error  # which NaN is not
+    unused = (~active).nonzero().flatten().tolist()
     return Latent(
         name=name,
         divergence=divergence.mean(0).tolist(),

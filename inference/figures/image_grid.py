@@ -10,10 +10,15 @@ from inference.figures.style import TYPE_SIZE, WIDEST, Figure
 
 
 def image_grid(images: Tensor, columns: int, inches: float = 0.6, rows: Sequence[object] | None = None) -> Figure:
-    """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names written beside them."""
+    """Images (N, C, H, W) with values in [0, 1], row by row; ``rows`` are names written beside them.
+
+    Three channels are red, green and blue; two, or more than three, are drawn in grey, side by side.
+    """
     import_torchvision()
     from torchvision.utils import make_grid
 
+    if images.shape[1] not in (1, 3):
+        images = images.transpose(1, 2).flatten(2)[:, None]
     padding = max(1, images.shape[-1] // 14)
     mosaic = make_grid(images.clamp(0, 1), nrow=columns, padding=padding, pad_value=1.0)
     _, height, width = mosaic.shape

@@ -18,11 +18,9 @@ def intensities(images: Tensor, model: Callable, data: DataSet | None = None) ->
     """Images as programs see or draw them, (N, C, H, W), with values from 0 to 1.
 
     Raises:
-        ValueError: if neither the data nor the model say how many levels a pixel has, or there are no 1 or 3 channels.
+        ValueError: if neither the data nor the model say how many levels a pixel has.
     """
     levels = getattr(model, "levels", None) if data is None else levels_of(data)
     if levels is None:
         raise ValueError("the range of the pixels is unknown: give data with an attribute levels, such as Images")
-    if images.shape[1] not in (1, 3):
-        raise ValueError(f"pictures have 1 channel, or 3 for red, green and blue; these images have {images.shape[1]}")
     return images / (levels - 1)

@@ -97,6 +97,17 @@ def holds_weights_alone(path: Path) -> bool:
     return "progress" in header and "param_groups" not in header
 
 
+def holds_float64(path: Path) -> bool:
+    """Whether all weights of a checkpoint are in double precision; False if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = [file.get_slice(key) for key in file.keys() if key.startswith(("model.", "guide."))]  # noqa: SIM118
+            types = {part.get_dtype() for part in slices}
+    except (SafetensorError, OSError):
+        return False
+    return {name for name in types if name.startswith(("F", "BF"))} == {"F64"}
+
+
 def _write(path: Path, tensors: Tensors, header: dict[str, Any], previous: Path | None = None) -> None:
     # one string: safetensors does not keep several in order
     text = json.dumps({"sha256": _digest(tensors, header), **header})
@@ -116,8 +127,8 @@ def load_checkpoint(path: Path, model: nn.Module, guide: nn.Module, optimizer: O
         model.load_state_dict(_part(tensors, "model."))
         guide.load_state_dict(_part(tensors, "guide."))
         if optimizer is not None:
-            optimizer.load_state_dict(_optimizer_state(tensors, header))
-    except (RuntimeError, KeyError, ValueError) as error:
+            optimizer.load_state_dict(_optimizer_state(tensors, header, optimizer.state_dict()["param_groups"]))
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         first = " ".join(str(error).split())[:200]  # it may name every weight
         raise CheckpointError(f"{path} was not made for this model: {first}") from error
     return Progress(header["progress"], _part(tensors, "progress."))
@@ -181,10 +192,13 @@ def _part(tensors: Tensors, prefix: str) -> Tensors:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _optimizer_state(tensors: Tensors, header: dict[str, Any]) -> dict[str, Any]:
+def _optimizer_state(tensors: Tensors, header: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The moments of the file, with the settings of the optimiser that goes on."""
+    if [group["params"] for group in header["param_groups"]] != [group["params"] for group in groups]:
+        raise ValueError("the optimiser had other parameters")
     state: dict[int, dict[str, Any]] = {}
     entries = {**_part(tensors, "optimizer."), **header["scalars"]}
     for name, value in entries.items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
-    return {"state": state, "param_groups": header["param_groups"]}
+    return {"state": state, "param_groups": groups}

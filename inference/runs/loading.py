@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inference.runs.build import build
-from inference.runs.checkpoint import CheckpointError, load_checkpoint
+from inference.runs.checkpoint import CheckpointError, holds_float64, load_checkpoint
 from inference.runs.folder import RunError
 from inference.runs.run import Run
 
@@ -47,15 +47,15 @@ def load(
     description = run.pair
     if description.keys() != {"model", "guide"} or not all(isinstance(half, dict) for half in description.values()):
         raise RunError(f"{run.path / 'model.yaml'} is damaged: expected descriptions of a model and a guide")
-    dtype = config.get("dtype", "float32")
+    if checkpoint == "best" and run.best_is_last:
+        checkpoint = "last"
+    file = run.checkpoints / f"{checkpoint}.safetensors" if checkpoint else run.default_weights
+    dtype = config.get("dtype", "float64" if holds_float64(file) else "float32")
     if dtype not in ("float32", "float64"):
         raise RunError(f"{run.path / 'config.yaml'} is damaged: dtype must be float32 or float64; got {dtype!r}")
     pair = build(description, allow)
     if dtype == "float64":
         pair["model"].double(), pair["guide"].double()
-    if checkpoint == "best" and run.best_is_last:
-        checkpoint = "last"
-    file = run.checkpoints / f"{checkpoint}.safetensors" if checkpoint else run.default_weights
     try:
         progress = load_checkpoint(file, pair["model"], pair["guide"])
     finally:

@@ -159,6 +159,18 @@ class Run:
                 f"{needed / 1e6:,.1f} MB: make room, or choose another folder"
             )
 
+    def check_untrained(self) -> None:
+        """Check that a training may start here from its beginning.
+
+        Raises:
+            RunError: if there are checkpoints of this run.
+        """
+        if self.has_checkpoint:
+            raise RunError(
+                f"{self.path} already holds a trained run: resume=True continues it; "
+                "Run.create(..., overwrite=True) replaces it"
+            )
+
     def check_unchanged(self) -> None:
         """Check that the folder still holds this run.
 

@@ -46,9 +46,16 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """That of the checkout with this file; an installed copy has none, even inside another project's repository."""
+    tracked = _git("ls-files", Path(__file__).name)
+    return _git("describe", "--always", "--dirty", "--abbrev=12") if tracked else None
+
+
+def _git(*arguments: str) -> str | None:
     try:
-        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         return None
     return answer.stdout.strip() or None

@@ -1,5 +1,6 @@
 """Atomic file writes."""
 
+import errno
 import os
 import re
 import shutil
@@ -86,6 +87,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems have no such call either
+            raise
     finally:
         os.close(descriptor)
 

@@ -11,12 +11,17 @@ def check_alike(train: DataSet, test: DataSet) -> None:
     """Make sure that what is measured on one data set is comparable to what was fitted to the other.
 
     Raises:
-        ValueError: if their shapes differ, only one comes with labels, or they are not standardised alike.
+        ValueError: if their shapes or precisions differ, only one comes with labels, or their standardisations differ.
     """
     if tuple(train.shape) != tuple(test.shape):
         raise ValueError(
             f"{train.name} holds observations of shape {tuple(train.shape)}, but {test.name} of {tuple(test.shape)}: "
             "give two data sets of the same shape"
+        )
+    fitted, measured = (data.arguments(slice(1))[0].dtype for data in (train, test))
+    if fitted != measured:
+        raise ValueError(
+            f"{train.name} holds numbers of {fitted}, but {test.name} of {measured}: give both in the same precision"
         )
     if train.conditional != test.conditional:
         raise ValueError(

@@ -85,7 +85,8 @@ def fit(
         LookupError: if a function calls a parameter that was not there when it first ran.
         FloatingPointError: if a loss, a gradient or a metric is NaN or infinite; the last checkpoint stays.
         Interrupted: if it was asked to stop.
-        RunError: if another process trains in the run's folder, or another run has been written to it.
+        RunError: if another process trains in the run's folder, another run has been written to it, or it holds a
+            trained run that is not to be resumed.
         OSError: if the run's files cannot be written; existing ones stay intact.
 
     Source: Hoffman et al., "Stochastic variational inference" (2013); Kingma and Welling (2014).
@@ -112,6 +113,8 @@ def fit(
         check_levels(guide, test, half="guide")
     pair = as_modules(model, guide, train)
     unused = check_pair(*pair, train, objective)
+    if run is not None and not resume:
+        run.check_untrained()
     rank, processes = join_processes(settings.device)
     metric = show if progress else None
     with run.locked() if run is not None and rank == 0 else nullcontext(), stored_afterwards(*pair):

@@ -39,6 +39,10 @@ class SemiAmortizedGuide(AmortizedGuide):
         lr: step size.
         num_classes: as for :class:`AmortizedGuide`.
 
+    Raises:
+        ValueError: if ``steps`` is below 0 or ``lr`` not positive.
+        RuntimeError: if it is called in ``torch.inference_mode``.
+
     Source: Kim, Wiseman, Miller, Sontag and Rush, "Semi-amortized variational autoencoders" (2018).
     """
 
@@ -67,6 +71,8 @@ class SemiAmortizedGuide(AmortizedGuide):
 
     def _refinement(self, start: Tensor, x: Tensor, labels: Tensor | None) -> Tensor:
         """What the gradient steps add to the encoder's output, detached."""
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("SemiAmortizedGuide takes gradients: use torch.no_grad, not inference_mode")
         parameters = start
         with torch.enable_grad(), poutine.block():
             for _ in range(self.steps):

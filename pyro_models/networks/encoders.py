@@ -127,7 +127,8 @@ class ConvEncoder(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         noisy = with_noise(centred(x, self.levels), self.noise * self.training)
         maps = self.net(channels_last(noisy.reshape(-1, *x.shape[-3:])))
-        return nn.functional.elu(self.out(join(maps.reshape(*x.shape[:-3], -1), context))).to(x.dtype)
+        flat = maps.reshape(*x.shape[:-3], math.prod(maps.shape[1:]))
+        return nn.functional.elu(self.out(join(flat, context))).to(x.dtype)
 
 
 def join(x: Tensor, context: Tensor | None) -> Tensor:

@@ -55,7 +55,7 @@ class TrainRealNVPOptions(TrainingOptions):
         flow: density of the intensities, by default flip_realnvp; or of vectors, by default vector_realnvp.
         dequantizer: guide q(y|x) from pixels to intensities, by default UniformDequantizer; NoLatents for vectors.
         conditional: model images or vectors given their labels.
-        clip_norm: largest norm of the gradient.
+        clip_norm: largest norm of the gradient; .inf for no limit.
     """
 
     choices: ClassVar[tuple[Choice, ...]] = (FLOW, DEQUANTIZER, OBJECTIVE)
@@ -66,7 +66,7 @@ class TrainRealNVPOptions(TrainingOptions):
     epochs: int = 70
     batch_size: int = 250
     lr: float = 2e-3
-    clip_norm: float | None = 50.0
+    clip_norm: float = 50.0
 
 
 def parse(argv: Sequence[str] | None = None, trusted: bool = True) -> TrainRealNVPOptions:

@@ -104,6 +104,7 @@ def test_standardised_and_raw_vectors_have_the_same_likelihood():
     [
         (DATA, vectors(9, size=2), r"shape \(3,\), but vectors 0 of \(2,\): give two"),
         (standardise(DATA)[0], vectors(9, seed=1), r"another loc.*standardise\(train, test\)"),
+        (DATA, replace(DATA, values=DATA.values.double()), r"numbers of torch.float32, but .* of torch.float64"),
         (DATA, replace(DATA, scale=torch.full((SIZE,), 2.0)), r"another scale.*standardise\(train, test\)"),
         (DATA, replace(DATA, labels=torch.zeros(60).long(), conditional=True), "only one of .* shows labels"),
     ],

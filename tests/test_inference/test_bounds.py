@@ -312,7 +312,7 @@ def test_negative_bounds_are_those_of_the_draws_that_seed_and_repeat_name():
         expected.append(-iwae_bound(log_weights(*pair, x, 3), 3))
     set_seed(1)  # the generator's state before makes no difference
     found = negative_bounds(*(program.train() for program in pair), images, (3,), repeats=2, seed=7)[3]
-    assert not any(program.training for program in pair)
+    assert all(part.training for program in pair for part in program.modules())
     assert found.value == pytest.approx(float(sum(expected).mean()) / 2)
     assert found.standard_error == pytest.approx(
         float((expected[0] - expected[1]).square().sum()) ** 0.5 / 10, rel=1e-3

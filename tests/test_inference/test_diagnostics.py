@@ -164,11 +164,23 @@ def test_a_conditional_pair_is_diagnosed_given_the_labels():
     assert found.latents[0].variance_of_means == pytest.approx([float(data.labels.double().var())])
 
 
-def test_it_puts_both_programs_into_evaluation_mode():
+def test_a_coordinate_whose_means_are_unknown_is_not_active():
+    means = torch.randn(100, 2)
+    means[3, 1] = torch.nan
+    latent = latent_record("z", None, means, means, torch.zeros(100, 2), observed=torch.zeros(100, 1))
+    assert (latent.active, latent.unused) == (1, [1])
+
+
+def test_programs_are_diagnosed_in_evaluation_mode_and_are_then_in_their_own_mode_again():
     model = Known([1.0, 0.0], [0.5, 1.0])
     guide = model.guide()
-    diagnose(model.train(), guide.train(), images(), 10, 2, 20)
-    assert not model.training
+    modes = []
+    for program in (model, guide):
+        program.register_forward_pre_hook(lambda program, _: modes.append(program.training))
+    diagnose(model.train(), guide.eval(), images(), 10, 2, 20)
+    assert modes
+    assert not any(modes)
+    assert model.training
     assert not guide.training
 
 

@@ -33,6 +33,7 @@ from inference import (
     plot_samples,
     standardise,
 )
+from inference.figures.image_grid import image_grid
 from inference.figures.intensities import intensities
 from inference.figures.points import Points, histogram
 from pyro_models import VAE, MeanFieldGuide, MLPDecoder, MLPEncoder, NoLatents, StandardNormal
@@ -366,8 +367,12 @@ def test_intensities_go_from_0_to_1_whatever_the_levels():
     assert intensities(dynamic.observe(), normal, dynamic).flatten().tolist() == [0.0, 1.0]
     with pytest.raises(ValueError, match="range of the pixels is unknown"):
         intensities(data.observe(), normal)
-    with pytest.raises(ValueError, match="these images have 2"):
-        intensities(torch.zeros(1, 2, 4, 4), normal, data)
+
+
+def test_channels_that_are_no_colours_are_drawn_side_by_side():
+    images = torch.rand(3, 2, 4, 5)
+    beside = torch.cat([images[:, :1], images[:, 1:]], dim=3)
+    assert image_grid(images, columns=3)._repr_png_() == image_grid(beside, columns=3)._repr_png_()
 
 
 def test_a_model_in_training_mode_is_drawn_in_evaluation_mode():

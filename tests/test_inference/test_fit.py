@@ -5,6 +5,7 @@ import json
 import math
 import random
 import signal
+import subprocess
 import warnings
 
 import numpy as np
@@ -30,6 +31,8 @@ from inference import (
     load,
     set_seed,
 )
+from inference.runs import checkpoint
+from inference.system import environment
 from inference.system.randomness import epoch_order, generator_states, restore_generators
 from inference.training.history import History
 from inference.training.schedules import SCHEDULES
@@ -116,6 +119,16 @@ def test_a_resumed_run_is_the_run_left_alone(tmp_path):
     assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in resumed_rows]
     for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "metrics.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_resumed_run_takes_the_settings_that_it_is_given(tmp_path):
+    trained = []
+    for name, decay in (("still", 0.0), ("other", 0.5)):
+        train(tmp_path / name, stop_after=2)
+        trained.append(weights(train(tmp_path / name, resume=True, weight_decay=decay)[0]))
+    assert all(
+        key == "model.num_classes" or not torch.equal(value, trained[1][key]) for key, value in trained[0].items()
+    )
 
 
 class Moody(torch.nn.Module):
@@ -396,6 +409,22 @@ def test_a_loaded_pair_is_the_trained_one(tmp_path):
     assert loaded.config == {"seed": 0}
 
 
+def test_a_pair_in_double_precision_is_loaded_so_whether_the_options_say_it_or_not(tmp_path):
+    flow = {"class_path": "pyro_models.vector_realnvp", "init_args": {"size": 3, "couplings": 2, "hidden": [4]}}
+    description = {
+        "model": {"class_path": "pyro_models.DensityModel", "init_args": {"flow": flow}},
+        "guide": {"class_path": "pyro_models.NoLatents", "init_args": {}},
+    }
+    pair = build(description)
+    data = Vectors("points", torch.randn(30, 3, dtype=torch.float64))
+    run = Run.create(tmp_path / "run", {"seed": 0}, description)
+    settings = Settings(epochs=1, batch_size=10, device="cpu")
+    fit(pair["model"].double(), pair["guide"], data, data, settings, run=run, show=None)
+    loaded = load(run.path)
+    assert {value.dtype for value in loaded.model.parameters()} == {torch.float64}
+    assert_same_weights(pair, {"model": loaded.model, "guide": loaded.guide})
+
+
 def test_a_run_is_not_written_over(tmp_path):
     train(tmp_path / "run", epochs=1)
     before = (tmp_path / "run" / "metrics.csv").read_bytes()
@@ -405,6 +434,14 @@ def test_a_run_is_not_written_over(tmp_path):
     run = Run.create(tmp_path / "run", {"seed": 5}, PAIR, overwrite=True)
     assert run.metrics() == []
     assert load(tmp_path / "run").config == {"seed": 0}  # until the new one has a checkpoint
+
+
+def test_a_trained_run_is_fitted_again_only_if_that_is_said(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").rglob("*.*") if file.is_file()}
+    with pytest.raises(RunError, match="resume=True continues it"):
+        fit(*build(PAIR).values(), TRAIN, TEST, Settings(**QUICK), run=Run.open(tmp_path / "run"), show=None)
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "run").rglob("*.*") if file.is_file()}
 
 
 def test_a_folder_of_other_files_is_left_alone_even_to_overwrite(tmp_path):
@@ -417,10 +454,21 @@ def test_a_folder_of_other_files_is_left_alone_even_to_overwrite(tmp_path):
 
 
 def test_environment_says_what_ran(tmp_path):
-    environment = Run.create(tmp_path / "run", {"seed": 3}, PAIR).environment
-    assert environment["seed"] == 3
-    assert environment["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]  # "+cu130" or not
-    assert {"command", "commit", "machine", "started", "python"} <= environment.keys()
+    found = Run.create(tmp_path / "run", {"seed": 3}, PAIR).environment
+    assert found["seed"] == 3
+    assert found["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]  # "+cu130" or not
+    assert {"command", "commit", "machine", "started", "python"} <= found.keys()
+
+
+def test_a_copy_inside_another_repository_does_not_take_its_commit(tmp_path, monkeypatch):
+    commands = ["init -q", "-c user.name=a -c user.email=b commit -q --allow-empty -m another"]
+    for command in commands:
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    (tmp_path / "environment.py").touch()
+    assert environment.describe_environment()["commit"] is None
+    subprocess.run(["git", "add", "environment.py"], cwd=tmp_path, check=True)
+    assert environment.describe_environment()["commit"].endswith("-dirty")
 
 
 def test_missing_and_incomplete_folders_are_named(tmp_path):
@@ -454,6 +502,18 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
     (tmp_path / "run" / "model.yaml").write_text(json.dumps(spec))
     with pytest.raises(CheckpointError, match="not made for this model"):
         load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("groups", [None, [], [{"params": "abc"}], [{"lr": 1.0}], 3])
+def test_the_state_of_another_optimiser_is_named(tmp_path, groups):
+    train(tmp_path / "run", epochs=1)
+    file = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    tensors, header = checkpoint._read(file)
+    checkpoint._write(file, tensors, header | {"param_groups": groups})
+    pair = build(PAIR)
+    optimizer = torch.optim.AdamW([*pair["model"].parameters(), *pair["guide"].parameters()])
+    with pytest.raises(CheckpointError, match="not made for this model"):
+        checkpoint.load_checkpoint(file, *pair.values(), optimizer)
 
 
 def test_damaged_yaml_is_named(tmp_path):

@@ -6,7 +6,7 @@ from conftest import randomise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_models import ConvDecoder, ConvEncoder, ResNet, ScaleAndShift, image_realnvp, multiscale_realnvp
+from pyro_models import ConvDecoder, ConvEncoder, MLPEncoder, ResNet, ScaleAndShift, image_realnvp, multiscale_realnvp
 from pyro_models.networks.decoders import EnlargingConv2d
 from pyro_models.networks.resnet import Residual, ResidualBlock, channels_last
 
@@ -165,3 +165,8 @@ def test_other_devices_keep_their_layout():
     assert channels_last(x) is x
     assert ResNet(3, 2, 4, 1).to("meta")(x).shape == (2, 2, 4, 4)
     assert ConvDecoder(2, (1, 8, 8)).to("meta")(torch.zeros(5, 2, device="meta")).shape == (5, 1, 8, 8)
+
+
+@pytest.mark.parametrize("network", [ConvEncoder, MLPEncoder])
+def test_no_images_have_no_features(network):
+    assert network((1, 8, 8))(torch.zeros(0, 1, 8, 8)).shape == network((1, 8, 8))(torch.zeros(3, 1, 8, 8))[:0].shape

@@ -1,6 +1,7 @@
 """Any data from the command line: what is understood is kept, and later commands find the same data or refuse."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -310,3 +311,10 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, monkey
 def test_double_precision_is_for_vectors(tmp_path):
     with pytest.raises(ValueError, match="dtype float64 is for vectors"):
         train_vae(TrainVAEOptions(dataset="digits", dtype="float64", **QUICK, out=str(tmp_path / "run")))
+
+
+def test_a_limit_that_is_on_by_default_is_lifted_by_infinity_and_not_by_null():
+    given = ["--dataset", "digits", "--out", "run", "--clip_norm"]
+    assert parse_realnvp([*given, ".inf"]).config["clip_norm"] == math.inf
+    with pytest.raises(ValueError, match="--clip_norm: Expected a number"):
+        parse_realnvp([*given, "null"])

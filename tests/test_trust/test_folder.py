@@ -8,9 +8,11 @@ import json
 import os
 import runpy
 import shutil
+import stat
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,19 @@ def test_a_disk_without_locks_gets_a_clear_word(tmp_path, monkeypatch, number):
         Run.create(tmp_path / "run", {}, PAIR)
     write_whole(tmp_path / "file", "other files are written all the same")
     assert [file.name for file in tmp_path.glob("file*")] == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_disk_that_cannot_sync_folders_is_written_to_and_one_that_fails_is_told(tmp_path, monkeypatch, number):
+    def fsync(descriptor, original=os.fsync):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=os.strerror(number)) if number == errno.EIO else nullcontext():
+        write_whole(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 # one run in the place of another

@@ -25,6 +25,7 @@ from inference import (
 )
 from inference.programs.terms import divergences_by_dimension, draw_traces, elbo_terms
 from inference.training.measure import measure
+from pyro_models import VAE, MLPDecoder, MLPEncoder, SemiAmortizedGuide, StandardNormal
 
 SIZE = 6
 IMAGES = Images("squares", (torch.arange(SIZE * 4) % 3 % 2).byte().reshape(SIZE, 1, 2, 2), torch.zeros(SIZE), levels=2)
@@ -158,3 +159,13 @@ def test_terms_of_an_enumerated_latent_weigh_its_values_by_the_guide():
 def test_objectives_that_follow_draws_refuse_those_without_gradients(objective):
     with pytest.raises(ValueError, match="'k' must be reparameterised"):
         objective.loss(Choice(), Choice(guide=True), IMAGES.observe())
+
+
+def test_a_guide_that_takes_gradients_says_so_in_inference_mode():
+    encoder, model = MLPEncoder((1, 2, 2), [3]), VAE(StandardNormal(2), MLPDecoder(2, (1, 2, 2), [3]))
+    guide = SemiAmortizedGuide(encoder, 2, model)
+    x = torch.ones(4, 1, 2, 2)
+    with torch.no_grad():
+        assert poutine.trace(guide).get_trace(x).nodes["z"]["value"].shape == (4, 2)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
+        guide(x)
