@@ -89,7 +89,7 @@ def _draw(axis: Axes, rows: Sequence[dict[str, float]], name: str) -> None:
     if later := [value for value in shown if _can_be_drawn(value)]:
         margin = 0.05 * (max(later) - min(later)) or 1.0
         axis.set_ylim(min(later) - margin, max(later) + margin)  # the first epochs would flatten the rest
-    axis.locator_params("x", integer=True)
+    axis.locator_params("x", integer=True, min_n_ticks=1)
 
 
 def _can_be_drawn(value: float) -> bool:

@@ -103,9 +103,10 @@ def last_batch(data: RunData, pair: Pair) -> str:
 def trained(run: Run, pair: Pair) -> str:
     config = pair.config
     objective = config["objective"]["class_path"].rpartition(".")[2]
+    epochs = f"{pair.epoch} epoch{'' if pair.epoch == 1 else 's'}"
     return (
         f"trained with {objective} and Adam (batches of {config['batch_size']}, largest learning rate "
-        f"{config['lr']:g}, schedule {config['schedule']}) for {pair.epoch} epochs in {run.minutes:.1f} minutes; "
+        f"{config['lr']:g}, schedule {config['schedule']}) for {epochs} in {run.minutes:.1f} minutes; "
         f"seed {config['seed']}"
     )
 

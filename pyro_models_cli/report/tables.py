@@ -36,11 +36,13 @@ def _bounds(record: dict[str, Any], pair: Pair, data: RunData) -> Table:
     given = ", given the label" if pair.config.get("conditional") else ""
     how = f", {pixels(record['binarisation'])}" if record["binarisation"] else ""
     things = f"{data.noun}s"
+    repeats = record["repeats"]
+    over = f"over repeats (new draws on the same {things}) and " if repeats > 1 else ""
     caption = (
-        f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: means of "
-        f"{record['repeats']} repeats, with standard errors over repeats (new draws on the same {things}) and over "
-        f"{things}. The rows share their draws and {things}, so the differences between them are far better determined "
-        "than the errors of each suggest."
+        f"Negative importance-weighted bounds on {record['num_test_images']:,} test {things}{how}{given}: "
+        f"{f'means of {repeats} repeats' if repeats > 1 else 'one repeat'}, with standard errors {over}over {things}. "
+        f"The rows share their draws and {things}, so the differences between them are far better determined than the "
+        "errors of each suggest."
     )
     return Table("bounds", header, rows, caption)
 

@@ -180,7 +180,7 @@ def test_the_table_of_bounds_is_in_the_unit_of_the_data(tmp_path):
     assert table.header == ["bound", "nats per vector", "± repeats", "± vectors"]
     assert table.rows[0] == ["negative ELBO (m = 1)", "1.500", "-", "0.100"]
     assert table.rows[1] == ["negative IWAE, m = 5", "1.500", "-", "0.100"]
-    assert "20 test vectors: means" in table.caption
+    assert "20 test vectors: one repeat, with standard errors over vectors" in table.caption
 
 
 def test_the_log_likelihood_of_a_model_without_latents_is_one_row(tmp_path):
