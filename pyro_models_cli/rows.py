@@ -41,6 +41,10 @@ class TableOptions:
     data_root: str | None = None
     num_samples: int = 5000
 
+    def __post_init__(self) -> None:
+        if self.num_samples < 20:  # the diagnosis needs them; better known before the work
+            raise ValueError(f"num_samples must be at least 20; got {self.num_samples}")
+
 
 def read_rows(file: Path, chosen: Sequence[str] | None = None) -> dict[str, str]:
     """Names of rows and their options of train-vae, in the order of the file; only the chosen ones, if any.
@@ -152,8 +156,6 @@ def make_row(options: TrainVAEOptions, row: str, num_samples: int, likelihood: b
         RuntimeError: if that fails, or the folder holds a run with other options or other data.
     """
     path = Path(options.out)
-    if num_samples < 20:  # the diagnosis needs them; better known before the training
-        raise ValueError(f"num_samples must be at least 20; got {num_samples}")
     check_folder(options)
     if is_made(options, num_samples, likelihood):
         print(f"{path.name}: already made", flush=True)

@@ -48,6 +48,7 @@ class CollapseStudyOptions(TableOptions):
     num_samples: int = 500
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choices(self)
         if not self.margin > 1:
             raise ValueError(f"margin must be above 1, where collapse is stable; got {self.margin}")

@@ -53,6 +53,7 @@ class ZooOptions(TableOptions):
     allow_import: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1; got {self.seeds}")
         if self.nll_seeds is not None and not 0 <= self.nll_seeds <= self.seeds:

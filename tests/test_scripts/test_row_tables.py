@@ -11,6 +11,7 @@ import pyro_models_cli.row_table as row_table
 import pyro_models_cli.rows as rows
 from inference import Run, RunError
 from inference.system.interrupts import Interrupted
+from pyro_models_cli.commands.collapse_study import CollapseStudyOptions
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
 from pyro_models_cli.commands.train_vae import train_vae
@@ -264,3 +265,9 @@ def test_two_rows_in_one_folder_are_told(made):
 def test_a_list_that_is_not_there_is_told_from_those_that_are(made):
     with pytest.raises(ValueError, match="there is no list nope: .* packaged, zoo and tried"):
         made(list="nope")
+
+
+@pytest.mark.parametrize("options", [ZooOptions, CollapseStudyOptions])
+def test_too_few_samples_for_a_diagnosis_are_refused_before_any_work(options):
+    with pytest.raises(ValueError, match="num_samples must be at least 20; got 5"):
+        options(num_samples=5)

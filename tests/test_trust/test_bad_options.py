@@ -42,14 +42,14 @@ RIGHT = {
     "diagnose.py": ["vae", "--num_images", "10", "--num_weighted", "2", "--num_samples", "20"],
     "inpaint.py": ["flow", "--num_images", "1", "--num_chains", "1", "--num_samples", "1", "--warm_up", "1"],
     "report.py": ["vae", "--out", "report"],
-    "zoo.py": ["--list", "rows.yaml", "--common", " ".join(QUICK), "--out", "zoo", "--num_samples", "5"],
+    "zoo.py": ["--list", "rows.yaml", "--common", " ".join(QUICK), "--out", "zoo", "--num_samples", "20"],
     "collapse_study.py": [
         "--rows",
         "collapsed",
         "--common",
         " ".join(QUICK),
         "--num_samples",
-        "5",
+        "20",
         "--num_images",
         "50",
     ],
@@ -136,7 +136,8 @@ def test_wrong_options_get_one_line(name, folder, capsys):
         code, err = run(name, [*RIGHT[name], *out, *part, f"{own}={value}"], capsys)
         if code == 0:
             return
-        lines = [line for line in err.splitlines() if not line.startswith(f"{name}: warning")]
+        news = (f"{name}: warning", "the best constants without a code:")  # the latter on a slow machine
+        lines = [line for line in err.splitlines() if not line.startswith(news)]
         assert code in (1, 2), (option, value)
         assert len(lines) == 1, (option, value, err)
         assert lines[0].startswith(f"{name}: error: "), (option, value, err)
