@@ -25,8 +25,8 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
         \cos \omega = \hat a \cdot \hat b, \quad \hat a = a / \|a\|
 
     A straight line between two draws of N(0, I) in many dimensions passes through points far too
-    short to be draws themselves; this path does not, unless they are opposite: no circle is then the shortest, and
-    the path goes through zero.
+    short to be draws themselves; this path does not.  Between opposite points no circle is shorter than the others,
+    and the path goes straight through zero.
 
     Raises:
         ValueError: as for :func:`straight`.

@@ -142,7 +142,7 @@ class _Lines:
     def write(self, text: str) -> None:
         with suppress(OSError):  # a closed pipe must not end the work
             if text.strip():
-                self._file.write(text.strip().replace(", ? left", "") + "\n")  # a time that is not known yet
+                self._file.write(text.strip().replace(", ? left", "") + "\n")  # not known yet
 
     def flush(self) -> None:
         with suppress(OSError):

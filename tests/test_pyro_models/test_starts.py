@@ -38,7 +38,7 @@ def made(part, **more) -> nn.Module:
 
 
 def pair_with(role: str, part, **options) -> tuple[nn.Module, nn.Module]:
-    """A model and its guide, one of which is the part or contains it."""
+    """A model with a guide that suits it; the part is one of the two, or inside one."""
     encoder, decoder = MLPEncoder(SHAPE, [4]), MLPDecoder(DIM, SHAPE, [4])
     guide = MeanFieldGuide(encoder, DIM)
     if role == "flow":
