@@ -62,4 +62,5 @@ def without_negligible(log_w: Tensor) -> Tensor:
     slowly.  At the floor a share is still too small to matter, but its square is a normal number.
     """
     negligible = min(-22.0, math.log(torch.finfo(log_w.dtype).tiny) / 4)  # the latter is -22 in float32
-    return log_w.maximum(log_w.detach().amax(0) + negligible)
+    floor = log_w.detach().amax(0) + negligible
+    return log_w.where(~(log_w < floor), floor)  # the largest one keeps its gradient where rounding makes it the floor

@@ -95,7 +95,7 @@ class LogisticPixels(nn.Module):
 
     def forward(self, raw: Tensor) -> dist.TorchDistribution:
         loc, log_scale = checked_raw(raw, self).unbind(-1)
-        return DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(min=-7.0).exp(), self.levels).to_event(3)
+        return DiscretizedLogistic(loc + 0.5, (log_scale - 2.0).clamp(-7.0, 7.0).exp(), self.levels).to_event(3)
 
 
 def checked_raw(raw: Tensor, likelihood: nn.Module) -> Tensor:

@@ -19,7 +19,8 @@ class ActNorm(Bijector):
 
     The first call of the inverse in training mode (from the data to the base) sets b and s to the
     mean and log standard deviation of each channel of y, so that x starts with mean 0 and variance
-    1; where y is constant, s is 0.  This happens once: a flag saved with the weights records it.
+    1; where y is constant, s is 0.  This happens once, with the first batch of finite numbers: a flag saved with
+    the weights records it.
     With several processes the statistics are taken over all of them.
 
     Shapes: x and y are (\*, C, H, W), or (\*, C) with ``event_dim=1``, without the factor H W;
@@ -69,6 +70,8 @@ class ActNorm(Bijector):
         values = y.movedim(-self.shift.dim(), 0)[..., None].flatten(1)  # (C, all the rest)
         mean = _of_all_processes(values.mean(1))
         variance = _of_all_processes((values - mean[:, None]).square().mean(1))
+        if not (mean.isfinite() & variance.isfinite()).all():
+            return  # the next batch may do: a NaN here would stay for good
         constant = variance.sqrt() <= 4 * torch.finfo(y.dtype).eps * mean.abs()  # but for rounding
         self.shift.copy_(mean.view_as(self.shift))
         self.log_scale.copy_((0.5 * variance.log()).masked_fill(constant, 0.0).view_as(self.shift))

@@ -407,3 +407,10 @@ def test_leaving_out_what_cannot_matter_changes_nothing(objective, pair, monkeyp
 def test_what_matters_is_never_left_out(dtype):
     log_w = torch.tensor([[0.0, 5.0], [-3.0, -10.0], [-12.0, 1.0]], dtype=dtype)  # shares down to 6e-6
     assert torch.equal(without_negligible(log_w), log_w)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e9])  # in float32, 1e9 - 22 is 1e9
+def test_the_shares_of_weights_of_any_size_add_up_to_one(size):
+    log_w = (size * torch.tensor([[-1.0, 1.0], [-1.5, 2.0]])).float().requires_grad_()
+    without_negligible(log_w).logsumexp(0).sum().backward()
+    torch.testing.assert_close(log_w.grad.sum(0), torch.ones_like(log_w[0]))

@@ -116,6 +116,15 @@ def test_logistic_cells_are_differences_of_the_distribution_function(loc, scale)
     torch.testing.assert_close(frequency, edges.diff(), rtol=0, atol=0.02)
 
 
+@pytest.mark.parametrize("log_scale", [-1000.0, -9.0, 9.0, 1000.0])
+def test_logistic_pixels_of_any_log_scale_have_gradients(log_scale):
+    raw = torch.tensor([0.1, log_scale]).repeat(256, 1, 1, 1, 1).requires_grad_()
+    log_p = LogisticPixels(256)(raw).log_prob(torch.arange(256.0).reshape(256, 1, 1, 1))
+    log_p.sum().backward()
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-3)
+    assert raw.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_a_pair_of_any_networks_and_pixels(likelihood, encoder, decoder):

@@ -313,6 +313,15 @@ def test_actnorm_normalises_the_first_training_batch_and_only_that():
     assert torch.equal(other.shift, before)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_actnorm_waits_for_a_batch_of_finite_numbers(bad):
+    layer = ActNorm(2).train()
+    y = 3 + 2 * torch.randn(50, 2, 5, 4)
+    layer.inv(y.masked_fill(y == y[7, 1, 2, 3], bad))
+    assert not layer.initialised
+    torch.testing.assert_close(layer.inv(y).mean((0, 2, 3)), torch.zeros(2), rtol=0, atol=1e-9)
+
+
 def test_actnorm_gradients_flow_from_the_first_batch_on():
     layer = ActNorm(2).train()
     layer.inverse_and_log_det(torch.randn(5, 2, 2, 2))[0].pow(3).sum().backward()
