@@ -37,7 +37,7 @@ PixelCNNPixels: sight=3, channels=32, blocks=2, convolutions=0
 ResNet: channels=128, blocks=4, zero_init=False
 SemiAmortizedGuide: steps=3, lr=0.1, num_classes=0
 Squash: alpha=1e-06
-TopDownGuide: hidden=(300,), num_classes=0
+TopDownGuide: hidden=(300,), num_classes=0, couplings=0, bound=0.5
 TwoLevelGuide: hidden=(100,100), num_classes=0
 TwoLevelVAE: hidden=(100,100), num_classes=0, skip=False
 VampPrior: num_components=50, levels=2

@@ -1,5 +1,7 @@
 """Every part computes in the precision of its weights and data, whatever the default type is."""
 
+from functools import partial
+
 import pyro
 import pytest
 import torch
@@ -116,6 +118,7 @@ CASES = {
     "SemiAmortizedGuide": semi_amortised,
     "TwoLevelGuide": lambda: of_two_levels(TwoLevelGuide),
     "TopDownGuide": lambda: of_two_levels(TopDownGuide),
+    "TopDownGuide, flows": lambda: of_two_levels(partial(TopDownGuide, couplings=2)),
     "BernoulliPixels": lambda: of_grey_pixels(BernoulliPixels())[:2] + of_binary_pixels()[2:3] + ((),),
     "AutoregressivePixels": lambda: of_binary_pixels(likelihood=AutoregressivePixels(SHAPE, hidden=[16])),
     "PixelCNNPixels": lambda: of_binary_pixels(likelihood=PixelCNNPixels(SHAPE, channels=2)),

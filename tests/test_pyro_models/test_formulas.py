@@ -251,6 +251,7 @@ GUIDES = {
     "inverse autoregressive flow": lambda encoder: IAFGuide(encoder, DIM, 2, [8], 3),
     "two levels": lambda encoder: TwoLevelGuide(encoder, DIM, 2, [8], 3),
     "top down": lambda encoder: TopDownGuide(encoder, DIM, 2, [8], 3),
+    "top down, flows": lambda encoder: TopDownGuide(encoder, DIM, 2, [8], 3, couplings=2),
 }
 
 
@@ -298,6 +299,25 @@ def test_two_levels_are_normals_of_what_is_drawn_before():
         z2, z1 = drawn["z2"]["value"], drawn["z1"]["value"]
         assert_normal(drawn["z1"], *model.down(z2))
         torch.testing.assert_close(drawn["x"]["fn"].logits, decoder(torch.cat([z1, z2], -1) if skip else z1))
+
+
+def test_a_top_down_guide_with_couplings_pushes_both_normals_through_them():
+    x = x_of()
+    guide = randomise(TopDownGuide(encoder(), DIM, 2, hidden=[6], couplings=2))
+    drawn, features = sites(guide, x), guide.features(x)
+    for site, chain in (("z2", guide.couplings_of_z2), ("z1", guide.couplings_of_z1)):
+        z, log_det = drawn[site]["value"], 0.0
+        for coupling in reversed(chain):
+            z, part = coupling.condition(features).inverse_and_log_det(z)
+            log_det = log_det + part
+        of = (
+            guide.head(features) if site == "z2" else torch.cat(guide.down(drawn["z2"]["value"], features), dim=-1)
+        ).chunk(2, -1)
+        normal = torch.distributions.Normal(of[0], scale_of(of[1]))
+        torch.testing.assert_close(
+            drawn[site]["fn"].log_prob(drawn[site]["value"]), normal.log_prob(z).sum(-1) + log_det
+        )
+        assert (drawn[site]["value"] - z).abs().min() > 1e-4  # they do something to every coordinate
 
 
 @pytest.mark.parametrize(("latent_dim", "half"), [(1, 1), (2, 1), (5, 2), (8, 4)])

@@ -59,8 +59,8 @@ def make_pair(prior: str, guide: str) -> tuple[VAE, nn.Module]:
     return randomise(vae(PRIORS[prior](q), likelihood)), randomise(q)
 
 
-def two_levels(guide: type, prior: str, skip: bool) -> tuple[TwoLevelVAE, nn.Module]:
-    q = guide(encoder(), DIM, 2, hidden=[8])
+def two_levels(guide: type, prior: str, skip: bool, **options: int) -> tuple[TwoLevelVAE, nn.Module]:
+    q = guide(encoder(), DIM, 2, hidden=[8], **options)
     priors = {
         "normal": lambda: StandardNormal(2),
         "flow": lambda: FlowPrior(2, 2, [8]),
@@ -75,6 +75,7 @@ CASES = {", ".join(names): lambda names=names: make_pair(*names) for names in PA
     "bottom up": lambda: two_levels(TwoLevelGuide, "normal", False),
     "top down, skip": lambda: two_levels(TopDownGuide, "flow", True),
     "top down, skip, vamp": lambda: two_levels(TopDownGuide, "vamp", True),
+    "top down, flows, vamp": lambda: two_levels(TopDownGuide, "vamp", True, couplings=2),
 }
 
 
