@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "estimate bounds on the log-likelihood of test data",
     "sample": "draw images or vectors from a trained model",
     "report": "gather trained runs into one HTML page",
-    "explore": "make a page on which trained runs are played with",
+    "explore": "make a web page to play with trained models",
     "diagnose": "report what a trained run has learned",
     "inpaint": "complete images with a trained flow",
     "push": "share a trained run on the Hugging Face Hub",

@@ -76,8 +76,8 @@ def headline(results: Path) -> str:
         for flow in best_flows(results)
     ]
     return markdown(
-        f"MNIST, {vae['num_test_images']:,} test images, ± standard error over images ({machine_of(vae)}); beside them "
-        "what a course report has for its VAE in plain PyTorch, with layers and epochs of its own:",
+        f"MNIST, {vae['num_test_images']:,} test images, ± standard error over images ({machine_of(vae)}); the last "
+        "column is from a course report, for a VAE in plain PyTorch with other layers and epochs:",
         ("", "this project", "the report"),
         rows,
     )

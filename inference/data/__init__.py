@@ -1,1 +1,1 @@
-"""Data sets of images, held in memory."""
+"""Data sets of images and vectors, in memory or mapped from files."""

@@ -37,7 +37,7 @@ def diagnose(
 
     .. math::
         \mathrm{MI} = E\Big[\log q(z \mid x) - \log \frac1N \sum_n q(z \mid x_n)\Big], \qquad
-        \mathrm{ESS} = \frac{(\sum_s w_s)^2}{\sum_s w_s^2}
+        \mathrm{ESS} = \frac{(\sum_s w_s)^2}{\sum_s w_s^2}, \qquad \mathrm{effective\_sample\_share} = \mathrm{ESS} / S
 
     The bounds are for the data as they came.  Without latents both are log p(x) itself, and there is no guide to judge.
 
@@ -56,7 +56,7 @@ def diagnose(
 
     Source: active units, Burda, Grosse and Salakhutdinov (2016), section 5.2; mutual information,
     Hoffman and Johnson, "ELBO surgery" (2016); Pareto k, Vehtari et al., "Pareto smoothed
-    importance sampling" (2015).
+    importance sampling" (2024).
 
     Example:
         >>> from inference import binarise, diagnose, load_dataset

@@ -55,7 +55,6 @@ def fit(
     run: Run | None = None,
     resume: bool = False,
     show: Metric | None = "negative_elbo",
-    progress: bool = True,
 ) -> list[dict[str, float]]:
     r"""Minimise the negative ELBO by AdamW over mini-batches; returns the metrics, one row an epoch.
 
@@ -63,7 +62,7 @@ def fit(
 
     Everything random in an epoch depends on (seed, epoch, process) alone, so a resumed run repeats an
     uninterrupted one.  On Ctrl-C or SIGTERM it finishes the step and saves; of several processes each
-    stops at once, and the checkpoint of the last epoch remains.
+    stops at once, and the checkpoint of the last epoch remains.  Afterwards the modules are in evaluation mode.
 
     Args:
         model: Pyro program p(x, latents): a module, or a function that keeps its parameters in Pyro's store with
@@ -77,8 +76,8 @@ def fit(
         objective: Pyro's estimator of the ELBO; ``Trace_ELBO()`` by default.
         run: folder for checkpoints and metrics.
         resume: continue from the run's last checkpoint.
-        show: the metric to print after every epoch, "negative_elbo" (nats) or "bits_per_dim"; None prints nothing.
-        progress: False neither prints nor draws anything, whatever ``show`` is.
+        show: the metric to print after every epoch, "negative_elbo" (nats) or "bits_per_dim"; None prints and draws
+            nothing.
 
     Raises:
         ValueError: if too many observations are held out, or model, guide, data and objective do not fit together.
@@ -116,21 +115,22 @@ def fit(
     if run is not None and not resume:
         run.check_untrained()
     rank, processes = join_processes(settings.device)
-    metric = show if progress else None
     with run.locked() if run is not None and rank == 0 else nullcontext(), stored_afterwards(*pair):
         loop = Loop(*pair, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
-            if metric is not None and rank == 0:
+            if show is not None and rank == 0:
                 print(loop.continued(), flush=True)
         with (
-            noted_interrupts(enabled=processes == 1, quiet=metric is None) as loop.interrupts,
+            noted_interrupts(enabled=processes == 1, quiet=show is None) as loop.interrupts,
             products_by(loop.products),
-            loop.shown(metric) as loop.display,
+            loop.shown(show) as loop.display,
         ):
             while not loop.done:
                 loop.run_epoch()
                 loop.stop_if_asked()
+    for half in pair:
+        half.eval()
     if rank == 0:
         loop.history.warn_if_diverged()
     return loop.history.rows

@@ -44,7 +44,7 @@ class Settings:
             faster than PyTorch's default, with errors of float32 size; "default" never does; "onednn" repeats a run
             that did.
         tf32: "true" lets NVIDIA GPUs round the factors of matrix products to 10 bits, for speed.
-        tracker: where the metrics of every epoch go too; each needs the extra of its name, and takes account, server
+        tracker: where the metrics of every epoch go too; each needs the package of its name, and takes account, server
             and project from its own settings, such as WANDB_PROJECT and MLFLOW_TRACKING_URI.
         tensorboard: earlier form of the tracker tensorboard.
 

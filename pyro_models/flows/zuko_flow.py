@@ -58,7 +58,7 @@ class ZukoFlow(NormalFlow):
     ) -> None:
         super().__init__(size, context)
         zuko = import_zuko()
-        check_at_least(1, transforms=transforms, narrowest=min(hidden, default=None))
+        check_at_least(1, transforms=transforms, **{"every width in hidden": min(hidden, default=None)})
         make = getattr(zuko.flows, kind, None)
         if kind not in get_args(Kind) or make is None:
             raise ValueError(f"zuko has no such flow {kind!r}: expected one of {', '.join(get_args(Kind))}")

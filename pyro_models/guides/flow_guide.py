@@ -60,6 +60,9 @@ class FlowGuide(_TransformedNormal):
         bound: bound on each coupling's log scale, see :class:`~pyro_models.transforms.AffineCoupling`; a small one
             keeps rare draws closer to the others.
 
+    Raises:
+        ValueError: if a number is out of its range.
+
     Source: Rezende and Mohamed, "Variational inference with normalizing flows" (2015), with the
     couplings of Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP" (2017).
 
@@ -109,8 +112,11 @@ class IAFGuide(_TransformedNormal):
         encoder: as for :class:`AmortizedGuide`.
         latent_dim: size of the code, at least 2.
         layers: number of autoregressive transforms.
-        hidden: widths of the hidden layers of each transform.
+        hidden: widths of the hidden layers of each transform, at least as wide as the code.
         num_classes: as for :class:`AmortizedGuide`.
+
+    Raises:
+        ValueError: if a number is out of its range.
 
     Source: Kingma et al., "Improving variational inference with inverse autoregressive flow"
     (2016), algorithm 1; the transform is Pyro's.

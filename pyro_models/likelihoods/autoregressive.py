@@ -24,6 +24,8 @@ class AutoregressivePixels(nn.Module):
     Such a likelihood can model images without a code, so that the code is easily ignored: with
     unlimited sight an uninformative code costs nothing in the bound on log p(x).
 
+    Shapes: raw is (\*, C, H, W), and the distribution's ``event_shape`` is (C, H, W).
+
     Args:
         image_shape: (C, H, W).
         sight: number of preceding pixels that a pixel depends on; by default all of them.

@@ -1,4 +1,4 @@
-"""Make one page on which trained runs are played with: in any browser, offline, without a server."""
+"""Make a web page to play with trained models: in any browser, offline, without a server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

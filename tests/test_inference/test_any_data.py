@@ -44,7 +44,7 @@ def without_time(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_trains_on_vectors(objective, pair):
-    rows = fit(*PAIRS[pair](), DATA, vectors(20, seed=1), QUICK, OBJECTIVES[objective](), progress=False)
+    rows = fit(*PAIRS[pair](), DATA, vectors(20, seed=1), QUICK, OBJECTIVES[objective](), show=None)
     for row in rows:
         assert all(math.isfinite(value) for value in row.values())
         nats = row["test_kl"] + row["test_reconstruction"]
@@ -93,7 +93,7 @@ def test_standardised_and_raw_vectors_have_the_same_likelihood():
         assert found.negative_iwae == pytest.approx(exact, rel=1e-5)
     still = replace(QUICK, lr=1e-30, num_validation=10, full_train_pass=True, epochs=1)
     (row,), (of_raw,) = (
-        fit(of_data, guide, data, data, still, progress=False) for data, of_data in ((shown, model), (DATA, same))
+        fit(of_data, guide, data, data, still, show=None) for data, of_data in ((shown, model), (DATA, same))
     )
     assert row["test_negative_elbo"] == row["test_reconstruction"] == pytest.approx(exact, rel=1e-5)
     assert without_time([row])[0] == pytest.approx(without_time([of_raw])[0], rel=1e-4)
@@ -111,14 +111,14 @@ def test_standardised_and_raw_vectors_have_the_same_likelihood():
 )
 def test_data_that_are_not_alike_are_refused_before_training(train, test, message):
     with pytest.raises(ValueError, match=message) as caught:
-        fit(Gaussian(), Nothing(), train, test, QUICK, progress=False)
+        fit(Gaussian(), Nothing(), train, test, QUICK, show=None)
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_the_same_standardisation_is_accepted():
     same = replace(DATA, loc=torch.zeros(SIZE), scale=torch.ones(SIZE))
-    assert fit(Gaussian(), Nothing(), DATA, same, QUICK, progress=False)
-    assert fit(Gaussian(), Nothing(), *standardise(DATA, vectors(9, seed=1)), QUICK, progress=False)
+    assert fit(Gaussian(), Nothing(), DATA, same, QUICK, show=None)
+    assert fit(Gaussian(), Nothing(), *standardise(DATA, vectors(9, seed=1)), QUICK, show=None)
 
 
 class Coins:
@@ -159,7 +159,7 @@ class Coins:
 def test_a_data_set_of_the_users_own(pair):
     model, guide = PAIRS[pair]()
     data = Coins(torch.arange(50))
-    rows = fit(model, guide, data, settings=replace(QUICK, num_validation=10), progress=False)
+    rows = fit(model, guide, data, settings=replace(QUICK, num_validation=10), show=None)
     assert all(math.isfinite(row["validation_negative_elbo"]) for row in rows)
     assert math.isfinite(negative_bounds(model, guide, data, ms=(2,), repeats=2)[2].value)
     assert diagnose(model, guide, data, num_samples=20).num_images == 50
@@ -187,7 +187,7 @@ def test_rows_without_test_data_have_no_columns_of_them(tmp_path, capsys):
 
 
 def test_no_progress_is_silent(capfd):
-    fit(Gaussian(), Nothing(), DATA, DATA, QUICK, show="bits_per_dim", progress=False)
+    fit(Gaussian(), Nothing(), DATA, DATA, QUICK, show=None)
     assert capfd.readouterr() == ("", "")
 
 
@@ -199,7 +199,7 @@ def test_validation_and_resume_are_exact(tmp_path, test):
         set_seed(0)
         model, guide = PAIRS["two latents"]()
         settings = replace(QUICK, epochs=epochs, num_validation=10, schedule="constant")
-        rows = fit(model, guide, DATA, test, settings, run=run, resume=resume, progress=False)
+        rows = fit(model, guide, DATA, test, settings, run=run, resume=resume, show=None)
         return rows, [*model.state_dict().values(), *guide.state_dict().values()]
 
     rows, weights = trained(whole, 4)
@@ -275,7 +275,7 @@ def test_double_precision_in_runs_and_bounds(tmp_path):
     data = standardise(vectors(60, dtype=torch.float64))[0]
     run = Run.create(tmp_path / "run", {"dtype": "float64"}, DESCRIBED)
     model, guide = Gaussian().double(), Nothing()
-    fit(model, guide, data, data, QUICK, run=run, progress=False)
+    fit(model, guide, data, data, QUICK, run=run, show=None)
     loaded = load(tmp_path / "run", allow=["vector_pairs"])
     assert {value.dtype for value in loaded.model.parameters()} == {torch.float64}
     x = data.observe()
@@ -291,7 +291,7 @@ DESCRIBED = {
 
 def test_a_run_of_another_type_is_refused(tmp_path):
     run = Run.create(tmp_path / "run", {"dtype": "float16"}, DESCRIBED)
-    fit(Gaussian(), Nothing(), DATA, settings=QUICK, run=run, progress=False)
+    fit(Gaussian(), Nothing(), DATA, settings=QUICK, run=run, show=None)
     with pytest.raises(RunError, match="dtype must be float32 or float64; got 'float16'"):
         load(tmp_path / "run", allow=["vector_pairs"])
 

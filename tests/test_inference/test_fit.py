@@ -104,6 +104,16 @@ def test_steps_equal_those_of_bare_svi():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("test", [None, TEST], ids=["no test set", "test set"])
+def test_modules_are_in_evaluation_mode_afterwards(test):
+    pair = build(PAIR)
+    pair["guide"].encoder.register_forward_pre_hook(lambda module, _: seen.append(module.training))
+    seen: list[bool] = []
+    fit(pair["model"], pair["guide"], TRAIN, test, Settings(**QUICK | {"epochs": 1}), show=None)
+    assert True in seen
+    assert not any(part.training for half in ("model", "guide") for part in pair[half].modules())
+
+
 def test_the_parameter_store_is_left_as_it_was():
     kept = pyro.param("mine", torch.tensor(2.0))
     train(epochs=1)
@@ -264,8 +274,8 @@ def test_a_model_that_stopped_on_numbers_too_large_can_be_fitted_to_others():
     values = torch.randn(40, 2)
     model, settings = DensityModel(vector_realnvp(2, 2, [4])), Settings(epochs=1, batch_size=20)
     with pytest.raises(FloatingPointError):
-        fit(model, NoLatents(), Vectors("large", 1e20 * values), settings=settings, progress=False)
-    (row,) = fit(model, NoLatents(), Vectors("usual", values), settings=settings, progress=False)
+        fit(model, NoLatents(), Vectors("large", 1e20 * values), settings=settings, show=None)
+    (row,) = fit(model, NoLatents(), Vectors("usual", values), settings=settings, show=None)
     assert math.isfinite(row["train_negative_elbo"])
 
 

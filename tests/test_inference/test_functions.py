@@ -126,10 +126,10 @@ def without_time(rows):
 @pytest.mark.parametrize("make", [functions, tutorial])
 def test_functions_train_to_the_numbers_of_modules(make, objective):
     settings = replace(QUICK, num_validation=10)
-    expected = fit(*modules(), TRAIN, TEST, settings, objective(), progress=False)
+    expected = fit(*modules(), TRAIN, TEST, settings, objective(), show=None)
     pair = make()
     set_seed(5)  # whatever state the generators are in
-    assert without_time(fit(*pair, TRAIN, TEST, settings, objective(), progress=False)) == without_time(expected)
+    assert without_time(fit(*pair, TRAIN, TEST, settings, objective(), show=None)) == without_time(expected)
 
 
 @pytest.mark.parametrize("make", [functions, tutorial])
@@ -154,10 +154,10 @@ def test_compiled_steps_of_functions_are_those_of_modules(make):
 
 def test_everything_measures_the_trained_functions_from_the_store():
     trained, guide = modules()
-    rows = fit(trained, guide, TRAIN, TEST, QUICK, progress=False)
+    rows = fit(trained, guide, TRAIN, TEST, QUICK, show=None)
     assert rows
     pair = functions()
-    fit(*pair, TRAIN, TEST, QUICK, progress=False)
+    fit(*pair, TRAIN, TEST, QUICK, show=None)
     assert torch.equal(pyro.param("noise.scale"), trained.scale)
     x, draws = TEST.observe(), 20
     for measured in (
@@ -185,7 +185,7 @@ def test_the_store_holds_the_values_of_a_run_that_ends_early(how):
             pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
 
     with pytest.raises((Interrupted, RuntimeError)):
-        fit(model, lambda x: None, TRAIN, settings=QUICK, progress=False)
+        fit(model, lambda x: None, TRAIN, settings=QUICK, show=None)
     assert pyro.param("loc").detach().norm() > 0
 
 
@@ -198,9 +198,9 @@ def test_training_starts_from_the_store_and_moves_its_tensors():
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(torch.zeros(SIZE), pyro.param("scale")).to_event(1), obs=x)
 
-    fit(model, lambda x: None, TRAIN, settings=replace(QUICK, epochs=1, lr=1e-30), progress=False)
+    fit(model, lambda x: None, TRAIN, settings=replace(QUICK, epochs=1, lr=1e-30), show=None)
     torch.testing.assert_close(pyro.param("scale").detach(), start)
-    fit(model, lambda x: None, TRAIN, settings=QUICK, progress=False)
+    fit(model, lambda x: None, TRAIN, settings=QUICK, show=None)
     assert pyro.param("scale").unconstrained() is held
     assert not torch.equal(pyro.param("scale").detach(), start)
     assert torch.equal(pyro.param("other"), other)
@@ -223,20 +223,20 @@ def test_two_functions_share_a_parameter_by_its_name():
     first, second = ([*half.parameters()] for half in halves)
     assert len(first) == len(second) == 1
     assert first[0] is second[0]
-    fit(model, guide, TRAIN, settings=replace(QUICK, epochs=60, lr=0.3), progress=False)
+    fit(model, guide, TRAIN, settings=replace(QUICK, epochs=60, lr=0.3), show=None)
     torch.testing.assert_close(pyro.param("shift").detach(), TRAIN.values.mean(0), rtol=0, atol=0.3)
 
 
 def test_checkpoints_and_resuming(tmp_path):
     whole = functions()
-    rows = fit(*whole, TRAIN, TEST, replace(QUICK, epochs=4, schedule="constant"), progress=False)
+    rows = fit(*whole, TRAIN, TEST, replace(QUICK, epochs=4, schedule="constant"), show=None)
     scale = pyro.param("noise.scale").detach().clone()
     pyro.clear_param_store()
     for epochs, resume in ((2, False), (4, True)):
         run = Run.open(tmp_path / "run") if resume else Run.create(tmp_path / "run", {}, {})
         pair = functions()
         settings = replace(QUICK, epochs=epochs, schedule="constant")
-        again = fit(*pair, TRAIN, TEST, settings, run=run, resume=resume, progress=False)
+        again = fit(*pair, TRAIN, TEST, settings, run=run, resume=resume, show=None)
         if not resume:
             pyro.clear_param_store()
     assert without_time(again) == without_time(rows)
@@ -273,7 +273,7 @@ def test_frozen_parts_stay_as_they_are_and_out_of_the_store():
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(net(torch.ones(SIZE)), 1.0).to_event(1), obs=x)
 
-    fit(model, lambda x: None, TRAIN, settings=QUICK, progress=False)
+    fit(model, lambda x: None, TRAIN, settings=QUICK, show=None)
     assert set(pyro.get_param_store()) == {"net$$$1.weight", "net$$$1.bias"}
     moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {"1.weight", "1.bias"}
@@ -327,7 +327,7 @@ def unknown(x):
 )
 def test_what_goes_wrong_is_said_in_a_line(model, data, message):
     with pytest.raises((ValueError, LookupError), match=message) as caught:
-        fit(model, lambda x, labels=None: None, data, settings=QUICK, progress=False)
+        fit(model, lambda x, labels=None: None, data, settings=QUICK, show=None)
     assert "\n" not in str(caught.value)
 
 
@@ -339,7 +339,7 @@ def test_parameters_that_start_from_data_see_the_first_observations():
 
     data = vectors(300)
     still = replace(QUICK, epochs=1, lr=1e-30)
-    fit(model, lambda x: None, data, settings=still, progress=False)
+    fit(model, lambda x: None, data, settings=still, show=None)
     torch.testing.assert_close(pyro.param("loc").detach(), data.values[:200].mean(0))
 
 

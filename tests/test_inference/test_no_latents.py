@@ -116,7 +116,7 @@ def test_a_gaussian_reaches_its_entropy():
     (data,) = standardise(vectors(1000))
     model, guide = Gaussian(), Nothing()
     settings = Settings(epochs=40, batch_size=100, lr=0.1, device="cpu", compile="off")
-    rows = fit(model, guide, data, settings=settings, progress=False)
+    rows = fit(model, guide, data, settings=settings, show=None)
     covariance = data.values.double().T.cov(correction=0)
     entropy = float(dist.MultivariateNormal(torch.zeros(3).double(), covariance).entropy())
     assert rows[-1]["train_negative_elbo"] == pytest.approx(entropy, abs=0.02)

@@ -64,7 +64,7 @@ RIGHT = {
 }
 NUMBERS = {
     "check_pair": lambda model, guide: check_pair(model, guide, PLANE, Trace_ELBO()),
-    "fit": lambda model, guide: fit(model, guide, PLANE, settings=Settings(epochs=1, device="cpu"), progress=False),
+    "fit": lambda model, guide: fit(model, guide, PLANE, settings=Settings(epochs=1, device="cpu"), show=None),
     "fit of Rényi's": lambda *pair: fit(*pair, PLANE, None, Settings(epochs=1, device="cpu"), RenyiELBO(), show=None),
     "fit of DReG": lambda *pair: fit(*pair, PLANE, None, Settings(epochs=1, device="cpu"), DReG(), show=None),
     "log_weights": lambda model, guide: log_weights(model, guide, PLANE.values, 1),
@@ -135,7 +135,7 @@ def test_functions_and_labels_are_tried_and_the_store_stays():
 
     data = replace(PLANE, labels=labels, conditional=True)
     with pytest.raises(ValueError, match="many draws at once"):
-        fit(model, guide, data, settings=Settings(device="cpu"), progress=False)
+        fit(model, guide, data, settings=Settings(device="cpu"), show=None)
     with pytest.raises(ValueError, match="many draws at once"):
         negative_bounds(model, guide, data, (1,), repeats=1)
     assert not pyro.get_param_store()
@@ -310,5 +310,5 @@ def rows_of_their_own(x):
 
 def test_a_parameter_with_a_row_for_each_observation_is_refused_in_a_line():
     with pytest.raises(ValueError, match=r"Shape mismatch inside plate.*no parameter may have len\(x\) rows") as caught:
-        fit(rows_of_their_own, lambda x: None, DATA, settings=Settings(device="cpu"), progress=False)
+        fit(rows_of_their_own, lambda x: None, DATA, settings=Settings(device="cpu"), show=None)
     assert "\n" not in str(caught.value)

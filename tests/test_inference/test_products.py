@@ -69,7 +69,7 @@ def test_switches_set_for_one_library_alone_stay():
     pixels = torch.eye(2).byte().repeat(5, 2).reshape(10, 1, 2, 2)
     model = VAE(StandardNormal(2), MLPDecoder(2, (1, 2, 2), [4]))
     guide = MeanFieldGuide(MLPEncoder((1, 2, 2), [4]), 2)
-    fit(model, guide, Images("two", pixels, levels=2), None, Settings(epochs=1, device="cpu"), progress=False)
+    fit(model, guide, Images("two", pixels, levels=2), None, Settings(epochs=1, device="cpu"), show=None)
     with products_by("onednn"):
         assert switches() == before
     assert switches() == before

@@ -198,7 +198,7 @@ def test_training_is_the_same_in_whatever_mode_the_caller_is(monkeypatch, mode, 
         before = torch.get_rng_state()
         with within():
             settings = Settings(epochs=3, batch_size=8, lr=0.1, num_validation=4, device="cpu", compile=compiles)
-            inference.fit(model, guide, VECTORS, VECTORS, settings, progress=False)
+            inference.fit(model, guide, VECTORS, VECTORS, settings, show=None)
         assert torch.equal(torch.get_rng_state(), before)
         weights.append([parameter.detach() for part in (model, guide) for parameter in part.parameters()])
     assert all(map(torch.equal, *weights))

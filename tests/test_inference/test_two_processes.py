@@ -86,7 +86,7 @@ def of_vectors(batch_size: int, as_functions: bool = False) -> tuple[Gaussian, l
 
     pair = (program, lambda x: None) if as_functions else (model, guide)
     settings = Settings(epochs=3, batch_size=batch_size, lr=0.01, compile="off")
-    rows = fit(*pair, vectors(24), vectors(8, seed=1), settings, progress=False)
+    rows = fit(*pair, vectors(24), vectors(8, seed=1), settings, show=None)
     return model, [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 

@@ -140,7 +140,7 @@ def test_a_density_of_two_moons_fitted_to_standardised_data_is_one_of_the_data_a
     train, test = standardise(*(moons.take(slice(4000)) for moons in load_dataset("moons")))
     train, test = (replace(moons, values=moons.values.double()) for moons in (train, test))
     model, guide = DensityModel(FLOWS[name](2)), NoLatents()
-    rows = fit(model, guide, train, test, Settings(epochs=6, lr=0.02, device="cpu", compile="off"), progress=False)
+    rows = fit(model, guide, train, test, Settings(epochs=6, lr=0.02, device="cpu", compile="off"), show=None)
     side = torch.linspace(-4, 5, 401)
     grid = replace(test, values=torch.cartesian_prod(side, side), labels=None)
     with torch.no_grad():
