@@ -19,7 +19,7 @@ def demo(folder: Path | str = FOLDER, epochs: tuple[int, int] = (80, 50)) -> Pat
     """Train a VAE and a flow, evaluate both and report on them; returns the path of the report.
 
     Args:
-        folder: folder for the runs, the report, and the page on which the VAE is played with.
+        folder: folder for the runs, the report, and the page to play with the VAE.
         epochs: epochs of the VAE and of the flow.
     """
     networks = {"class_path": "flip_realnvp", "init_args": {"hidden": [256, 256]}}

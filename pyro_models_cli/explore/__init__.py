@@ -1,1 +1,1 @@
-"""Pages on which a trained run is played with: its networks as lists of operations, and the page that runs them."""
+"""Pages to play with a trained model: its networks as lists of operations, and the page that runs them."""
