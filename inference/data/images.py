@@ -1,19 +1,19 @@
 """A data set of images, and how its pixels become observations."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from inference.data.labels import batches_of, check_labels, count_of
+from inference.data.labels import check_labels
 from inference.data.mapped import Mapped, first_rows, rows_of, taken
+from inference.data.rows import Rows
 from inference.system.randomness import seed_from
 
 
 @dataclass(frozen=True)
-class Images:
+class Images(Rows):
     """Integer images as one uint8 tensor, or in a file too large for memory.
 
     Args:
@@ -69,12 +69,9 @@ class Images:
                 f"{self.name}: pixels must be below levels = {self.levels}; the largest is {int(self.pixels.max())}"
             )
 
-    def __len__(self) -> int:
-        return len(self.pixels)
-
     @property
-    def num_classes(self) -> int:
-        return count_of(self.labels, self.classes)
+    def rows(self) -> Tensor | Mapped:
+        return self.pixels
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -119,23 +116,6 @@ class Images:
         if self.binarisation != "dynamic":
             return pixels
         return torch.rand_like(pixels).lt_(pixels.div_(self.levels - 1))
-
-    def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
-        """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
-        if self.conditional and self.labels is not None:
-            return self.observe(index), self.labels[index]
-        return (self.observe(index),)
-
-    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
-        """The arguments of model and guide, batch by batch in the given order; the last batch may be short.
-
-        Raises:
-            ValueError: if ``batch_size`` is below 1.
-        """
-        device = self.pixels.device
-        order = torch.arange(len(self), device=device) if order is None else order.to(device)
-        for index in batches_of(order, batch_size):
-            yield self.arguments(index)
 
 
 def _dynamic(images: Images, seed: int) -> Images:

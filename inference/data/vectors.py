@@ -1,19 +1,19 @@
 """A data set of vectors, and their standardisation."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from inference.data.errors import DataError
-from inference.data.labels import batches_of, check_labels, count_of
+from inference.data.labels import check_labels
 from inference.data.mapped import Mapped, are_finite, first_rows, pieces_of, rows_of, taken
+from inference.data.rows import Rows
 
 
 @dataclass(frozen=True)
-class Vectors:
+class Vectors(Rows):
     r"""Vectors of real numbers, which programs see as they are or standardised.
 
     .. math:: x = (v - \mathrm{loc}) / \mathrm{scale}, \qquad
@@ -74,8 +74,9 @@ class Vectors:
         if self.scale is not None and not (self.scale > 0).all():
             raise ValueError(f"{self.name}: scale must be positive, and holds {float(self.scale.min()):g}")
 
-    def __len__(self) -> int:
-        return len(self.values)
+    @property
+    def rows(self) -> Tensor | Mapped:
+        return self.values
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,10 +89,6 @@ class Vectors:
     @property
     def log_det(self) -> float:
         return 0.0 if self.scale is None else -math.fsum(self.scale.double().log().tolist())
-
-    @property
-    def num_classes(self) -> int:
-        return count_of(self.labels, self.classes)
 
     def to(self, device: torch.device | str) -> "Vectors":
         labels, loc, scale = (_moved(part, device) for part in (self.labels, self.loc, self.scale))
@@ -118,23 +115,6 @@ class Vectors:
         values = first_rows(self.values)
         index = [0, min(1, len(self) - 1), *values.argmin(0).tolist()[:4], *values.argmax(0).tolist()[:4]]
         return torch.tensor(sorted(set(index)), device=values.device)
-
-    def arguments(self, index: Tensor | slice = slice(None)) -> tuple[Tensor, ...]:
-        """The arguments of model and guide: (x,), or (x, labels) for conditional ones."""
-        if self.conditional and self.labels is not None:
-            return self.observe(index), self.labels[index]
-        return (self.observe(index),)
-
-    def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
-        """The arguments of model and guide, batch by batch in the given order; the last batch may be short.
-
-        Raises:
-            ValueError: if ``batch_size`` is below 1.
-        """
-        device = self.values.device
-        order = torch.arange(len(self), device=device) if order is None else order.to(device)
-        for index in batches_of(order, batch_size):
-            yield self.arguments(index)
 
 
 def standardise(train: Vectors, *others: Vectors) -> tuple[Vectors, ...]:
