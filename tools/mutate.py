@@ -35,8 +35,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     ),
     "the bound of the log scale gone": (
         "pyro_models/transforms/coupling.py",
-        "_bounded(raw.to(x_a.dtype), self.bound)",
-        "_bounded(raw.to(x_a.dtype), None)",
+        "bounded(raw.to(x_a.dtype), self.bound)",
+        "bounded(raw.to(x_a.dtype), None)",
         "test_pyro_models/test_transforms.py",
     ),
     "the flip between couplings omitted": (

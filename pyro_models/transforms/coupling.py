@@ -11,6 +11,7 @@ from pyro_models.places import Places
 from pyro_models.sizes import checked_shape
 from pyro_models.transforms.bijector import Bijector, ConditionedBijector
 from pyro_models.transforms.halves import Halves
+from pyro_models.transforms.log_scales import bounded, check_bound
 
 
 class AffineCoupling(Bijector):
@@ -57,8 +58,7 @@ class AffineCoupling(Bijector):
 
     def __init__(self, conditioner: nn.Module, bound: float | None = 2.0, dim: int = -1, swap: bool = False) -> None:
         super().__init__()
-        if bound is not None and not bound > 0:
-            raise ValueError(f"bound must be positive, or None for no bound; got {bound}")
+        check_bound(bound)
         if dim >= 0:
             raise ValueError(f"dim counts from the right and must be negative; got {dim}")
         self.conditioner = conditioner
@@ -74,7 +74,7 @@ class AffineCoupling(Bijector):
         """s(x_a) and t(x_a), each of x_a's shape."""
         raw, shift = _pair(self.conditioner(x_a) if context is None else self.conditioner(x_a, context))
         _check_shapes(raw, shift, x_a, self.halves.dim)
-        return _bounded(raw.to(x_a.dtype), self.bound), shift.to(x_a.dtype)
+        return bounded(raw.to(x_a.dtype), self.bound), shift.to(x_a.dtype)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x_a, x_b = self.halves.split(x)
@@ -123,11 +123,8 @@ class MaskedCoupling(Bijector):
 
     def __init__(self, mask: Tensor, conditioner: nn.Module, bound: float | None = 2.0) -> None:
         super().__init__()
-        if bound is not None and not bound > 0:
-            raise ValueError(f"bound must be positive, or None for no bound; got {bound}")
-        if set(mask.unique().tolist()) != {0, 1}:
-            raise ValueError(f"a mask must hold zeros and ones, some of each; got {mask.unique().tolist()}")
-        self.register_buffer("mask", mask.bool(), persistent=False)
+        check_bound(bound)
+        self.register_buffer("mask", checked_mask(mask), persistent=False)
         divided = mask.dim() == 1 and len(mask) >= self.shortest_divided
         self.parts = nn.ModuleList(Places(part) for part in (self.mask, ~self.mask) if divided)
         self.conditioner = conditioner
@@ -150,7 +147,7 @@ class MaskedCoupling(Bijector):
         kept = torch.where(self.mask, x, 0.0)
         raw, shift = _pair(self.conditioner(kept) if context is None else self.conditioner(kept, context))
         _check_shapes(raw, shift, x, -self.mask.dim())
-        log_scale = _bounded(raw.to(x.dtype), self.bound)
+        log_scale = bounded(raw.to(x.dtype), self.bound)
         return log_scale.masked_fill(self.mask, 0.0), shift.to(x.dtype).masked_fill(self.mask, 0.0)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -170,7 +167,18 @@ class MaskedCoupling(Bijector):
             return None
         kept, changed = cast(Iterable[Places], self.parts)
         raw, shift = _pair(network.part(kept, changed, size, kept.take(x), context))
-        return changed.put(_bounded(raw, self.bound), size), changed.put(shift, size)
+        return changed.put(bounded(raw, self.bound), size), changed.put(shift, size)
+
+
+def checked_mask(mask: Tensor) -> Tensor:
+    """The mask as booleans.
+
+    Raises:
+        ValueError: unless it holds both zeros and ones, and nothing else.
+    """
+    if set(mask.unique().tolist()) != {0, 1}:
+        raise ValueError(f"a mask must hold zeros and ones, some of each; got {mask.unique().tolist()}")
+    return mask.bool()
 
 
 def checkerboard(image_shape: Sequence[int], odd: bool = False) -> Tensor:
@@ -206,7 +214,3 @@ def _check_shapes(raw: Tensor, shift: Tensor, x: Tensor, dim: int) -> None:
             f"the conditioner must return log scales and shifts of shape {tuple(expected)} each; "
             f"got {tuple(raw.shape)} and {tuple(shift.shape)} for {tuple(x.shape)}"
         )
-
-
-def _bounded(raw: Tensor, bound: float | None) -> Tensor:
-    return raw if bound is None else bound * torch.tanh(raw / bound)

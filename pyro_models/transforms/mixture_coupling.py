@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from pyro_models.places import Places
 from pyro_models.sizes import check_at_least
 from pyro_models.transforms.bijector import Bijector, ConditionedBijector
+from pyro_models.transforms.coupling import checked_mask
 from pyro_models.transforms.halves import Halves
+from pyro_models.transforms.log_scales import bounded, check_bound
 from pyro_models.transforms.logistic_mixture import LogisticMixture
 
 _LARGEST_LOG_SCALE = 5.0  # of a component: scales from 0.0067 to 148
@@ -82,8 +84,7 @@ class LogisticMixtureCoupling(Bijector):
     ) -> None:
         super().__init__()
         check_at_least(1, components=components)
-        if bound is not None and not bound > 0:
-            raise ValueError(f"bound must be positive, or None for no bound; got {bound}")
+        check_bound(bound)
         if dim >= 0:
             raise ValueError(f"dim counts from the right and must be negative; got {dim}")
         if mask is not None and (dim != -1 or swap):
@@ -122,8 +123,8 @@ class LogisticMixtureCoupling(Bijector):
             self.where.of_changed(part.unflatten(-1, (self.components, -1))) for part in numbers[2:]
         )
         spread = loc + self.offsets.to(loc.dtype)[:, None]
-        mixture = LogisticMixture(logits.log_softmax(-2), spread, _bounded(log_scale, _LARGEST_LOG_SCALE))
-        return _bounded(raw, self.bound), shift, mixture
+        mixture = LogisticMixture(logits.log_softmax(-2), spread, bounded(log_scale, _LARGEST_LOG_SCALE))
+        return bounded(raw, self.bound), shift, mixture
 
     def _checked(self, found: Any, seen: Tensor) -> list[Tensor]:
         """The five tensors, each with a flat event."""
@@ -167,9 +168,7 @@ class _Mask(nn.Module):
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
-        if set(mask.unique().tolist()) != {0, 1}:
-            raise ValueError(f"a mask must hold zeros and ones, some of each; got {mask.unique().tolist()}")
-        self.register_buffer("mask", mask.bool(), persistent=False)
+        self.register_buffer("mask", checked_mask(mask), persistent=False)
         self.changed = Places(~self.mask.flatten())
         self.dim = -mask.dim()
 
@@ -186,7 +185,3 @@ class _Mask(nn.Module):
 
     def of_changed(self, numbers: Tensor) -> Tensor:
         return self.changed.take(numbers)
-
-
-def _bounded(raw: Tensor, bound: float | None) -> Tensor:
-    return raw if bound is None else bound * torch.tanh(raw / bound)
