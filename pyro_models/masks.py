@@ -12,9 +12,11 @@ def guard_masks(net: nn.Module) -> None:
 
     A density made of such networks integrates to one because of what their outputs do not see, and Pyro and zuko store
     the masks with the weights: with changed masks the numbers would not be log-densities.  ``load_state_dict`` then
-    raises ValueError and leaves outputs that see nothing.
+    raises ValueError and leaves outputs that see nothing.  The order in which Pyro inverts must stay what it is.
     """
-    net.register_load_state_dict_post_hook(partial(_check, allowed=dependences(net)))
+    order = getattr(net, "permutation", None)  # in which Pyro inverts
+    kept = order.clone() if isinstance(order, Tensor) else None
+    net.register_load_state_dict_post_hook(partial(_check, allowed=dependences(net), order=kept))
 
 
 def dependences(net: nn.Module) -> Tensor:
@@ -29,7 +31,10 @@ def _masks(net: nn.Module) -> list[Tensor]:
     return [layer.mask for layer in net.modules() if isinstance(getattr(layer, "mask", None), Tensor)]  # type: ignore[misc]
 
 
-def _check(net: nn.Module, _: Any, allowed: Tensor) -> None:
+def _check(net: nn.Module, _: Any, allowed: Tensor, order: Tensor | None) -> None:
+    if order is not None and not torch.equal(net.permutation.cpu(), order):  # type: ignore[arg-type]
+        net.permutation.copy_(order)  # type: ignore[operator]
+        raise ValueError("its order of coordinates is not that of its masks, so this would not be a density")
     more = dependences(net) & ~allowed
     if more.any():
         output, seen = more.nonzero()[0].tolist()

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_type_hints
 
 from inference import DataError, DataSet, Images, Run, binarise
 from inference.data.datasets import is_there
-from inference.data.opening import Reading, check_same, kind_of, open_data
+from inference.data.opening import Reading, check_same, kind_of, open_data, options_of_others
 from inference.runs.parts import described, fits
 from pyro_models_cli.options import ReadingOptions, check_choices, one_of
 
@@ -197,4 +197,7 @@ def data_found(
             return data_of({**config, "dataset": place}, data_root, allow, record)
         except DataError:
             continue
-    return data_of({**config, "dataset": places[-1]}, data_root, allow, record)
+    config = {**config, "dataset": places[-1]}
+    if elsewhere and record is not None:  # of which check_same judges, whatever sort they are
+        config |= dict.fromkeys(options_of_others(elsewhere))
+    return data_of(config, data_root, allow, record)

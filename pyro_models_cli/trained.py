@@ -83,15 +83,15 @@ def checked_result(file: str) -> Path:
     return result
 
 
-def picture_file(out: str | None, usual: Path) -> Path:
-    """The PNG file to write a picture to: ``out``, or the usual one.
+def picture_file(out: str | None, usual: Path, or_else: str = "") -> Path:
+    """The PNG file to write a picture to: ``out``, or the usual one; ``or_else`` says what else it may be.
 
     Raises:
         ValueError: if its name does not end in .png.
     """
     file = Path(out) if out else usual
     if file.suffix != ".png":
-        raise ValueError(f"--out must be the name of a PNG file, ending in .png; got {file}")
+        raise ValueError(f"--out must be the name of a PNG file, ending in .png{or_else}; got {file}")
     return file
 
 

@@ -47,6 +47,10 @@ class CompiledELBO(nn.Module):
         self.enabled = True
         self._compiler = Compiler("training runs", eager, loss_and_gradients, backend, attempts=2)
 
+    def settle(self) -> None:
+        """See :meth:`~inference.compilation.fallback.Compiler.settle`."""
+        self._compiler.settle()
+
     def forward(self, *data: Tensor) -> tuple[Tensor, Terms]:
         if not (self.enabled and self.training and data) or any(part.requires_grad for part in data):
             return self.eager(*data)

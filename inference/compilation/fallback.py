@@ -28,6 +28,10 @@ class Compiler:
         self.attempts = attempts
         self.graph: CompiledGraph | None = None
 
+    def settle(self) -> None:
+        """Say that no part is initialising itself any more: a buffer that changes becomes an input at once."""
+        self.attempts = min(self.attempts, 1)
+
     def graph_for(self, *tensors: Tensor) -> CompiledGraph | None:
         """The graph, if there is one for tensors of this form and the module as it is now."""
         if self.graph is None and self.attempts:

@@ -55,6 +55,10 @@ class CompiledUpdate:
         self._held = _Held(eager, optimizer, clip_norm, buffers)
         self._compiler = Compiler("training runs", self._held, _update, backend, attempts=2)
 
+    def settle(self) -> None:
+        """See :meth:`~inference.compilation.fallback.Compiler.settle`."""
+        self._compiler.settle()
+
     @property
     def counts_differ(self) -> bool:
         """Whether some parameters have taken fewer steps than others, as where a short batch left some out."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from inference.data.array_sets import ARRAYS, labels_of, of_arrays, with_labels,
 from inference.data.arrays import npz_headers, read_header, read_npy, read_npz
 from inference.data.csv_table import DELIMITERS, read_csv
 from inference.data.datasets import DATASETS, load_dataset
-from inference.data.errors import DataError, first_line
+from inference.data.errors import DataError, first_line, visible
 from inference.data.files import open_file, sha256_of, size_of
 from inference.data.images import Images
 from inference.data.layouts import layout_of
@@ -135,10 +136,22 @@ def names_function(source: str) -> bool:
         return False
 
 
+def options_of_others(source: str) -> list[str]:
+    """Names of the fields of a :class:`Reading` that are for other sorts of sources; none if this one is not there."""
+    try:
+        return _of_other_sorts(_recognised(source))
+    except (DataError, ValueError):
+        return []
+
+
+def _of_other_sorts(sort: Sort) -> list[str]:
+    return [name for names in _OPTIONS.values() for name in names if name not in _OPTIONS[sort]]
+
+
 def _sort_of(source: str, reading: Reading) -> Sort:
     sort = _recognised(source)
-    for name in ("layout", "levels", "label_column", "image_size", "channels"):
-        if getattr(reading, name) is not None and name not in _OPTIONS[sort]:
+    for name in _of_other_sorts(sort):
+        if getattr(reading, name) is not None:
             takers = [f"a {'.' if other != 'folder' else ''}{other}" for other in _OPTIONS if name in _OPTIONS[other]]
             raise ValueError(f"--{name} is of {' or '.join(takers)}, and {source} is a {sort}: leave it out")
     return sort
@@ -157,9 +170,17 @@ def _recognised(source: str) -> Sort:
         raise DataError(f"{source} is of no known type: expected a .npz, .npy or .csv file, or a folder of pictures")
     if is_import_path(source) and suffix not in _OTHER_FILES:
         return "function"
-    raise ValueError(
+    raise ValueError(_nothing_at(source))
+
+
+def _nothing_at(source: str) -> str:
+    folder, name = os.path.split(os.path.expanduser(source))
+    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    near = get_close_matches(name, [*there, *DATASETS, *TABLES], n=1)
+    return (
         f"there is no data set, file or folder {source!r}: expected one of {', '.join((*DATASETS, *TABLES))}, a file "
         "(.npz, .npy, .csv), a folder of pictures, or the import path of a function"
+        + (f"; did you mean {os.path.join(os.path.dirname(source), visible(near[0]))}?" if near else "")
     )
 
 
@@ -234,7 +255,15 @@ def _cast(data: Vectors, dtype: torch.dtype) -> Vectors:
 
 def _open_function(source: str, reading: Reading, root: Any, allow: Sequence[str] | None) -> Found:
     """What a function returns: a data set, or a training and a test set."""
-    function = imported(source, allow, "function")
+    try:
+        function = imported(source, allow, "function")
+    except ValueError as error:
+        module, _, name = source.rpartition(".")
+        if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == module and "." not in module:
+            raise ValueError(
+                f"{_nothing_at(source)} (and there is no module {module} with a function {name})"
+            ) from error
+        raise
     try:
         returned = function()
     except (Exception, SystemExit) as error:  # other people's functions may raise anything

@@ -25,9 +25,13 @@ def check_levels(model: Callable, data: DataSet, half: str = "model") -> None:
     if expected is not None and isinstance(data, HasLevels):
         levels = data.levels if data.binarisation == "none" else 2
         if expected != levels:
-            raise ValueError(
-                f"the {half} is one of pixels with {expected} levels, but {data.name} shows it {levels}: "
+            cure = (
                 "binarise the images for a model of binary pixels, and only for such a model"
+                if 2 in (expected, levels)
+                else f"make model and guide with levels={levels}"
+            )
+            raise ValueError(
+                f"the {half} is one of pixels with {expected} levels, but {data.name} shows it {levels}: {cure}"
             )
     if data.conditional and classes == 0:
         raise ValueError(f"the {half} takes no labels, but the data come with them")

@@ -1,4 +1,4 @@
-"""Evaluation mode, and back."""
+"""Evaluation mode and training mode, and back."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -26,14 +26,33 @@ def evaluating(*programs: Callable) -> Iterator[None]:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+def modes_kept(*modules: nn.Module) -> Iterator[None]:
+    """Put every part into its own mode again afterwards."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
     try:
         yield
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    with modes_kept(module):
+        module.eval()
+        yield
+
+
+def frozen_parts(module: nn.Module) -> list[nn.Module]:
+    """The largest parts in evaluation mode that have parameters, none of which is trained."""
+    found = []
+    for part in module.children():
+        parameters = list(part.parameters())
+        if parameters and not part.training and not any(p.requires_grad for p in parameters):
+            found.append(part)
+        else:
+            found += frozen_parts(part)
+    return found
 
 
 class ModulesFound(Messenger):

@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ _HINTS = {
     "same dtype|expected scalar type|dtype of input": "data, model and guide must be of one type: model.double() "
     "and guide.double() for float64 data, .float() for float32",
     _WITHOUT_FORWARD: "give it a forward(self, x, labels=None); a guide gets one from AmortizedGuide",
+    r"t\(\) expects a tensor": "weights that are drawn, such as a PyroSample, are latents that all observations share, "
+    "and these are not supported: make them parameters",
+    "subsample_size does not match": "no plate may subsample: make it of size len(x), the batch that the data give",
     "constraint Greater": "make it positive, with .exp() or softplus",
 }
 _CALLED = (
@@ -72,6 +76,9 @@ def describe_error(error: Exception, *programs: Callable) -> str:
     """
     text = " ".join(str(error).partition("Trace Shapes:")[0].split()).partition(": tensor(")[0]
     text = f"{text[:_LONGEST]} ..." if len(text) > _LONGEST else text
+    if isinstance(error, NotImplementedError) and not text:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return f"{_owner_of(frame)} does not define {frame.f_code.co_name}, which it must"
     if not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"
     place = _where_raised(error, programs, with_line=not isinstance(error, ValueError))
@@ -99,6 +106,10 @@ def _where_raised(error: Exception, programs: tuple[Callable, ...], with_line: b
     shown = type(part).__name__ if next(part.children(), None) is not None else " ".join(repr(part).split())
     code = f" ({file}, line {line})" if with_line and "site-packages" not in file else ""
     return f", in its {names[id(part)]}, {shown}{code}"
+
+
+def _owner_of(frame: FrameType) -> str:
+    return type(frame.f_locals["self"]).__name__ if "self" in frame.f_locals else frame.f_code.co_filename
 
 
 def _name(program: Callable) -> str:
@@ -130,7 +141,8 @@ class SiteChecks(Messenger):
         if plate is None:
             raise ValueError(
                 f"site {name!r} is in no plate, so that it has one density for the whole batch: draw it within "
-                "`with pyro.plate('data', len(x)):`, and let .to_event(...) name the dimensions of one observation"
+                "`with pyro.plate('data', len(x)):`, and let .to_event(...) name the dimensions of one observation; a "
+                "latent that all observations share is not supported: make it a parameter"
             )
         if plate.size != self.batch or plate.full_size not in (None, plate.size):
             raise ValueError(

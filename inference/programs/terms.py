@@ -81,14 +81,19 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
             f"the guide observes {', '.join(observed)}, but a guide draws latents alone: leave obs= to the model "
             "(are model and guide swapped?)"
         )
+    if len(model) == len(sample_sites(model_trace)):
+        raise ValueError("the model observes nothing: pass the data to one of its sites, pyro.sample(..., obs=x)")
+    if auxiliary := [name for name, site in guide.items() if site["infer"].get("is_auxiliary")]:
+        raise ValueError(
+            f"the guide draws {', '.join(auxiliary)}, as Pyro's autoguides do, which do not depend on the data: write "
+            "q(latents | x) as a program that is called with them"
+        )
     if model.keys() != guide.keys():
         raise ValueError(
             f"model and guide must draw the same latents; the model draws {sorted(model)}, "
-            f"the guide {sorted(guide)}: give them the same names, and the model's data obs=; a model with two "
-            "layers of codes (TwoLevelVAE) needs a guide for two (TwoLevelGuide, TopDownGuide), and the other way round"
+            f"the guide {sorted(guide)}: give them the same names, and all of the model's data obs=; a model with two "
+            "levels of codes (TwoLevelVAE) needs a guide for two (TwoLevelGuide, TopDownGuide), and the other way round"
         )
-    if len(model) == len(sample_sites(model_trace)):
-        raise ValueError("the model observes nothing: pass the data to one of its sites, pyro.sample(..., obs=x)")
     check_shapes(*({name: tuple(site["fn"].event_shape) for name, site in half.items()} for half in (model, guide)))
     for name in model:
         check_kinds(name, model[name]["fn"], guide[name]["fn"])

@@ -12,6 +12,7 @@ from torch import nn
 
 from inference.data.protocol import DataSet
 from inference.programs.checks import check_levels
+from inference.programs.evaluation_mode import frozen_parts, modes_kept
 from inference.programs.functions import as_modules, stored_afterwards
 from inference.programs.param_store import param_store_unchanged
 from inference.programs.terms import Terms, batches_joined
@@ -62,7 +63,8 @@ def fit(
 
     Everything random in an epoch depends on (seed, epoch, process) alone, so a resumed run repeats an
     uninterrupted one.  On Ctrl-C or SIGTERM it finishes the step and saves; of several processes each
-    stops at once, and the checkpoint of the last epoch remains.  Afterwards the modules are in evaluation mode.
+    stops at once, and the checkpoint of the last epoch remains.  Afterwards every
+    part is in the mode in which it was; one in evaluation mode with parameters of which none is trained stays in it.
 
     Args:
         model: Pyro program p(x, latents): a module, or a function that keeps its parameters in Pyro's store with
@@ -115,7 +117,7 @@ def fit(
     if run is not None and not resume:
         run.check_untrained()
     rank, processes = join_processes(settings.device)
-    with run.locked() if run is not None and rank == 0 else nullcontext(), stored_afterwards(*pair):
+    with run.locked() if run is not None and rank == 0 else nullcontext(), stored_afterwards(*pair), modes_kept(*pair):
         loop = Loop(*pair, train, test, settings, objective, run, device, unused=bool(unused))
         if resume:
             loop.resume()
@@ -129,8 +131,6 @@ def fit(
             while not loop.done:
                 loop.run_epoch()
                 loop.stop_if_asked()
-    for half in pair:
-        half.eval()
     if rank == 0:
         loop.history.warn_if_diverged()
     return loop.history.rows
@@ -170,6 +170,7 @@ class Loop:
         unused: bool,
     ) -> None:
         self.model, self.guide, self.settings = model, guide, settings
+        self.frozen = [*frozen_parts(model), *frozen_parts(guide)]
         self.device = device
         self.rank, self.processes = rank_and_size()
         self.tracking = Tracking(settings.tracked_by, run) if settings.tracked_by and self.rank == 0 else None
@@ -246,6 +247,8 @@ class Loop:
         partial = self.history.partial or PartialEpoch(0, 0.0, 0.0, [], {})
         restore_generators(partial.generators, self.device)
         self.steps.module.train()
+        for part in self.frozen:
+            part.eval()
         check = self.new_check(partial.terms)
         first, batch_size = self.history.epoch * self.steps_an_epoch, self.settings.batch_size
         order = epoch_order(len(self.train), self.settings.seed, self.history.epoch, self.rank, self.processes)

@@ -89,7 +89,9 @@ class Steps:
             self._at_once = False  # from now on a graph only computes the gradient
             self._update = None
         at_once = compiles and self._at_once
-        taken = self._taken_at_once(data) if at_once else None
+        taken = self._taken_at_once(data, step) if at_once else None
+        if step > 1:  # a resumed run records at once the graph that it had
+            self.module.settle()
         return taken or self._taken(data, compiles and not at_once)
 
     @cached_property
@@ -97,11 +99,13 @@ class Steps:
         """Whether a graph also updates the weights; asked once there are moments."""
         return self.device.type == "cpu" and rank_and_size()[1] == 1 and can_update(self.eager, self.optimizer)
 
-    def _taken_at_once(self, data: tuple[Tensor, ...]) -> Taken | None:
+    def _taken_at_once(self, data: tuple[Tensor, ...], step: int) -> Taken | None:
         """The step from one graph, if there is one."""
         if self._update is None:
             self.optimizer.zero_grad(set_to_none=True)  # their memory serves the graph
             self._update = CompiledUpdate(self.eager, self.optimizer, self.settings.clip_norm, self._buffers)
+        if step > 1:
+            self._update.settle()
         with self.autocast():
             taken = self._update(*data)
         return taken and Taken(Terms(*map(_to_float32, taken.terms)), _to_float32(taken.loss), taken.broken)

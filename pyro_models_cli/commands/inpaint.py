@@ -78,7 +78,7 @@ def inpaint(run: Path | str, options: InpaintOptions | None = None) -> Path:
     out = picture_file(options.out, run / "figures" / "inpainting.png")
     pair, device = load_pair(run, options)
     if not isinstance(pair.model, FlowModel):
-        raise ValueError(f"only a flow can complete images; {run} holds a {type(pair.model).__name__}")
+        raise ValueError(f"only a flow of images can complete images; {run} holds a {type(pair.model).__name__}")
     test: Any = data_again(Run.open(run), options).tested().to(device)
     try_writing(out)
     set_seed(options.seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference import Run, RunError, load, set_seed
+from inference import Pair, Run, RunError, load, set_seed
 from inference.system.devices import find_device
 from inference.system.files import try_writing, write_whole
 from inference.system.progress import Bar
@@ -41,14 +41,14 @@ def report(runs: Sequence[Path | str], options: ReportOptions | None = None) -> 
     page = Path(options.out) / "report.html"
     if page.parent.exists() and not page.parent.is_dir():
         raise RunError(f"{page.parent} is a file: give the folder for the report another name")
-    folders = [Run.open(path).path for path in runs]
+    loaded = [_loaded(path, options) for path in runs]  # a run that cannot be read is better refused before the work
     try_writing(page)
     numbers: Counter[str] = Counter()
     sections = []
     with Bar("report", len(runs), "runs") as bar:
-        for path in folders:
-            bar.desc = f"report on {path}"
-            sections.append(make_section(path, options, page, numbers))
+        for run, pair in loaded:
+            bar.desc = f"report on {run.path}"
+            sections.append(make_section(run, pair, options, page, numbers))
             bar.update()
     write_whole(page, _rendered(options.title, sections))
     print(page)
@@ -66,7 +66,15 @@ def _rendered(title: str, sections: Sequence[dict[str, Any]]) -> str:
     return templates.get_template("report.html").render(title=title, sections=sections)
 
 
-def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counter[str]) -> dict[str, Any]:
+def _loaded(path: Path | str, options: ReportOptions) -> tuple[Run, Pair]:
+    run = Run.open(path)
+    if not run.metrics():
+        raise RunError(f"{run.path} has no metrics yet: train it first")
+    check_config(run)
+    return run, load(run.path, allow=options.allow_import, device=find_device(options.device))
+
+
+def make_section(run: Run, pair: Pair, options: ReportOptions, page: Path, numbers: Counter[str]) -> dict[str, Any]:
     """What the template needs of one run; its figures are saved, with numbers that continue those before."""
     import pyro_models_cli.report.density_section
     import pyro_models_cli.report.flow_section
@@ -76,15 +84,9 @@ def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counte
     from pyro_models_cli.report.run_data import RunData
     from pyro_models_cli.report.sections import section  # matplotlib is slow to import
 
-    run = Run.open(path)
-    if not run.metrics():
-        raise RunError(f"{path} has no metrics yet: train it first")
-    check_config(run)
-    device = find_device(options.device)
-    pair = load(path, allow=options.allow_import, device=device)
     set_seed(options.seed)
     data = data_again(run, options)
-    seen = RunData(data.train, data.test).to(device)
+    seen = RunData(data.train, data.test).to(find_device(options.device))
     content = section(pair.model, pair, run, seen)
     blocks = []
     for block in content.blocks:
@@ -98,7 +100,7 @@ def make_section(path: Path, options: ReportOptions, page: Path, numbers: Counte
         "left_out": left_out(run, pair, seen),
         "assumptions": content.assumptions,
         "environment": environment_rows(run),
-        "path": str(path),
+        "path": str(run.path),
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from inference import DataSet, Pair, Run
@@ -30,7 +29,7 @@ class SampleOptions(RunOptions):
         seed: seed of the draws.
         out: PNG file; by default figures/samples.png in the run's folder.  For vectors also a new .npy or .csv file,
             to which they are written in the units of the data, class by class, beside the usual figure; a .csv file
-            has the column names of the data, and a column of labels if the model is conditional.
+            has the column names of the data and, if the model is conditional, the labels, by the names of the classes.
     """
 
     num_samples: int | None = None
@@ -49,11 +48,14 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
     if options.num_samples is not None and options.num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {options.num_samples}")
     table = Path(options.out) if options.out and Path(options.out).suffix in TABLES else None
-    out = picture_file(None if table else options.out, run / "figures" / "samples.png")
+    out = picture_file(
+        None if table else options.out, run / "figures" / "samples.png", ", or for vectors in .npy or .csv"
+    )
     pair, device = load_pair(run, options)
     # a model of pixels draws by itself; of others the data tell what they draw, and its units
     is_of_pixels = getattr(pair.model, "levels", None) is not None
-    data = None if is_of_pixels else data_again(Run.open(run), options).shown().to(device)
+    again = None if is_of_pixels else data_again(Run.open(run), options)
+    data = again.shown().to(device) if again else None
     are_vectors = data is not None and len(data.shape) == 1
     if table is not None and not are_vectors:
         raise ValueError(f"--out {table} is for vectors, but this run draws images: give the name of a PNG file")
@@ -69,9 +71,12 @@ def sample(run: Path | str, options: SampleOptions | None = None) -> Path:
         figure = plot_samples(pair.model, count, data=data, seed=options.seed)
         bar.update(count)
     print(save(figure, out))
-    if table is not None and data is not None:
+    if table is not None and again is not None and data is not None:
         vectors, labels = _vectors(pair, count, data, options.seed)
-        write_whole(table, _as_table(vectors, labels, table.suffix, getattr(data, "columns", None)))
+        names = [*(getattr(data, "columns", None) or (f"x{d}" for d in range(vectors.shape[1])))]
+        column, classes = _column_of_labels(Run.open(run), names), again.record["classes"]
+        as_csv = table.suffix == ".csv"
+        write_whole(table, _as_csv(vectors, labels, names, column, classes) if as_csv else _as_npy(vectors))
         print(table)
     return out
 
@@ -88,22 +93,32 @@ def _vectors(pair: Pair, count: int, data: DataSet, seed: int) -> tuple[Tensor, 
     return restored(data, site["value"]), labels
 
 
-def _as_table(vectors: Tensor, labels: Tensor | None, kind: str, columns: Sequence[str] | None) -> bytes:
+def _column_of_labels(run: Run, others: Sequence[str]) -> str:
+    """The name that the column of labels had in the run's data, if it had one, else "label"."""
+    named = run.config.get("label_column")
+    names = [named if named and not named.isdigit() else "label", "label", "label_"]
+    return next(name for name in names if name not in others or name == "label_")
+
+
+def _as_npy(vectors: Tensor) -> bytes:
     content = io.BytesIO()
-    if kind == ".npy":
-        np.save(content, vectors.cpu().numpy())
-    else:
-        names = list(columns or (f"x{d}" for d in range(vectors.shape[1])))
-        digits = ["%.9g" if vectors.element_size() == 4 else "%.17g"] * len(names)
-        numbers = vectors.double()
-        if labels is not None:
-            names, digits = [*names, "label" if "label" not in names else "label_"], [*digits, "%d"]
-            numbers = torch.cat([numbers, labels[:, None].to(numbers)], dim=1)
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(names)
-        content.write(header.getvalue().encode(errors="backslashreplace"))
-        np.savetxt(content, numbers.cpu().numpy(), fmt=digits, delimiter=",")
+    np.save(content, vectors.cpu().numpy())
     return content.getvalue()
+
+
+def _as_csv(
+    vectors: Tensor, labels: Tensor | None, names: list[str], column: str, classes: Sequence[str] | None
+) -> bytes:
+    """A table with a header; labels come last, by the names of the classes if they have any."""
+    digits = 9 if vectors.element_size() == 4 else 17
+    rows = [[f"{number:.{digits}g}" for number in row] for row in vectors.tolist()]
+    if labels is not None:
+        names = [*names, column]
+        for row, label in zip(rows, labels.tolist(), strict=True):
+            row.append(classes[label] if classes and label < len(classes) else str(label))
+    content = io.StringIO()
+    csv.writer(content, lineterminator="\n").writerows([names, *rows])
+    return content.getvalue().encode(errors="backslashreplace")
 
 
 def command(argv: Sequence[str] | None = None) -> None:

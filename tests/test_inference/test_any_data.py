@@ -22,6 +22,7 @@ from inference import (
     RunError,
     Settings,
     Trace_ELBO,
+    Vectors,
     check_pair,
     diagnose,
     fit,
@@ -324,3 +325,12 @@ def test_apples_gpus_have_no_double_precision(monkeypatch):
     monkeypatch.setattr("inference.training.settings.find_device", lambda name: torch.device("mps"))
     with pytest.raises(ValueError, match="Apple's GPUs have no float64: take the device cpu"):
         fit(Gaussian().double(), Nothing(), vectors(9, dtype=torch.float64))
+
+
+def test_data_are_constants_whatever_they_were_computed_from():
+    values, loc, scale = (torch.randn(*shape).abs().requires_grad_() for shape in ((20, SIZE), (SIZE,), (SIZE,)))
+    for data in (Vectors("v", values * 2, loc=loc + 0, scale=scale + 1), *standardise(Vectors("v", values))):
+        fit(Gaussian(), Nothing(), data, settings=QUICK, show=None)
+        assert not data.observe().requires_grad
+    assert values.requires_grad
+    assert values.grad is None

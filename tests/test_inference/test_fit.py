@@ -105,13 +105,20 @@ def test_steps_equal_those_of_bare_svi():
 
 
 @pytest.mark.parametrize("test", [None, TEST], ids=["no test set", "test set"])
-def test_modules_are_in_evaluation_mode_afterwards(test):
-    pair = build(PAIR)
-    pair["guide"].encoder.register_forward_pre_hook(lambda module, _: seen.append(module.training))
-    seen: list[bool] = []
-    fit(pair["model"], pair["guide"], TRAIN, test, Settings(**QUICK | {"epochs": 1}), show=None)
-    assert True in seen
-    assert not any(part.training for half in ("model", "guide") for part in pair[half].modules())
+def test_every_part_is_afterwards_in_its_mode_and_a_frozen_one_stays_in_it(test):
+    pair, seen = build(PAIR), {}
+    guide, frozen = pair["guide"], pair["model"].decoder.requires_grad_(False).eval()
+    frozen.norm = torch.nn.BatchNorm1d(2).eval().requires_grad_(False)
+    guide.head.eval()  # but trained
+    for name, part in (("frozen", frozen.norm), ("trained", guide.head), ("encoder", guide.encoder)):
+        part.register_forward_pre_hook(lambda part, _, name=name: seen.setdefault(name, set()).add(part.training))
+    frozen.register_forward_pre_hook(lambda part, given: (part.norm(given[0]), *given[1:]))
+    before = frozen.norm.running_mean.clone()
+    fit(pair["model"], guide, TRAIN, test, Settings(**QUICK | {"epochs": 1}), show=None)
+    assert seen["frozen"] == {False}
+    assert True in seen["trained"] & seen["encoder"]
+    assert torch.equal(frozen.norm.running_mean, before)
+    assert (frozen.training, guide.head.training, guide.encoder.training) == (False, False, True)
 
 
 def test_the_parameter_store_is_left_as_it_was():

@@ -309,3 +309,29 @@ def test_products_that_would_be_rounded_by_now_are_not_used(tmp_path, monkeypatc
     products._warn_of_rounding.cache_clear()
     with pytest.warns(UserWarning, match="oneDNN would round"):
         run_of(tmp_path / "cut", resume=True, compile="off")
+
+
+def test_after_a_resumption_the_same_steps_are_taken_by_a_graph(quick):
+    """Running statistics change in every step: in a new run the first graph waits a step for parts to initialise."""
+
+    def graphs(run: Steps, numbers: range) -> list[bool]:
+        run.module.train()
+        by_graph = []
+        for number in numbers:
+            set_seed(number)
+            run((torch.randn(16, 4),), number, full=True)
+            by_graph.append(run._update is not None and run._update._compiler.graph is not None)
+        return by_graph
+
+    pair = randomise(nn.ModuleList(with_statistics()), 0.3)
+    whole = steps_of(pair, Trace_ELBO, "on")
+    assert graphs(whole, range(6)) == [False, False, True, True, True, True]
+    first = steps_of(pair, Trace_ELBO, "on")
+    graphs(first, range(4))
+    resumed = steps_of((first.eager.model, first.eager.guide), Trace_ELBO, "on")
+    resumed.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    assert graphs(resumed, range(4, 6)) == [True, True]
+    for (name, ours), theirs in zip(
+        resumed.module.state_dict().items(), whole.module.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name

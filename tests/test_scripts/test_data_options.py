@@ -10,10 +10,12 @@ import pytest
 import torch
 import yaml
 
-from inference import DataError, RunError, load
+from inference import DataError, Reading, RunError, load, open_data
+from inference.system.imports import look_here_too
 from pyro_models_cli.card import card
 from pyro_models_cli.commands.diagnose import DiagnoseOptions, diagnose_run
 from pyro_models_cli.commands.evaluate import EvaluateOptions, evaluate
+from pyro_models_cli.commands.inpaint import inpaint
 from pyro_models_cli.commands.report import ReportOptions, report
 from pyro_models_cli.commands.sample import SampleOptions, sample
 from pyro_models_cli.commands.train_realnvp import TrainRealNVPOptions, train_realnvp
@@ -297,8 +299,42 @@ def test_draws_never_replace_a_table(table):
     assert Path(table).read_text() == before
     sample("run", SampleOptions(num_samples=3, out="draws.csv"))
     lines = Path("draws.csv").read_text().splitlines()
-    assert lines[0] == "length,width,mass,label"  # the names in the header of the data
-    assert [line.rsplit(",", 1)[1] for line in lines[1:]] == ["0", "0", "0", "1", "1", "1"]
+    assert lines[0] == "length,width,mass,species"  # the names in the header of the data
+    assert [line.rsplit(",", 1)[1] for line in lines[1:]] == ["finch"] * 3 + ["sparrow"] * 3
+    drawn = open_data("draws.csv", Reading(label_column="species", test_fraction=0))
+    assert drawn.record["classes"] == ["finch", "sparrow"]
+    assert drawn.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_options_of_the_training_data_do_not_get_in_the_way_of_other_data(table):
+    train_realnvp(TrainRealNVPOptions(dataset=table, label_column="species", flow=SMALL_FLOW, **QUICK, out="run"))
+    with pytest.raises(DataError, match="the kind was vectors, and is images now"):
+        evaluate("run", EvaluateOptions(dataset="digits"))
+    with pytest.raises(ValueError, match="inpainting is of images|only a flow of images"):
+        inpaint("run")
+
+
+def test_a_misspelt_file_is_missed_as_a_file(table):
+    with pytest.raises(ValueError, match=r"no data set, file or folder 'birds.cvs'.*did you mean birds.csv\?"):
+        open_data("birds.cvs")
+    with pytest.raises(ValueError, match=r"did you mean moons\?"):
+        open_data("moon")
+    Path("birds_of_test.py").write_text("import not_installed_here\n")
+    look_here_too(["birds_of_test"])
+    with pytest.raises(ValueError, match="cannot import birds_of_test .*not_installed_here"):
+        open_data("birds_of_test.load")
+
+
+def test_a_report_refuses_a_run_before_it_works_on_the_others(table, capsys):
+    for out in ("run", "other"):
+        train_realnvp(TrainRealNVPOptions(dataset=table, label_column="species", flow=SMALL_FLOW, **QUICK, out=out))
+    file = Path("other/model.yaml")
+    file.write_text(file.read_text().replace("pyro_models.NoLatents", "mine_for_test.Nothing"))
+    capsys.readouterr()
+    with pytest.raises(ValueError, match="refused to import 'mine_for_test.Nothing'"):
+        report(["run", "other"], ReportOptions(out="page"))
+    assert "report on" not in capsys.readouterr().err
+    assert not Path("page/figures").exists()
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, monkeypatch, capsys):

@@ -282,7 +282,7 @@ def test_inpainting(runs, script, tmp_path, known):
 def test_inpainting_wants_a_flow(runs, script):
     outcome = script("inpaint.py", runs / "vae")
     assert (outcome.code, outcome.out) == (2, "")
-    assert "only a flow can complete images" in outcome.err
+    assert "only a flow of images can complete images" in outcome.err
     outcome = script("inpaint.py", runs / "realnvp", "--num_samples", 0)
     assert (outcome.code, outcome.out) == (2, "")
     assert "num_samples must be at least 1" in outcome.err

@@ -57,6 +57,15 @@ def test_masks_for_hidden_units_in_another_order_are_taken():
     assert torch.equal(dependences(pixels.net), seen)
 
 
+def test_an_order_of_coordinates_that_is_not_that_of_the_masks_is_refused():
+    guide = PARTS["inverse autoregressive guide"]()
+    state = copy.deepcopy(guide.state_dict())
+    name = "layers.1.nn.permutation"
+    with pytest.raises(ValueError, match="order of coordinates"):
+        guide.load_state_dict({**state, name: torch.zeros_like(state[name])})
+    assert torch.equal(guide.state_dict()[name], state[name])
+
+
 def test_a_checkpoint_with_such_masks_is_refused(tmp_path):
     pixels, guide = PARTS["neighbours"](), nn.Module()
     optimizer = torch.optim.Adam(pixels.parameters())

@@ -9,7 +9,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import JitTrace_ELBO, TraceGraph_ELBO
-from pyro.nn import PyroModule
+from pyro.infer.autoguide import AutoNormal
+from pyro.nn import PyroModule, PyroSample
 from torch import Tensor, nn
 
 import pyro_models as models
@@ -86,13 +87,26 @@ def own_guide(site: str = "z", plate: bool = True, event: int = 1, **options) ->
     return Program(body)
 
 
-def own_model(plate: int | None = None, observes: bool = True, event: int = 3) -> nn.Module:
+def own_model(
+    plate: int | None = None, observes: bool = True, event: int = 3, site: str = "x", subsample: int | None = None
+) -> nn.Module:
     def body(self, x):
-        with pyro.plate("data", plate or len(x)):
+        with pyro.plate("data", plate or len(x), subsample_size=subsample):
             z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-            pyro.sample("x", self.image(z).to_event(event), obs=x if observes else None)
+            pyro.sample(site, self.image(z).to_event(event), obs=x if observes else None)
 
     return Program(body)
+
+
+def drawn_weights() -> nn.Module:
+    """A decoder whose weights are latents of all images."""
+    layer = PyroModule[nn.Linear](2, 16)
+    layer.weight = PyroSample(dist.Normal(0.0, 1.0).expand([16, 2]).to_event(2))
+    return vae(decoder=PyroModule[nn.Sequential](layer, nn.Unflatten(-1, SHAPE)))
+
+
+class WithoutPosterior(models.AmortizedGuide):
+    pass
 
 
 def all_at_once() -> tuple[nn.Module, nn.Module]:
@@ -180,6 +194,17 @@ PAIRS = {
     ),
     "a model that observes nothing": (lambda: (own_model(observes=False), guide()), "obs="),
     "an image without event dimensions": (lambda: (own_model(event=0), guide()), r"\.to_event\(3\) for an image"),
+    "a model that observes nothing under another name": (
+        lambda: (own_model(observes=False, site="y"), guide()),
+        "^the model observes nothing",
+    ),
+    "weights that are drawn": (lambda: (drawn_weights(), guide()), "weights that are drawn.*not supported"),
+    "an autoguide": (lambda: (own_model(), AutoNormal(own_model())), "as Pyro's autoguides do.*q.latents"),
+    "a guide without a posterior": (
+        lambda: (vae(), WithoutPosterior(encoder(), 2, 4)),
+        "WithoutPosterior does not define posterior, which it must",
+    ),
+    "a plate that subsamples": (lambda: (own_model(subsample=4), guide()), "4 .*size len.x."),
     "a plate of the whole data set": (lambda: (own_model(plate=6), guide()), r"6 places.*size len\(x\)"),
     "one density for all images": (all_at_once, "in no plate"),
     "a program that takes nothing": (lambda: (Program(lambda self: None), guide()), r"forward\(self, x, labels=None\)"),
