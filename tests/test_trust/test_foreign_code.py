@@ -276,7 +276,7 @@ def test_data_of_a_name_like_a_module_allow_no_code(name, tmp_path, monkeypatch)
     for trusted in (True, False):
         assert train_vae.parse(["--dataset", name, "--out", "new"], trusted=trusted).allow_import == []
     assert sys.meta_path == before
-    with pytest.raises(ValueError, match="cannot import thing_like"):
+    with pytest.raises(ValueError, match="no module thing_like with a function csv_of"):
         train_vae.parse(["--dataset", "thing_like.csv_of", "--out", "new"])
 
 
