@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -175,7 +176,9 @@ def _recognised(source: str) -> Sort:
 
 def _nothing_at(source: str) -> str:
     folder, name = os.path.split(os.path.expanduser(source))
-    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    there: list[str] = []
+    with suppress(OSError):
+        there = os.listdir(folder or ".")
     near = get_close_matches(name, [*there, *DATASETS, *TABLES], n=1)
     return (
         f"there is no data set, file or folder {source!r}: expected one of {', '.join((*DATASETS, *TABLES))}, a file "
