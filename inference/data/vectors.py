@@ -55,8 +55,9 @@ class Vectors(Rows):
 
     def __post_init__(self) -> None:
         for name in ("values", "loc", "scale"):
-            if getattr(getattr(self, name), "requires_grad", False):
-                object.__setattr__(self, name, getattr(self, name).detach())  # data are constants
+            part = getattr(self, name)
+            if isinstance(part, Tensor) and part.requires_grad:
+                object.__setattr__(self, name, part.detach())  # data are constants
         if self.values.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"{self.name}: values must be float32 or float64; got {self.values.dtype}")
         if self.values.dim() != 2 or 0 in self.values.shape:

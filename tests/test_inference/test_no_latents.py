@@ -154,7 +154,7 @@ class Unobserved(nn.Module):
     ("model", "guide", "message"),
     [
         (lambda: Latent(), Nothing, r"the same latents; the model draws \['z'\], the guide \[\]"),
-        (Unobserved, Nothing, r"the model draws \['x'\], the guide \[\].*the model's data obs="),
+        (Unobserved, Nothing, "the model observes nothing: pass the data to one of its sites"),
         (Gaussian, lambda: Latent(False), r"the model draws \[\], the guide \['z'\]"),
         (Nothing, Nothing, "the model observes nothing"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyro
@@ -198,8 +199,8 @@ def drawn_run(tmp_path, monkeypatch):
     def make(model: nn.Module, guide: nn.Module, *data) -> Path:
         pair = Pair(model.eval(), guide, CONFIG, 1.0)
         monkeypatch.setattr(sample_command, "load_pair", lambda run, options: (pair, find_device("cpu")))
-        monkeypatch.setattr(sample_command.Run, "open", lambda path: path)
-        monkeypatch.setattr(sample_command, "data_again", lambda run, options: Data(*data, {}, []))
+        monkeypatch.setattr(sample_command.Run, "open", lambda path: SimpleNamespace(config={}))
+        monkeypatch.setattr(sample_command, "data_again", lambda run, options: Data(*data, {"classes": None}, []))
         return tmp_path / "run"
 
     return make
