@@ -198,6 +198,6 @@ def data_found(
         except DataError:
             continue
     config = {**config, "dataset": places[-1]}
-    if elsewhere and record is not None:  # of which check_same judges, whatever sort they are
+    if elsewhere and record is not None:  # check_same says whether these are the data, even of another sort
         config |= dict.fromkeys(options_of_others(elsewhere))
     return data_of(config, data_root, allow, record)

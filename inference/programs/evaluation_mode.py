@@ -44,7 +44,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def frozen_parts(module: nn.Module) -> list[nn.Module]:
-    """The largest parts in evaluation mode that have parameters, none of which is trained."""
+    """The outermost submodules in evaluation mode whose parameters are all frozen."""
     found = []
     for part in module.children():
         parameters = list(part.parameters())

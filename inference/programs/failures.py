@@ -78,7 +78,7 @@ def describe_error(error: Exception, *programs: Callable) -> str:
     text = f"{text[:_LONGEST]} ..." if len(text) > _LONGEST else text
     if isinstance(error, NotImplementedError) and not text:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        return f"{_owner_of(frame)} does not define {frame.f_code.co_name}, which it must"
+        return f"{_owner_of(frame)} must define {frame.f_code.co_name}"
     if not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"
     place = _where_raised(error, programs, with_line=not isinstance(error, ValueError))

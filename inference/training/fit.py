@@ -64,7 +64,8 @@ def fit(
     Everything random in an epoch depends on (seed, epoch, process) alone, so a resumed run repeats an
     uninterrupted one.  On Ctrl-C or SIGTERM it finishes the step and saves; of several processes each
     stops at once, and the checkpoint of the last epoch remains.  Afterwards every
-    part is in the mode in which it was; one in evaluation mode with parameters of which none is trained stays in it.
+    submodule is back in training or evaluation mode, as it was before; one in evaluation mode whose parameters are all
+    frozen stays in evaluation mode throughout.
 
     Args:
         model: Pyro program p(x, latents): a module, or a function that keeps its parameters in Pyro's store with

@@ -202,7 +202,7 @@ PAIRS = {
     "an autoguide": (lambda: (own_model(), AutoNormal(own_model())), "as Pyro's autoguides do.*q.latents"),
     "a guide without a posterior": (
         lambda: (vae(), WithoutPosterior(encoder(), 2, 4)),
-        "WithoutPosterior does not define posterior, which it must",
+        "WithoutPosterior must define posterior",
     ),
     "a plate that subsamples": (lambda: (own_model(subsample=4), guide()), "4 .*size len.x."),
     "a plate of the whole data set": (lambda: (own_model(plate=6), guide()), r"6 places.*size len\(x\)"),

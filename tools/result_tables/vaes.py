@@ -19,8 +19,8 @@ def vae_table(vae: dict[str, Any], source: dict[str, Any]) -> str:
     caption = (
         f"VAE on MNIST, nats per image, {vae['binarisation']} binarisation, {vae['num_test_images']:,} test images, "
         f"mean of {vae['repeats']} repeats ± standard error over repeats; trained in {vae['minutes']:.0f} minutes "
-        f"({machine_of(vae)}); the last column is from a course report, for "
-        "a VAE in plain PyTorch with other layers and epochs:"
+        f"({machine_of(vae)}); the last column is from a course report, for a VAE in plain PyTorch with other layers "
+        "and epochs:"
     )
     bounds = {"negative ELBO": (vae["negative_elbo"], source["negative_elbo"])}
     bounds |= {f"negative IWAE, m = {m}": (b, source["negative_iwae"][m]) for m, b in vae["negative_iwae"].items()}
